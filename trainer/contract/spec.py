@@ -1,0 +1,68 @@
+"""The run spec: everything one attempt needs, with every name resolved to a file and its hash."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from trainer.contract.base import Contract
+from trainer.contract.recipe import Recipe
+from trainer.contract.stages.base import TrainingStage
+from trainer.contract.stages.evaluate import EvaluateStage
+from trainer.contract.tasks import TaskSpec
+
+SHA256 = r"^[0-9a-f]{64}$"
+
+
+class DatasetFile(Contract):
+    """One dataset version as a file of canonical JSON lines."""
+
+    kind: Literal["chat", "text", "prompts", "choices"]
+    path: str
+    sha256: str = Field(pattern=SHA256)
+    rows: NonNegativeInt
+
+
+class ModelFile(Contract):
+    """A Hugging Face checkpoint directory. Its hash covers every file, see `trainer.checkpoints.hash_directory`."""
+
+    path: str
+    sha256: str = Field(pattern=SHA256)
+
+
+class RunSpec(Contract):
+    """The content of `run.json`. Immutable: a changed wish is a new attempt or a new run."""
+
+    schema_version: Literal[1] = 1
+    run: str
+    """Identity of the run, the same for all its attempts."""
+    attempt: PositiveInt = 1
+    recipe: Recipe
+    base: ModelFile | None = None
+    """The resolved `recipe.base`."""
+    datasets: dict[str, DatasetFile] = {}
+    """Every dataset that the recipe's stages and tasks name, by that name."""
+    tasks: dict[str, TaskSpec] = {}
+    """Every task that the recipe's evaluate stages name, by that name."""
+    resume_from: str = ""
+    """Checkpoint directory to continue from; empty starts at the first stage."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    keep_checkpoints: PositiveInt = 3
+    """Resumable checkpoints kept; the last of each stage is always kept."""
+
+    @model_validator(mode="after")
+    def _check_names_resolved(self) -> "RunSpec":
+        for number, stage in enumerate(self.recipe.stages):
+            if isinstance(stage, TrainingStage):
+                for source in [*stage.data, *stage.held_out]:
+                    if source.dataset not in self.datasets:
+                        raise ValueError(f"recipe.stages[{number}] names dataset {source.dataset}, not in datasets")
+            if isinstance(stage, EvaluateStage):
+                for task in stage.tasks:
+                    if task not in self.tasks:
+                        raise ValueError(f"recipe.stages[{number}] names task {task}, which is not in tasks")
+        for name, task_spec in self.tasks.items():
+            if task_spec.dataset not in self.datasets:
+                raise ValueError(f"tasks.{name} names dataset {task_spec.dataset}, which is not in datasets")
+        if self.recipe.base and self.base is None:
+            raise ValueError("recipe.base is named but base is not resolved")
+        return self

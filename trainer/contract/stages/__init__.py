@@ -1,0 +1,27 @@
+"""One file per stage kind. A new file here with a `StageBase` subclass is a new kind: no list to edit."""
+
+import importlib
+import pkgutil
+from typing import Annotated, Union
+
+from pydantic import Field
+
+from trainer.contract.stages.base import DataSource, OptimizerConfig, StageBase, TrainingStage
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def _concrete(cls: type[StageBase]) -> list[type[StageBase]]:
+    found = [cls] if "kind" in cls.model_fields else []
+    return found + [leaf for child in cls.__subclasses__() for leaf in _concrete(child)]
+
+
+def stage_kinds() -> dict[str, type[StageBase]]:
+    """Every stage kind by its name, in alphabetical order."""
+    return dict(sorted((str(cls.model_fields["kind"].default), cls) for cls in _concrete(StageBase)))
+
+
+StageConfig = Annotated[Union[tuple(stage_kinds().values())], Field(discriminator="kind")]  # noqa: UP007
+
+__all__ = ["DataSource", "OptimizerConfig", "StageBase", "StageConfig", "TrainingStage", "stage_kinds"]

@@ -1,0 +1,78 @@
+"""What stages share: where rows come from, how weights are updated, how long a stage lasts."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from trainer.contract.base import Contract
+
+
+class DataSource(Contract):
+    """Rows of one dataset version in a mixture."""
+
+    dataset: str = Field(min_length=1, examples=["new-code@1"])
+    """Dataset and version, written `name@version`; without `@version` the newest version at launch is frozen."""
+    weight: PositiveFloat = 1.0
+    """Share of this source in the mixture, relative to the other sources of the stage."""
+
+
+class OptimizerConfig(Contract):
+    """AdamW and its learning-rate schedule."""
+
+    learning_rate: PositiveFloat = 1e-4
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """Course of the learning rate after warm-up."""
+    warmup_steps: NonNegativeInt = 0
+    """Optimiser steps over which the learning rate rises from zero."""
+    final_ratio: float = Field(default=0.0, ge=0, le=1)
+    """Learning rate of the last step as a share of the peak. Not used by the constant schedule."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    clip_norm: PositiveFloat = 1.0
+    """Largest global gradient norm; larger gradients are scaled down to it."""
+
+
+class StageBase(Contract):
+    """One step of a recipe. The policy that leaves a stage enters the next."""
+
+    name: str = Field(default="", max_length=60, pattern=r"^[a-z0-9_-]*$")
+    """Short name shown on charts; the kind when empty."""
+
+
+class TrainingStage(StageBase):
+    """A stage that updates weights."""
+
+    data: list[DataSource] = Field(min_length=1)
+    """Mixture of dataset versions the stage trains on."""
+    held_out: list[DataSource] = []
+    """Dataset versions on which the loss is measured and never trained."""
+    steps: PositiveInt | None = None
+    """Optimiser steps. Give either steps or epochs."""
+    epochs: PositiveFloat | None = None
+    """Passes over the data. Give either steps or epochs."""
+    batch_size: PositiveInt = 8
+    """Packed sequences per optimiser step."""
+    gradient_accumulation: PositiveInt = 1
+    """Micro-batches per optimiser step; must divide batch_size. Changes memory, not the result."""
+    sequence_length: int = Field(default=512, ge=8)
+    """Longest packed sequence in tokens; a longer row is cut and counted."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    checkpoint_every: NonNegativeInt = 0
+    """Optimiser steps between checkpoints; 0 saves only at the end of the stage."""
+    measure_every: NonNegativeInt = 0
+    """Optimiser steps between held-out measurements; 0 measures at the start and the end of the stage."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> "TrainingStage":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs, not both and not neither")
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"gradient_accumulation {self.gradient_accumulation} does not divide batch_size {self.batch_size}"
+            )
+        trained = {source.dataset for source in self.data}
+        for source in self.held_out:
+            if source.dataset in trained:
+                raise ValueError(f"held_out names {source.dataset}, which the stage also trains on; choose another")
+        return self
