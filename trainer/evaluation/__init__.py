@@ -1,0 +1,1 @@
+"""Scoring a policy on tasks: rows become items, items become scored samples, samples become a mean."""

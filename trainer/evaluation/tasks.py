@@ -1,0 +1,185 @@
+"""From a task and its rows to items: the prompt the model reads and the answer it is held to."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from trainer.contract import TaskSpec
+from trainer.evaluation.errors import TaskError
+
+FEWSHOT_DELIMITER = "\n\n"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One question of a task."""
+
+    id: str
+    """The row's own id, else a hash of the row: the same for every model."""
+    cluster: str
+    prompt: str
+    """The whole text before the answer: solved items, chat template and all."""
+    target: str
+    """Reference answer; the text of the right option for multiple choice."""
+    choices: tuple[str, ...] = ()
+    answer: int | None = None
+    """Position of the right option."""
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines file; raises TaskError naming the line that is not an object."""
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise TaskError(f"{path.name}, line {number}: not JSON ({error.msg}); mend the file") from error
+            if not isinstance(row, dict):
+                raise TaskError(f"{path.name}, line {number}: a row must be a JSON object with named fields")
+            rows.append(row)
+    return rows
+
+
+def identify_row(row: Row) -> str:
+    """The row's own `id`, else the first 16 hex digits of the SHA-256 of its canonical JSON."""
+    if row.get("id") not in (None, ""):
+        return str(row["id"])
+    canonical = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any) -> list[Item]:
+    """Items in the order of the rows. The first `num_fewshot` rows are shown solved and not scored.
+
+    A row that stands twice gets its place among its equals after its id (`-2`), so that ids stay unique.
+    """
+    if len(rows) <= task.num_fewshot:
+        raise TaskError(
+            f"{task.task}: the dataset has {len(rows)} rows and num_fewshot takes {task.num_fewshot}; none is left"
+        )
+    shown = [_read_row(task, row, number) for number, row in enumerate(rows[: task.num_fewshot], start=1)]
+    scored = list(enumerate(rows, start=1))[task.num_fewshot :][: task.limit]
+    seen: Counter[str] = Counter()
+    items = []
+    for number, row in scored:
+        question = _read_row(task, row, number)
+        name = identify_row(row)
+        seen[name] += 1
+        items.append(
+            Item(
+                id=name if seen[name] == 1 else f"{name}-{seen[name]}",
+                cluster=_read_cluster(task, row, number),
+                prompt=_join_prompt(task, shown, question.text, tokenizer),
+                target=question.target,
+                choices=question.choices,
+                answer=question.answer,
+            )
+        )
+    return items
+
+
+def answer_delimiter(task: TaskSpec, prompt: str) -> str:
+    """What stands between prompt and answer: nothing in a chat or after white space, else the task's delimiter."""
+    return "" if task.chat or not prompt or prompt[-1].isspace() else task.target_delimiter
+
+
+def encode_prompt(task: TaskSpec, prompt: str, tokenizer: Any) -> list[int]:
+    """Token ids of a prompt. A chat template writes its own special tokens; an empty prompt becomes a start token."""
+    ids: list[int] = tokenizer.encode(prompt, add_special_tokens=not task.chat)
+    return ids or [start_token(task, tokenizer)]
+
+
+def start_token(task: TaskSpec, tokenizer: Any) -> int:
+    """The token that the first token of a text is predicted from."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise TaskError(f"{task.task}: the tokenizer names neither a begin nor an end token; set one in its config")
+
+
+@dataclass(frozen=True)
+class _Question:
+    text: str
+    target: str
+    choices: tuple[str, ...]
+    answer: int | None
+
+
+def _read_row(task: TaskSpec, row: Row, number: int) -> _Question:
+    # A text has no question before it unless the task writes one: the default is meant for questions.
+    asks = task.output_type != "loglikelihood_rolling" or task.doc_to_text != _DEFAULT_PROMPT
+    text = _render(task, "doc_to_text", row, number) if asks else ""
+    target = _render(task, "doc_to_target", row, number)
+    if task.output_type != "multiple_choice":
+        return _Question(text, target, (), None)
+    choices = row.get(task.doc_to_choice)
+    if not isinstance(choices, list) or len(choices) < 2:
+        raise TaskError(
+            f"{task.task}, row {number}: field {task.doc_to_choice} (doc_to_choice) is not a list of two options or "
+            f"more; the row has {', '.join(row)}"
+        )
+    options = tuple(str(choice) for choice in choices)
+    if not all(options):
+        raise TaskError(f"{task.task}, row {number}: an option of {task.doc_to_choice} is empty")
+    try:
+        answer = int(target)
+    except ValueError as error:
+        raise TaskError(
+            f"{task.task}, row {number}: doc_to_target gives {target!r}; multiple choice needs the position of the "
+            "right option, counted from 0"
+        ) from error
+    if not 0 <= answer < len(options):
+        raise TaskError(f"{task.task}, row {number}: option {answer} is right, but there are {len(options)} from 0")
+    return _Question(text, options[answer], options, answer)
+
+
+def _read_cluster(task: TaskSpec, row: Row, number: int) -> str:
+    field = task.x_stats.cluster
+    if not field:
+        return ""
+    if field not in row:
+        raise TaskError(
+            f"{task.task}, row {number}: no field {field}, which x_stats.cluster names; it has {_names(row)}"
+        )
+    return str(row[field])
+
+
+def _join_prompt(task: TaskSpec, shown: Sequence[_Question], text: str, tokenizer: Any) -> str:
+    if not task.chat:
+        solved = [f"{q.text}{answer_delimiter(task, q.text)}{q.target}{FEWSHOT_DELIMITER}" for q in shown]
+        return "".join(solved) + text
+    if not getattr(tokenizer, "chat_template", None):
+        raise TaskError(f"{task.task}: chat is set, but the model's tokenizer has no chat template; set chat to false")
+    messages = []
+    for question in shown:
+        messages.append({"role": "user", "content": question.text})
+        messages.append({"role": "assistant", "content": question.target})
+    messages.append({"role": "user", "content": text})
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+_DEFAULT_PROMPT = TaskSpec.model_fields["doc_to_text"].default
+_TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+def _render(task: TaskSpec, field: str, row: Row, number: int) -> str:
+    try:
+        return _TEMPLATES.from_string(getattr(task, field)).render(row)
+    except (TemplateError, TypeError, ArithmeticError) as error:
+        raise TaskError(f"{task.task}, row {number}: {field} fails: {error}; the row has {_names(row)}") from error
+
+
+def _names(row: Row) -> str:
+    return ", ".join(row)
