@@ -1,0 +1,101 @@
+"""The trainer's command line.
+
+python -m trainer run ATTEMPT_DIR            do the run that ATTEMPT_DIR/run.json describes
+python -m trainer evaluate ...               score one model on tasks without a run
+python -m trainer schema [recipe|run|event]  print a JSON schema of the contract
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from trainer.contract import Contract, EventLine, ExitCode, Recipe, RunSpec
+from trainer.contract.events import AttemptFailed
+from trainer.events_log import EventLog
+from trainer.failures import EventsUnwritable, InvalidSpec, RunFailed
+from trainer.spec_file import read_spec
+from trainer.stopping import StopRequest
+
+USAGE = 2
+SCHEMAS: dict[str, type[Contract]] = {"recipe": Recipe, "run": RunSpec, "event": EventLine}
+
+
+def main(arguments: list[str]) -> int:
+    match arguments:
+        case ["run", directory]:
+            return run_attempt(Path(directory))
+        case ["evaluate", *rest]:
+            prepare_process()
+            from trainer.evaluation.command import main as evaluate
+
+            return evaluate(rest)
+        case ["schema"]:
+            return print_schema("run")
+        case ["schema", name] if name in SCHEMAS:
+            return print_schema(name)
+        case [] | ["-h" | "--help" | "help"]:
+            print(__doc__)
+            return 0
+        case _:
+            print(__doc__, file=sys.stderr)
+            return USAGE
+
+
+def run_attempt(out: Path) -> ExitCode:
+    """Run, and say in the event log, on stderr and by the exit code how it ended."""
+    stop = StopRequest()
+    stop.listen()
+    prepare_process()
+    if not out.is_dir():
+        return _complain(ExitCode.INVALID_SPEC, [f"{out} is no directory; it must hold run.json."])
+    try:
+        with EventLog(out / "events.jsonl") as events:
+            try:
+                spec = read_spec(out)
+                from trainer.loop import run
+
+                return run(out, spec, events, stop)
+            except EventsUnwritable:
+                raise
+            except InvalidSpec as error:
+                events.emit(AttemptFailed(error=str(error)))
+                return _complain(ExitCode.INVALID_SPEC, error.errors)
+            except Exception as error:  # the last one who can tell what happened
+                events.emit(AttemptFailed(error=describe(error), detail=traceback.format_exc()))
+                traceback.print_exc()
+                return _complain(ExitCode.FAILED, [describe(error)])
+    except RunFailed as error:
+        return _complain(ExitCode.FAILED, [str(error)])
+
+
+def prepare_process() -> None:
+    """Settings that libraries read when they are imported. One thread gives the same sums on every machine."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def describe(error: Exception) -> str:
+    """One sentence for the person who launched the run."""
+    if isinstance(error, RunFailed):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory is full; raise gradient_accumulation, or lower sequence_length or batch_size."
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def print_schema(name: str) -> int:
+    print(json.dumps(SCHEMAS[name].model_json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _complain(code: ExitCode, sentences: list[str]) -> ExitCode:
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

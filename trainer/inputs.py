@@ -1,0 +1,64 @@
+"""Checking, before anything is computed, that a spec names things that exist, are the frozen ones and fit together."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from trainer.algorithms import algorithm_for
+from trainer.contract.hashing import hash_directory
+from trainer.contract.spec import RunSpec
+from trainer.contract.stages.base import TrainingStage
+from trainer.data.rows import RowFile, open_rows
+from trainer.failures import InvalidSpec
+
+
+def open_datasets(spec: RunSpec) -> dict[str, RowFile]:
+    """Every dataset of the spec, its content verified; raises InvalidSpec with all errors found."""
+    opened: dict[str, RowFile] = {}
+    errors = _wrong_kinds(spec)
+    for name, file in spec.datasets.items():
+        try:
+            opened[name] = open_rows(name, file)
+        except InvalidSpec as error:
+            errors += error.errors
+    if errors:
+        raise InvalidSpec(errors)
+    return opened
+
+
+def check_base(spec: RunSpec) -> Path:
+    """The directory of the base model, its content verified."""
+    assert spec.base is not None  # the contract requires it wherever the recipe names a base
+    path = Path(spec.base.path)
+    if not path.is_dir():
+        raise InvalidSpec(f"base.path: {path} is no directory; the base model {spec.recipe.base} must lie there.")
+    if hash_directory(path) != spec.base.sha256:
+        raise InvalidSpec(f"base.sha256: {path} has other content than the model {spec.recipe.base} that was frozen.")
+    return path
+
+
+def fingerprint(spec: RunSpec) -> str:
+    """Hash of everything in a spec that decides the result; a checkpoint continues only under the same."""
+    decisive = {
+        "recipe": spec.recipe.model_dump(mode="json"),
+        "base": spec.base.sha256 if spec.base else "",
+        "datasets": {name: file.sha256 for name, file in spec.datasets.items()},
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _wrong_kinds(spec: RunSpec) -> list[str]:
+    errors = []
+    for number, stage in enumerate(spec.recipe.stages):
+        if not isinstance(stage, TrainingStage):
+            continue
+        kinds = algorithm_for(stage).row_kinds
+        for field in ("data", "held_out"):
+            for place, source in enumerate(getattr(stage, field)):
+                kind = spec.datasets[source.dataset].kind
+                if kind not in kinds:
+                    errors.append(
+                        f"recipe.stages[{number}].{field}[{place}]: {source.dataset} holds {kind} rows, "
+                        f"and this stage takes {' or '.join(sorted(kinds))} rows; choose another dataset."
+                    )
+    return errors

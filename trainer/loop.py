@@ -1,0 +1,75 @@
+"""An attempt from its first event to its last."""
+
+from pathlib import Path
+
+from trainer.contract.base import ExitCode
+from trainer.contract.events import AttemptStopped, RunFinished, StageFinished, StageStarted
+from trainer.contract.spec import RunSpec
+from trainer.contract.stages.base import TrainingStage
+from trainer.contract.stages.evaluate import EvaluateStage
+from trainer.events_log import EventLog
+from trainer.failures import StopNow
+from trainer.session import Session, open_session
+from trainer.stage import StageWork
+from trainer.stopping import StopRequest
+
+
+def run(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) -> ExitCode:
+    """Do the stages that remain. A stop leaves a checkpoint behind from which a new attempt continues exactly."""
+    session = open_session(out, spec, events, stop)
+    try:
+        for number, stage in session.remaining_stages():
+            if isinstance(stage, TrainingStage):
+                train(session, number, stage)
+            elif isinstance(stage, EvaluateStage):
+                evaluate(session, number, stage)
+            events.emit(StageFinished(stage=number, step=session.step))
+    except StopNow as reason:
+        events.emit(AttemptStopped(step=session.step, reason=str(reason)))
+        return ExitCode.STOPPED
+    events.emit(RunFinished(step=session.step))
+    return ExitCode.FINISHED
+
+
+def train(session: Session, number: int, stage: TrainingStage) -> None:
+    """Make the stage's optimiser steps that remain, measuring and saving on the way."""
+    work = StageWork(session, number, stage)
+    work.tell_started()
+    try:
+        work.measure_if_due()
+        while work.done < work.steps:
+            session.stop.leave_if_asked()
+            micro_batches = work.next_micro_batches()
+            work.log(work.optimize(micro_batches))
+            work.measure_if_due()
+            work.save_if_due()
+    except StopNow:
+        if session.step > session.saved_step:
+            work.save(finished=False)
+        raise
+    work.save(finished=True)
+
+
+def evaluate(session: Session, number: int, stage: EvaluateStage) -> None:
+    """Score the policy as it stands; scoring starts over when a resumed attempt comes back to this stage."""
+    from trainer.evaluation.stage import run_evaluate_stage
+
+    policy = session.policy
+    assert policy is not None  # the contract lets no recipe start without base or initialise
+    policy.answer_plainly()
+    session.events.emit(StageStarted(stage=number, kind=stage.kind, name=stage.name, first_step=session.step, steps=0))
+    finished = run_evaluate_stage(
+        model=policy.model,
+        tokenizer=policy.tokenizer,
+        stage=stage,
+        stage_number=number,
+        step=session.step,
+        spec=session.spec,
+        out=session.out,
+        events=session.events,
+        checkpoint_path=session.model_path,
+        model_sha256=session.model_sha256,
+        should_stop=session.stop,
+    )
+    if not finished:
+        session.stop.leave_if_asked()

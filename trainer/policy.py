@@ -1,0 +1,163 @@
+"""The policy: a causal model with its tokenizer, loaded, initialised, asked for likelihoods, saved."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from trainer.attention import PER_DOCUMENT
+from trainer.contract.stages.cpt import ModelShape
+from trainer.data.batch import TokenBatch
+from trainer.failures import InvalidSpec
+from trainer.losses import summed_nll
+from trainer.tokenizer import DOCUMENT_END, TURN_END, load_tokenizer
+
+transformers_logging.disable_progress_bar()
+
+ISOLATION_TOLERANCE = 1e-3
+"""Largest difference of a logit between a document alone and the same document among others, by the model's scale."""
+
+
+@dataclass
+class Policy:
+    """The model being trained. Weights are fp32 whatever the base was saved in."""
+
+    model: Any
+    tokenizer: Any
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def context_length(self) -> int | None:
+        length = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return None if length is None else int(length)
+
+    def count_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def hidden(self, batch: TokenBatch) -> Tensor:
+        """Last hidden states (N, H) of a flat batch; no document sees another."""
+        output = self.model.base_model(
+            input_ids=batch.ids_N[None],
+            position_ids=batch.positions_N[None],
+            use_cache=False,
+            document_lengths=batch.document_lengths,
+        )
+        states: Tensor = output.last_hidden_state[0]
+        return states
+
+    def summed_nll(self, batch: TokenBatch) -> Tensor:
+        """Σ −log p(target) over the targets of the batch."""
+        if batch.targets == 0:
+            return torch.zeros((), device=self.device)
+        return summed_nll(self.hidden(batch), self.model.get_output_embeddings().weight, batch.labels_N)
+
+    def train_on_documents(self) -> None:
+        """Training mode with attention within documents."""
+        self.model.set_attn_implementation(PER_DOCUMENT)
+        self.model.train()
+
+    def answer_plainly(self) -> None:
+        """Evaluation mode with the ordinary attention of transformers."""
+        self.model.set_attn_implementation("sdpa")
+        self.model.eval()
+
+    def save(self, directory: Path) -> None:
+        """What plain transformers loads: safetensors, configs, tokenizer."""
+        self.model.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+
+
+def load_policy(directory: Path, *, device: torch.device, field: str) -> Policy:
+    """Read a Hugging Face directory. `field` is where the spec names it, for the message when it cannot be used."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
+        policy = Policy(torch.nn.Module.to(model, device), load_tokenizer(directory))
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidSpec(f"{field}: {directory} does not load as a causal model with tokenizer: {error}") from error
+    _check_isolation(policy, field)
+    return policy
+
+
+def initialise_policy(shape: ModelShape, tokenizer: Any, *, seed: int, device: torch.device) -> Policy:
+    """Random weights of the Qwen3 architecture with tied embeddings.
+
+    Linear weights ~ N(0, linear_std²); those that write into the residual stream (attention and feed-forward output)
+    have linear_std / sqrt(2 · layers), so that its variance does not grow with depth (GPT-2, section 2.3).
+    """
+    from transformers import GenerationConfig
+    from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
+
+    ends = [tokenizer.convert_tokens_to_ids(token) for token in (TURN_END, DOCUMENT_END)]
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.ffn_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        max_position_embeddings=shape.context_length,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        tie_word_embeddings=True,
+        initializer_range=shape.linear_std,
+        eos_token_id=ends[1],
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    model = Qwen3ForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
+    generator = torch.Generator().manual_seed(seed)
+    output_std = shape.linear_std / math.sqrt(2 * shape.layers)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("q_norm.weight", "k_norm.weight")):
+                weight.fill_(shape.qk_gain)
+            elif name.endswith("norm.weight"):
+                weight.fill_(1.0)
+            elif name.endswith("embed_tokens.weight"):
+                weight.normal_(0.0, shape.embedding_std, generator=generator)
+            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.normal_(0.0, output_std, generator=generator)
+            else:
+                weight.normal_(0.0, shape.linear_std, generator=generator)
+    return Policy(torch.nn.Module.to(model, device), tokenizer)
+
+
+@torch.no_grad()
+def _check_isolation(policy: Policy, field: str) -> None:
+    """Compare our flat pass with the model's own pass over each document alone, before anything is trained.
+
+    Catches what would go wrong silently: attention that is not exchangeable, capped or scaled logits, head biases.
+    """
+    generator = torch.Generator().manual_seed(0)
+    documents = [torch.randint(len(policy.tokenizer), (length,), generator=generator) for length in (9, 5)]
+    policy.answer_plainly()
+    alone_NV = torch.cat([policy.model(ids[None].to(policy.device)).logits[0] for ids in documents])
+    try:
+        policy.train_on_documents()
+        policy.model.eval()
+        ids_N = torch.cat(documents).to(policy.device)
+        batch = TokenBatch(
+            ids_N=ids_N,
+            positions_N=torch.cat([torch.arange(len(ids)) for ids in documents]).to(policy.device),
+            labels_N=ids_N,
+            document_lengths=[len(ids) for ids in documents],
+            targets=len(ids_N),
+        )
+        packed_NV = policy.hidden(batch) @ policy.model.get_output_embeddings().weight.T
+        difference = (packed_NV - alone_NV).abs().max().item() / max(1.0, alone_NV.abs().max().item())
+    except (NotImplementedError, ValueError, TypeError) as error:
+        raise InvalidSpec(f"{field}: this model cannot train on packed documents: {error}.") from error
+    if not difference <= ISOLATION_TOLERANCE:
+        raise InvalidSpec(
+            f"{field}: packed documents would influence each other in this model (logits differ by {difference:.2g}); "
+            "choose a model of another architecture."
+        )

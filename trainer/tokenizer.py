@@ -1,0 +1,72 @@
+"""Tokenizers: training one, reading one, and showing its tokens to people."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from trainer.data.chat import CHATML
+
+DOCUMENT_END, TURN_START, TURN_END, PADDING = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
+
+# Letters go together with their marks: a Thai vowel or tone sign is a mark, and must not split the word it stands in.
+WORDS = r" ?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int, context_length: int) -> Any:
+    """Byte-level BPE with at most `vocab_size` entries, fewer when the texts repeat too little for more merges.
+
+    The same texts in the same order give the same tokenizer. Padding has a token of its own, so that nothing which
+    masks padding can mask the end of a document.
+    """
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[DOCUMENT_END, TURN_START, TURN_END, PADDING],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer=trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=DOCUMENT_END,
+        pad_token=PADDING,
+        additional_special_tokens=[TURN_START, TURN_END],
+        chat_template=CHATML,
+        model_max_length=context_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """The tokenizer that lies beside a model. Reads nothing from the network."""
+    return AutoTokenizer.from_pretrained(directory, local_files_only=True)
+
+
+def document_end_id(tokenizer: Any) -> int | None:
+    """The token that ends a document. A chat model's own end token ends a turn instead, so the former goes first."""
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    named = vocabulary.get(DOCUMENT_END, tokenizer.eos_token_id)
+    return None if named is None else int(named)
+
+
+def show_tokens(tokenizer: Any, ids: Sequence[int], flags: Sequence[bool]) -> list[tuple[str, bool]]:
+    """Text of every token with its flag. Tokens that split a character are shown as one, or nobody could read Thai."""
+    shown, start = [], 0
+    for end in range(1, len(ids) + 1):
+        text = tokenizer.decode(ids[start:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        last_of_flag = end == len(ids) or bool(flags[end]) != bool(flags[start])
+        if "\ufffd" in text and not last_of_flag and end - start < 8:
+            continue
+        shown.append((text, bool(flags[start])))
+        start = end
+    return shown
