@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from typing import Annotated, Union
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
@@ -22,6 +22,9 @@ def stage_kinds() -> dict[str, type[StageBase]]:
     return dict(sorted((str(cls.model_fields["kind"].default), cls) for cls in _concrete(StageBase)))
 
 
-StageConfig = Annotated[Union[tuple(stage_kinds().values())], Field(discriminator="kind")]  # noqa: UP007
+if TYPE_CHECKING:
+    StageConfig = StageBase
+else:
+    StageConfig = Annotated[Union[tuple(stage_kinds().values())], Field(discriminator="kind")]  # noqa: UP007
 
 __all__ = ["DataSource", "OptimizerConfig", "StageBase", "StageConfig", "TrainingStage", "stage_kinds"]
