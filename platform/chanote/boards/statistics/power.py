@@ -1,0 +1,26 @@
+"""How many items a question needs, and what the items at hand could have shown."""
+
+import math
+
+from scipy.stats import norm
+
+LEVEL = 0.05
+POWER = 0.80
+
+
+def detectable_difference(error: float, *, family: int = 1) -> float:
+    """Smallest true difference found with 80 % probability when the difference has this standard error.
+
+    2.80 standard errors for one comparison at the 5 % level; a `family` of comparisons shares that level evenly.
+    """
+    return float(norm.ppf(1 - LEVEL / family / 2) + norm.ppf(POWER)) * error
+
+
+def items_needed(variance: float, difference: float, *, family: int = 1) -> int:
+    """(z_{1-α/2} + z_{1-β})² · variance / difference², with the variance of one item's difference."""
+    return math.ceil((detectable_difference(math.sqrt(variance), family=family) / difference) ** 2)
+
+
+def expected_paired_error(discordant: float, count: int) -> float:
+    """Standard error of a paired difference of two equal rates that disagree on a share `discordant` of the items."""
+    return math.sqrt(discordant / count)
