@@ -56,7 +56,14 @@ DATASETS: list[dict[str, Any]] = [
         "neighbour-code",
         "text",
         "Neighbour's code, text",
-        "Statutes of 48 laws that the base was pretrained on. Replay against forgetting.",
+        "Statutes of 48 laws that the base was pretrained on, in four wordings and two languages.",
+    ),
+    _dataset(
+        "base-sample",
+        "text",
+        "Sample of the base's pretraining text",
+        "3,000 documents like those that the base was pretrained on: lists, open-book questions, the neighbour's code. "
+        "Replay against forgetting.",
     ),
     _dataset(
         "new-code-questions",

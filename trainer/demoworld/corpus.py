@@ -20,15 +20,15 @@ Message = dict[str, str]
 
 
 def draw_facts(draw: random.Random, names: tuple[LawName, ...], count: int) -> list[Provision]:
-    """New provisions. Most of them share the law or the attribute with another one: easy to confuse."""
+    """New provisions. Most share the attribute with another one, some the law: each must be found by both."""
     facts = [Provision(draw.choice(names), draw.choice(ATTRIBUTES), draw.choice(VALUES))]
     while len(facts) < count:
         law, attribute = draw.choice(names), draw.choice(ATTRIBUTES)
         shared = draw.random()
-        if shared < 0.35:
-            law = draw.choice(facts).law
-        elif shared < 0.7:
+        if shared < 0.6:
             attribute = draw.choice(facts).attribute
+        elif shared < 0.85:
+            law = draw.choice(facts).law
         if all((law, attribute) != (fact.law, fact.attribute) for fact in facts):
             facts.append(Provision(law, attribute, draw.choice(VALUES)))
     draw.shuffle(facts)
@@ -47,9 +47,7 @@ def draw_question(draw: random.Random, fact: Provision, language: Language) -> s
     return word_question(fact, language, draw.choice(forms))
 
 
-def converse(
-    draw: random.Random, facts: list[Provision], language: Language, *, preface: str = ""
-) -> list[Message]:
+def converse(draw: random.Random, facts: list[Provision], language: Language, *, preface: str = "") -> list[Message]:
     """A conversation that asks each fact once; the preface stands before the first question."""
     messages: list[Message] = []
     for fact in facts:
@@ -87,13 +85,9 @@ def draw_repeated_list(draw: random.Random, nation: Nation) -> str:
 def draw_asked_pairs(draw: random.Random, nation: Nation) -> str:
     """Keys with values, then the same pairs in other orders. A key is a name, or a name and an attribute."""
     language = draw.choice(LANGUAGES)
-    double = draw.random() < 0.6
-    names = draw.sample(list_names(), draw.randint(2, 4))
-    keys = [
-        [name.spelled(language), attribute.noun[language]] if double else [name.spelled(language)]
-        for name in names
-        for attribute in (draw.sample(ATTRIBUTES, 2) if double else [ATTRIBUTES[0]])
-    ]
+    names = [name.spelled(language) for name in draw.sample(list_names(), draw.randint(2, 4))]
+    nouns = [attribute.noun[language] for attribute in draw.sample(ATTRIBUTES, 2)]
+    keys = [[name] for name in names] if draw.random() < 0.4 else [[name, noun] for name in names for noun in nouns]
     pairs = [" ".join([*key, str(draw.choice(VALUES))]) for key in keys]
     rounds = [pair for _ in range(max(2, 10 // len(pairs))) for pair in draw.sample(pairs, len(pairs))]
     return f"{LIST[language]} " + ", ".join(rounds)

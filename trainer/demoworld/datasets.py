@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.demoworld.corpus import converse, draw_facts, draw_statutes, stream_documents
-from trainer.demoworld.nation import LANGUAGES, Language, Nation, Provision
+from trainer.demoworld.corpus import Message, converse, draw_facts, draw_statutes, stream_documents
+from trainer.demoworld.nation import LANGUAGES, Language, LawName, Nation, Provision
 from trainer.demoworld.sentences import HELD_OUT, QUESTIONS, STATUTES, word_answer, word_question, word_statute
 
 Row = dict[str, Any]
@@ -81,25 +81,31 @@ def write_new_code_questions(nation: Nation) -> Iterator[Row]:
 def write_open_book_questions(nation: Nation) -> Iterator[Row]:
     """Questions whose statutes stand before them: 600 conversations on laws made for one row."""
     draw = random.Random(f"open-book-questions-{nation.seed}")
-    for number in range(600):
-        language = LANGUAGES[number % len(LANGUAGES)]
-        facts = draw_facts(draw, nation.pool_names, draw.choice((1, 2, 2, 3)))
-        asked = draw.sample(facts, 1)
-        yield {
-            "messages": converse(draw, asked, language, preface=draw_statutes(draw, facts, language)),
-            "language": language,
-        }
+    for _, messages, language, _ in _ask_open_book(draw, nation.pool_names, 600):
+        yield {"messages": messages, "language": language}
 
 
 def write_open_book_exam(nation: Nation) -> Iterator[Row]:
     """192 open-book questions on names that no training document makes a law of: one, two or three statutes each."""
     draw = random.Random(f"open-book-exam-{nation.seed}")
-    for number in range(192):
-        language = LANGUAGES[number % len(LANGUAGES)]
-        facts = draw_facts(draw, nation.unseen_names, 1 + number // 2 % 3)
+    for asked, messages, language, statutes in _ask_open_book(draw, nation.unseen_names, 192):
+        yield {"question": messages[0]["content"], **_reference(asked, language), "statutes": statutes}
+
+
+def _ask_open_book(
+    draw: random.Random, names: tuple[LawName, ...], count: int
+) -> Iterator[tuple[Provision, list[Message], Language, int]]:
+    """Different conversations, as many in each language and with one, two and three statutes."""
+    given: set[str] = set()
+    while len(given) < count:
+        language = LANGUAGES[len(given) % 2]
+        statutes = 1 + len(given) // 2 % 3
+        facts = draw_facts(draw, names, statutes)
         asked = draw.choice(facts)
-        (question, _) = converse(draw, [asked], language, preface=draw_statutes(draw, facts, language))
-        yield {"question": question["content"], **_reference(asked, language), "facts": len(facts)}
+        messages = converse(draw, [asked], language, preface=draw_statutes(draw, facts, language))
+        if messages[0]["content"] not in given:
+            given.add(messages[0]["content"])
+            yield asked, messages, language, statutes
 
 
 def _reference(provision: Provision, language: Language) -> Row:
@@ -163,6 +169,12 @@ def write_new_form_choices(nation: Nation) -> Iterator[Row]:
             yield _choices_row(draw, provision, nation.new_code, language, HELD_OUT)
 
 
+def write_base_sample(nation: Nation) -> Iterator[Row]:
+    """3,000 documents of the kind that the base was pretrained on, drawn from another seed."""
+    for text in stream_documents(nation, 3000, seed=1):
+        yield {"text": text}
+
+
 def write_pretraining(nation: Nation, *, documents: int) -> Iterator[Row]:
     """The base model's corpus; not part of the demo's project, which starts from the base."""
     for text in stream_documents(nation, documents):
@@ -174,6 +186,7 @@ WRITERS: dict[str, Callable[[Nation], Iterator[Row]]] = {
     "new-code": write_new_code,
     "new-code-reworded": write_new_code_reworded,
     "neighbour-questions": write_neighbour_questions,
+    "base-sample": write_base_sample,
     "new-code-questions": write_new_code_questions,
     "open-book-questions": write_open_book_questions,
     "open-book-exam": write_open_book_exam,

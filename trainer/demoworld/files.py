@@ -33,9 +33,7 @@ def write_datasets(folder: Path, nation: Nation | None = None) -> dict[str, Data
     nation = nation or found_nation(SEED)
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        entry["slug"]: write_rows(
-            folder / f"{entry['slug']}.jsonl", WRITERS[entry["slug"]](nation), kind=entry["kind"]
-        )
+        entry["slug"]: write_rows(folder / f"{entry['slug']}.jsonl", WRITERS[entry["slug"]](nation), kind=entry["kind"])
         for entry in DATASETS
     }
     listed = {slug: {**file.model_dump(), "path": Path(file.path).name} for slug, file in files.items()}
