@@ -60,7 +60,7 @@ class Comparison:
     detectable: float | None = None
     """Difference that these items would have shown with 80 % probability, at the family's level."""
     needed: int | None = None
-    """Items needed to find a difference as large as the margin with 80 % probability, at the family's level."""
+    """Items needed to find a difference of `target` with 80 % probability, at the family's level."""
     verdict: Verdict = Verdict.UNDEFINED
     family: int = 1
     failed_a: int = 0
@@ -69,6 +69,11 @@ class Comparison:
     """The verdict that was taken back, because it changes with how failed answers are counted."""
     answered: Verdict | None = None
     """The verdict on items that both answered, where it is another one."""
+
+    @property
+    def target(self) -> float:
+        """Difference worth finding: the one seen, but never less than the margin."""
+        return max(abs(self.delta or 0.0), self.margin)
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def compare(
         p_equivalence=test.p_equivalence,
         method=test.method,
         detectable=detectable_difference(error) if error > 0 else None,
-        needed=items_needed(variance, margin) if variance > 0 else None,
+        needed=items_needed(variance, undefined.target) if variance > 0 else None,
         verdict=decide(undefined.delta, test.p, test.p_equivalence, higher_is_better=higher_is_better),
     )
 

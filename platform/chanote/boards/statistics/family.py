@@ -34,8 +34,8 @@ def compare_family(
     """Compare every pair (in the order of the models), with Holm over all of them.
 
     The estimate counts an item without a score as wrong (0). A verdict stands only if it is the same when every failed
-    item counts as wrong, and if the items that both answered do not speak against it. Where less is better, no score
-    stands for wrong, so failed items are always dropped.
+    item counts as wrong and on the items that both answered. Where less is better, no score stands for wrong, so
+    failed items are always dropped.
     """
     chosen = list(pairs if pairs is not None else combinations(models, 2))
     settings = _Settings(clusters, margin, higher_is_better, max(RESAMPLES, 200 * len(chosen)))
@@ -97,7 +97,7 @@ def _adjust(one: Comparison, p: float, p_equivalence: float, *, family: int) -> 
         p_equivalence=p_equivalence,
         family=family,
         detectable=detectable_difference(one.error, family=family) if one.error else None,
-        needed=items_needed(one.variance, one.margin, family=family) if one.variance else None,
+        needed=items_needed(one.variance, one.target, family=family) if one.variance else None,
         verdict=decide(one.delta, p, p_equivalence, higher_is_better=one.higher_is_better),
     )
 
@@ -114,21 +114,14 @@ def _mark_wrong(model: Scores) -> Scores:
 
 
 def _hold_against(shown: Comparison, strict: Comparison, answered: Comparison) -> Comparison:
-    """Take back a verdict that counting every failure as wrong changes, or that the answered items speak against.
+    """Take back a verdict that changes when every failure counts as wrong, or on the items that both answered.
 
-    Answered items speak against it by another verdict of their own, or by an interval that leaves out the difference
-    shown. Being too few to decide is not speaking against.
+    Where fewer than half of the items were answered by both, what is left is a selection: then failing is itself what
+    separates the models, the verdict stands and says so.
     """
     if shown.verdict in (Verdict.UNDECIDED, Verdict.UNDEFINED):
         return shown
-    if strict.verdict is not shown.verdict or _speaks_against(answered, shown):
+    most = 2 * answered.count >= shown.count
+    if strict.verdict is not shown.verdict or (most and answered.verdict is not shown.verdict):
         return replace(shown, verdict=Verdict.UNDECIDED, withheld=shown.verdict)
     return shown if answered.verdict is shown.verdict else replace(shown, answered=answered.verdict)
-
-
-def _speaks_against(answered: Comparison, shown: Comparison) -> bool:
-    if answered.verdict is shown.verdict or answered.verdict is Verdict.UNDEFINED or shown.delta is None:
-        return False
-    below = answered.low is not None and shown.delta < answered.low
-    above = answered.high is not None and shown.delta > answered.high
-    return answered.verdict is not Verdict.UNDECIDED or below or above

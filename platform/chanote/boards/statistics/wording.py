@@ -58,7 +58,8 @@ def word_verdict(one: Comparison, a: str, b: str, *, unit: str = "points", scale
         return f"{a} and {b} are equivalent within \u00b1{margin} ({facts}).{rest}"
     need = ""
     if one.needed is not None and one.needed > one.count:
-        need = f"; about {word_count(one.needed)} items would be needed to find a difference of {margin}"
+        target = margin if one.target == one.margin else f"{word_number(one.target, one.error, scale=scale)} {unit}"
+        need = f"; about {word_count(one.needed)} items would be needed to find a difference of {target}"
     return f"Undecided: {one.count:,} items do not separate {a} and {b} ({facts}){need}."
 
 
