@@ -49,7 +49,10 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, context_length: in
 
 def load_tokenizer(directory: Path) -> Any:
     """The tokenizer that lies beside a model. Reads nothing from the network."""
-    return AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    for place in ("is_local", "local_files_only"):  # how it was read would be saved with it and change its hash
+        tokenizer.init_kwargs.pop(place, None)
+    return tokenizer
 
 
 def document_end_id(tokenizer: Any) -> int | None:
