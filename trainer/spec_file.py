@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trainer.contract.spec import RunSpec
+from trainer.contract.stages import stage_kinds
 from trainer.failures import InvalidSpec
 
 
@@ -22,6 +23,13 @@ def read_spec(out: Path) -> RunSpec:
 def _sentence(problem: dict[str, object]) -> str:
     location = problem["loc"]
     assert isinstance(location, tuple)
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    kinds = stage_kinds()
+    field = ""
+    for before, part in zip((None, *location), location, strict=False):
+        if isinstance(part, int):
+            field += f"[{part}]"
+        elif not (isinstance(before, int) and part in kinds):  # pydantic names the kind that it chose by `kind`
+            field += f".{part}"
+    field = field.lstrip(".")
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{field or 'run.json'}: {message}."

@@ -8,7 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tests.trainer_runs import TINY, events_of, law_texts, metric, run_here, text_rows, write_rows, write_run
 from trainer.algorithms.cpt import Cpt
@@ -16,6 +25,7 @@ from trainer.contract.stages.cpt import CptStage, ModelShape
 from trainer.data.batch import flatten
 from trainer.data.documents import tokenize_rows
 from trainer.data.rows import open_rows
+from trainer.failures import InvalidSpec
 from trainer.policy import Policy, initialise_policy, load_policy
 from trainer.tokenizer import document_end_id, train_tokenizer
 
@@ -105,27 +115,36 @@ def test_long_rows_are_cut_and_counted(tmp_path: Path):
     assert store.lengths_D[0] == 16
 
 
-def test_a_model_of_another_architecture_passes_the_isolation_check_or_is_refused(tmp_path: Path):
-    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+SIZES = {
+    "vocab_size": len(TOKENIZER),
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
-    from trainer.failures import InvalidSpec
 
-    torch.manual_seed(0)
-    sizes = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4)).save_pretrained(tmp_path / "llama")
-    TOKENIZER.save_pretrained(tmp_path / "llama")
-    assert load_policy(tmp_path / "llama", device=CPU, field="base.path").count_parameters() > 0
+def test_a_model_of_another_architecture_can_be_the_base(tmp_path: Path):
+    LlamaForCausalLM(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    assert load_policy(tmp_path, device=CPU, field="base.path").count_parameters() > 0
 
-    scaled = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4))
-    scaled.lm_head = torch.nn.Linear(32, len(TOKENIZER), bias=False)
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(TOKENIZER), n_embd=32, n_layer=2, n_head=2)).save_pretrained(
-        tmp_path / "gpt2"
-    )
-    TOKENIZER.save_pretrained(tmp_path / "gpt2")
-    try:
-        load_policy(tmp_path / "gpt2", device=CPU, field="base.path")
-    except InvalidSpec as error:
-        assert "base.path" in str(error)  # noqa: PT017 - either outcome is right, silence is not
+
+def test_a_model_whose_logits_are_capped_is_refused(tmp_path: Path):
+    Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8)).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    with pytest.raises(InvalidSpec, match=r"base\.path: this model cannot train on packed documents"):
+        load_policy(tmp_path, device=CPU, field="base.path")
+
+
+def test_a_model_whose_logits_are_scaled_is_refused(tmp_path: Path):
+    model = CohereForCausalLM(CohereConfig(**SIZES, logit_scale=0.25))
+    torch.nn.init.normal_(model.model.embed_tokens.weight)
+    model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    with pytest.raises(InvalidSpec, match="logits differ"):
+        load_policy(tmp_path, device=CPU, field="base.path")
 
 
 def test_training_on_text_lowers_the_loss_on_text_never_trained(tmp_path: Path):
