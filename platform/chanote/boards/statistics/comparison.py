@@ -33,6 +33,9 @@ class Verdict(StrEnum):
     """Fewer than two independent items in common."""
 
 
+_TURNED = {Verdict.A_BETTER: Verdict.B_BETTER, Verdict.B_BETTER: Verdict.A_BETTER}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A less B. Differences are in score units; what is not defined is None."""
@@ -74,6 +77,22 @@ class Comparison:
     def target(self) -> float:
         """Difference worth finding: the one seen, but never less than the margin."""
         return max(abs(self.delta or 0.0), self.margin)
+
+    def turned(self) -> "Comparison":
+        """The same comparison seen from B: B less A."""
+        return replace(
+            self,
+            delta=None if self.delta is None else -self.delta,
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+            only_a=self.only_b,
+            only_b=self.only_a,
+            failed_a=self.failed_b,
+            failed_b=self.failed_a,
+            verdict=_TURNED.get(self.verdict, self.verdict),
+            withheld=_TURNED.get(self.withheld, self.withheld) if self.withheld else None,
+            answered=_TURNED.get(self.answered, self.answered) if self.answered else None,
+        )
 
 
 @dataclass(frozen=True)

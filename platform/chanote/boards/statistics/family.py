@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import TypeVar
 
 from chanote.boards.statistics.comparison import Comparison, Verdict, compare, decide
 from chanote.boards.statistics.holm import adjust_holm
@@ -20,17 +21,17 @@ class Scores:
     """Items whose status is not ok: cut, unparsable or in error, whether they have a score or not."""
 
 
-Pair = tuple[str, str]
+Name = TypeVar("Name", bound=Hashable)
 
 
 def compare_family(
-    models: Mapping[str, Scores],
+    models: Mapping[Name, Scores],
     *,
     clusters: Mapping[str, Hashable] | None = None,
     margin: float = 0.02,
     higher_is_better: bool = True,
-    pairs: Sequence[Pair] | None = None,
-) -> dict[Pair, Comparison]:
+    pairs: Sequence[tuple[Name, Name]] | None = None,
+) -> dict[tuple[Name, Name], Comparison]:
     """Compare every pair (in the order of the models), with Holm over all of them.
 
     The estimate counts an item without a score as wrong (0). A verdict stands only if it is the same when every failed
@@ -59,8 +60,8 @@ class _Settings:
 
 
 def _compare_pairs(
-    models: Mapping[str, Scores], pairs: Sequence[Pair], settings: _Settings, *, drop: bool
-) -> dict[Pair, Comparison]:
+    models: Mapping[Name, Scores], pairs: Sequence[tuple[Name, Name]], settings: _Settings, *, drop: bool
+) -> dict[tuple[Name, Name], Comparison]:
     raw = [_compare_pair(models[a], models[b], settings, drop=drop) for a, b in pairs]
     p = adjust_holm([one.p for one in raw if one.p is not None])
     p_equivalence = adjust_holm([one.p_equivalence for one in raw if one.p_equivalence is not None])
@@ -102,7 +103,9 @@ def _adjust(one: Comparison, p: float, p_equivalence: float, *, family: int) -> 
     )
 
 
-def _count_failures(models: Mapping[str, Scores], shown: dict[Pair, Comparison]) -> dict[Pair, Comparison]:
+def _count_failures(
+    models: Mapping[Name, Scores], shown: dict[tuple[Name, Name], Comparison]
+) -> dict[tuple[Name, Name], Comparison]:
     return {
         (a, b): replace(one, failed_a=len(models[a].failed), failed_b=len(models[b].failed))
         for (a, b), one in shown.items()

@@ -1,0 +1,7 @@
+"""Django application: audit."""
+
+from django.apps import AppConfig
+
+
+class AuditConfig(AppConfig):
+    name = "chanote.audit"

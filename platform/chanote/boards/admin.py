@@ -1,0 +1,58 @@
+"""Boards in the admin: titles may be mended there, what was scored only looked at."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from chanote.boards.models import Board, Evaluation, Sample, Task
+
+
+class Visible(admin.ModelAdmin):
+    """Rows of the projects that the person belongs to."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return self.model._default_manager.visible_to(request.user)
+
+
+class Frozen(Visible):
+    """Rows that are written once by the platform."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Board)
+class BoardAdmin(Visible):
+    list_display = ["slug", "title", "project", "baseline", "created"]
+    list_filter = ["project"]
+    search_fields = ["slug", "title"]
+    readonly_fields = ["project", "slug", "created", "created_by"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(Task)
+class TaskAdmin(Frozen):
+    list_display = ["reference", "title", "project", "dataset_version", "created"]
+    list_filter = ["project"]
+    search_fields = ["slug", "title"]
+
+
+@admin.register(Evaluation)
+class EvaluationAdmin(Frozen):
+    list_display = ["task", "model", "mean", "count", "failed", "created"]
+    list_filter = ["project"]
+    search_fields = ["task__slug", "model__slug"]
+
+
+@admin.register(Sample)
+class SampleAdmin(Frozen):
+    list_display = ["item", "evaluation", "score", "status"]
+    list_filter = ["status"]
+    search_fields = ["item"]

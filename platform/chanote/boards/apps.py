@@ -1,0 +1,7 @@
+"""Django application: boards."""
+
+from django.apps import AppConfig
+
+
+class BoardsConfig(AppConfig):
+    name = "chanote.boards"

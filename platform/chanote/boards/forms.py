@@ -1,0 +1,37 @@
+"""What people fill in about boards. Forms only parse; services write."""
+
+from django import forms
+
+from chanote.accounts.models import Project, slug_validator
+from chanote.boards.models import Board
+from chanote.models.models import Model
+
+
+class BoardForm(forms.Form):
+    title = forms.CharField(max_length=160)
+    question = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="What the board is meant to answer, in a sentence.",
+    )
+
+
+class NewBoardForm(BoardForm):
+    slug = forms.CharField(
+        label="Name",
+        max_length=80,
+        validators=[slug_validator],
+        help_text="As recipes name it: lower-case letters, digits, - and _.",
+    )
+    field_order = ["slug", "title", "question"]
+
+
+class EditBoardForm(BoardForm):
+    baseline = forms.ModelChoiceField(
+        queryset=Model.objects.none(), required=False, help_text="The model that the others are held against."
+    )
+
+    def __init__(self, *args: object, board: Board, project: Project, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        models = Model.objects.filter(project=project, evaluations__boards=board).distinct().order_by("slug")
+        self.fields["baseline"].queryset = models  # type: ignore[attr-defined]

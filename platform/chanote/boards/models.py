@@ -1,0 +1,128 @@
+"""Tasks, evaluations of models on them, the samples behind each score, and the boards that show them."""
+
+from django.conf import settings
+from django.db import models
+
+from chanote.accounts.models import Project, slug_validator
+from chanote.accounts.visibility import VisibleQuerySet
+from chanote.datasets.models import DatasetVersion
+from chanote.models.models import Model
+from chanote.runs.models import Run
+
+
+class Task(models.Model):
+    """A frozen question set with its scoring. A changed definition is a new row with the next number."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tasks")
+    slug = models.CharField(max_length=80, validators=[slug_validator])
+    number = models.PositiveIntegerField(default=1)
+    title = models.CharField(max_length=160, blank=True)
+    definition = models.JSONField()
+    """A full `trainer.contract.TaskSpec`."""
+    sha256 = models.CharField(max_length=64)
+    """Hash of the definition and of the rows it reads: scores with equal hashes are comparable."""
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="tasks")
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug", "-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "slug", "number"], name="task_number_unique_in_project")
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def reference(self) -> str:
+        return f"{self.slug}@{self.number}"
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.definition["metric"] != "perplexity"
+
+
+class Board(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="boards")
+    slug = models.CharField(max_length=80, validators=[slug_validator])
+    title = models.CharField(max_length=160)
+    question = models.TextField(blank=True)
+    """What the board is meant to answer, in a sentence."""
+    baseline = models.ForeignKey(Model, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.UniqueConstraint(fields=["project", "slug"], name="board_slug_unique_in_project")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Evaluation(models.Model):
+    """One model scored on one task."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="evaluations")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="evaluations")
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="evaluations")
+    run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="evaluations")
+    boards = models.ManyToManyField(Board, blank=True, related_name="evaluations")
+    step = models.PositiveIntegerField(null=True, blank=True)
+    settings_sha256 = models.CharField(max_length=64)
+    """Hash of decoding settings and harness version."""
+    harness = models.CharField(max_length=40)
+    samples_sha256 = models.CharField(max_length=64)
+    samples_path = models.CharField(max_length=1000, blank=True)
+    count = models.PositiveIntegerField()
+    failed = models.PositiveIntegerField(default=0)
+    """Items without status ok; counted as wrong in the estimate."""
+    mean = models.FloatField(null=True, blank=True)
+    seconds = models.FloatField(default=0)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["task", "model", "run", "step", "samples_sha256"], name="evaluation_imported_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.task}"
+
+
+class ThroughEvaluation(VisibleQuerySet):
+    project_path = "evaluation__project"
+
+
+class Sample(models.Model):
+    """One item as one model answered it."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="samples")
+    item = models.CharField(max_length=120)
+    cluster = models.CharField(max_length=200, blank=True)
+    prompt = models.TextField()
+    output = models.TextField()
+    target = models.TextField()
+    score = models.FloatField(null=True, blank=True)
+    status = models.CharField(max_length=12)
+    tokens = models.PositiveIntegerField(default=0)
+    detail = models.JSONField(default=dict)
+
+    objects = ThroughEvaluation.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["evaluation", "item"], name="one_sample_per_item")]
+
+    def __str__(self) -> str:
+        return self.item

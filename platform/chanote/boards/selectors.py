@@ -1,0 +1,181 @@
+"""Reads that join, count or compare."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import Count, Max, Q, QuerySet
+
+from chanote.boards.headline import write_headline
+from chanote.boards.models import Board, Evaluation, Sample, Task
+from chanote.boards.statistics.estimate import is_binary
+from chanote.boards.statistics.wording import ONE_RUN_EACH, word_verdict
+from chanote.boards.table import Answers, Table, build_table, load_answers, unit_of
+
+
+def boards_with_counts(boards: QuerySet[Board]) -> QuerySet[Board]:
+    """Boards with the number of models and tasks on them and the time of the last score."""
+    return boards.annotate(
+        models_count=Count("evaluations__model", distinct=True),
+        tasks_count=Count("evaluations__task", distinct=True),
+        last_scored=Max("evaluations__created"),
+    )
+
+
+def tasks_with_counts(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    return tasks.annotate(models_count=Count("evaluations__model", distinct=True)).select_related(
+        "dataset_version__dataset"
+    )
+
+
+def latest_evaluations(board: Board) -> dict[Task, list[Evaluation]]:
+    """The newest evaluation of each model, by task; the task with most models first."""
+    newest: dict[tuple[int, int], Evaluation] = {}
+    rows = board.evaluations.select_related("task", "model", "run").order_by("-created", "-pk")
+    for evaluation in rows:
+        newest.setdefault((evaluation.task_id, evaluation.model_id), evaluation)
+    by_task: dict[Task, list[Evaluation]] = {}
+    for evaluation in sorted(newest.values(), key=lambda one: one.pk):
+        by_task.setdefault(evaluation.task, []).append(evaluation)
+    return dict(sorted(by_task.items(), key=lambda pair: (-len(pair[1]), pair[0].slug, -pair[0].number)))
+
+
+@dataclass(frozen=True)
+class BoardContent:
+    """A board as it stands: one table per task."""
+
+    board: Board
+    tables: dict[str, Table]
+    """By task reference, the task with most models first."""
+    baseline: str
+    """Slug of the model that others are held against; empty when the board names none or it has no score."""
+
+    def headline(self, reference: str) -> list[str]:
+        return write_headline(self.tables[reference], self.baseline)
+
+
+def read_board(board: Board, *, baseline: str = "") -> BoardContent:
+    """Tables of all tasks. `baseline` replaces the board's own for one look."""
+    tables = {task.reference: build_table(task, found) for task, found in latest_evaluations(board).items()}
+    names = {entry.name for table in tables.values() for entry in table.entries}
+    wanted = baseline or (board.baseline.slug if board.baseline else "")
+    return BoardContent(board, tables, wanted if wanted in names else "")
+
+
+def describe_board(content: BoardContent) -> list[dict[str, Any]]:
+    """The tables as plain values, verdicts and sentences included, so that no client works them out again."""
+    return [_describe_table(table, content) for table in content.tables.values()]
+
+
+def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
+    unit = unit_of(table.task)
+    return {
+        "task": table.task.reference,
+        "task_sha256": table.task.sha256,
+        "metric": table.task.definition["metric"],
+        "higher_is_better": table.task.higher_is_better,
+        "headline": content.headline(table.task.reference),
+        "note": ONE_RUN_EACH,
+        "models": [
+            {
+                "model": entry.name,
+                "evaluation": entry.evaluation.pk,
+                "estimate": entry.estimate.mean,
+                "low": entry.estimate.low,
+                "high": entry.estimate.high,
+                "standard_error": entry.estimate.error,
+                "method": entry.estimate.method,
+                "items": entry.estimate.count,
+                "clusters": entry.estimate.clusters,
+                "failed_share": entry.failed_share,
+                "rank": list(entry.rank) if entry.rank else None,
+                "letters": entry.letters,
+                "not_compared": entry.not_compared,
+            }
+            for entry in table.entries
+        ],
+        "comparisons": [
+            {
+                "a": a,
+                "b": b,
+                "delta": one.delta,
+                "low": one.low,
+                "high": one.high,
+                "p": one.p,
+                "p_adjusted": one.p_adjusted,
+                "comparisons_in_family": one.family,
+                "method": one.method,
+                "items": one.count,
+                "clusters": one.clusters,
+                "only_a": one.only_a,
+                "only_b": one.only_b,
+                "verdict": one.verdict.value,
+                "withheld": one.withheld.value if one.withheld else None,
+                "items_needed": one.needed,
+                "detectable": one.detectable,
+                "sentence": word_verdict(one, a, b, unit=unit.name, scale=unit.scale),
+            }
+            for (a, b), one in table.comparisons.items()
+        ],
+    }
+
+
+CELLS = ("both", "only_a", "only_b", "neither")
+"""Both right, only A right, only B right, both wrong. For graded scores: equal, A better, B better."""
+
+
+@dataclass(frozen=True)
+class Cross:
+    """Items of two evaluations by how both answered."""
+
+    binary: bool
+    items: dict[str, list[str]]
+
+    def count(self, cell: str) -> int:
+        return len(self.items[cell])
+
+
+def cross_items(a: Evaluation, b: Evaluation, *, higher_is_better: bool) -> Cross:
+    """Sort the common items into the cells, in the order of the task."""
+    answers = load_answers([a.pk, b.pk])
+    scores_a, scores_b = answers[a.pk].scores.values, answers[b.pk].scores.values
+    common = [item for item in scores_a if item in scores_b]
+    binary = higher_is_better and _is_binary(answers.values())
+    items: dict[str, list[str]] = {cell: [] for cell in CELLS}
+    for item in common:
+        items[_sort(scores_a[item], scores_b[item], binary=binary, higher_is_better=higher_is_better)].append(item)
+    return Cross(binary, items)
+
+
+def _is_binary(answers: Iterable[Answers]) -> bool:
+    return all(
+        is_binary(np.array([score for score in one.scores.values.values() if score is not None])) for one in answers
+    )
+
+
+def _sort(a: float | None, b: float | None, *, binary: bool, higher_is_better: bool) -> str:
+    # An item without a score is worse than any score.
+    worst = float("-inf")
+    first, second = (worst if score is None else score if higher_is_better else -score for score in (a, b))
+    if binary:
+        return {(True, True): "both", (True, False): "only_a", (False, True): "only_b", (False, False): "neither"}[
+            first > 0, second > 0
+        ]
+    return "both" if first == second else "only_a" if first > second else "only_b"
+
+
+def find_samples(
+    evaluation: Evaluation, *, items: list[str] | None = None, failed: bool = False, words: str = ""
+) -> QuerySet[Sample]:
+    """Samples in the order of the task, narrowed to items, to failures, to words in prompt, output or target."""
+    samples = Sample.objects.filter(evaluation=evaluation).order_by("id")
+    if items is not None:
+        samples = samples.filter(item__in=items)
+    if failed:
+        samples = samples.exclude(status="ok")
+    for word in words.split():
+        samples = samples.filter(
+            Q(prompt__icontains=word) | Q(output__icontains=word) | Q(target__icontains=word) | Q(item=word)
+        )
+    return samples

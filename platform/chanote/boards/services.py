@@ -1,0 +1,279 @@
+"""Every write about tasks, boards and evaluations."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils.text import slugify
+from pydantic import ValidationError
+
+from chanote import __version__
+from chanote.accounts.models import Project
+from chanote.audit.services import record
+from chanote.boards.models import Board, Evaluation, Sample, Task
+from chanote.datasets.models import DatasetVersion, Use
+from chanote.models.models import Model, Origin
+from chanote.runs.models import Attempt, Run
+from trainer.contract import TaskSpec
+from trainer.contract.events import ScoredSample, TaskScored
+
+BATCH = 500
+
+
+class BoardError(ValueError):
+    """What was asked for cannot be written; one sentence that says why and what to do."""
+
+
+def hash_task(definition: TaskSpec, rows_sha256: str) -> str:
+    """Hash of all that a score depends on besides the model: how items are asked and judged, and the rows.
+
+    Name, title and the dataset's name are left out: they change no score.
+    """
+    content = definition.model_dump(mode="json", exclude={"task", "title", "dataset"})
+    return _hash({**content, "rows": rows_sha256})
+
+
+def hash_settings(definition: TaskSpec, harness: str) -> str:
+    """Hash of the decoding settings and the program that applied them."""
+    content = definition.model_dump(mode="json", include={"generation_kwargs", "chat", "num_fewshot"})
+    return _hash({**content, "harness": harness})
+
+
+@transaction.atomic
+def freeze_task(*, project: Project, definition: TaskSpec, dataset_version: DatasetVersion, actor: Any = None) -> Task:
+    """The project's task with this definition on these rows; a changed definition becomes the next number."""
+    if dataset_version.project != project:
+        raise BoardError(f"dataset {dataset_version} belongs to another project; import it into {project} first")
+    if Use.EVALUATE not in dataset_version.uses:
+        raise BoardError(
+            f"the rights of {dataset_version} do not allow evaluation: its uses are "
+            f"{', '.join(dataset_version.uses) or 'none'}. Choose another dataset version."
+        )
+    sha256 = hash_task(definition, dataset_version.sha256)
+    same_name = Task.objects.filter(project=project, slug=definition.task)
+    # A copy of the title keeps the frozen row readable; it is no part of the hash.
+    known = same_name.filter(sha256=sha256, dataset_version=dataset_version).first()
+    if known is not None:
+        return known
+    task = Task.objects.create(
+        project=project,
+        slug=definition.task,
+        number=(same_name.aggregate(last=Max("number"))["last"] or 0) + 1,
+        title=definition.title,
+        definition=definition.model_copy(update={"dataset": dataset_version.reference}).model_dump(mode="json"),
+        sha256=sha256,
+        dataset_version=dataset_version,
+        created_by=actor,
+    )
+    record("task.frozen", task, actor=actor, sha256=sha256)
+    return task
+
+
+@transaction.atomic
+def create_board(*, project: Project, slug: str, title: str = "", question: str = "", actor: Any = None) -> Board:
+    if Board.objects.filter(project=project, slug=slug).exists():
+        raise BoardError(f"the project already has a board named {slug}; choose another name")
+    board = Board(project=project, slug=slug, title=title or slug, question=question, created_by=actor)
+    board.full_clean()
+    board.save()
+    record("board.created", board, actor=actor)
+    return board
+
+
+@transaction.atomic
+def update_board(board: Board, *, title: str, question: str, baseline: Model | None, actor: Any = None) -> Board:
+    if baseline is not None and baseline.project != board.project:
+        raise BoardError(f"{baseline} belongs to another project; choose a model of {board.project}")
+    board.title, board.question, board.baseline = title, question, baseline
+    board.full_clean()
+    board.save()
+    record("board.changed", board, actor=actor, baseline=str(baseline or ""))
+    return board
+
+
+@transaction.atomic
+def import_evaluation(
+    *,
+    task: Task,
+    model: Model,
+    samples_path: Path,
+    board: Board | None = None,
+    run: Run | None = None,
+    step: int | None = None,
+    seconds: float = 0.0,
+    harness: str = f"chanote {__version__}",
+    actor: Any = None,
+) -> Evaluation:
+    """Store a samples file as an evaluation, whole or not at all; the same file again gives the same evaluation.
+
+    Raises BoardError naming the line that is no sample, or an item that stands twice.
+    """
+    if model.project != task.project:
+        raise BoardError(f"model {model} and task {task} belong to different projects")
+    # Serialises imports of one task, so that the same file cannot be stored twice at once.
+    Task.objects.select_for_update().get(pk=task.pk)
+    samples_sha256 = _hash_file(samples_path)
+    evaluation = Evaluation.objects.filter(
+        task=task, model=model, run=run, step=step, samples_sha256=samples_sha256
+    ).first()
+    if evaluation is None:
+        evaluation = Evaluation.objects.create(
+            project=task.project,
+            task=task,
+            model=model,
+            run=run,
+            step=step,
+            settings_sha256=hash_settings(TaskSpec.model_validate(task.definition), harness),
+            harness=harness,
+            samples_sha256=samples_sha256,
+            samples_path=str(samples_path),
+            seconds=seconds,
+            count=0,
+        )
+        _store_samples(evaluation, samples_path)
+        record("evaluation.imported", evaluation, actor=actor, samples_sha256=samples_sha256)
+    if board is not None:
+        evaluation.boards.add(board)
+    return evaluation
+
+
+def record_task_scored(*, attempt: Attempt, event: TaskScored) -> Evaluation:
+    """What the ingest of events calls for `task_scored`: idempotent, creates task and board when they are new."""
+    run = attempt.run
+    task = find_task_of_run(run, event.task)
+    board = None
+    if event.board:
+        board, created = Board.objects.get_or_create(
+            project=run.project,
+            slug=event.board,
+            defaults={"title": event.board, "created_by": run.owner, "baseline": run.base},
+        )
+        if created:
+            record("board.created", board, actor=run.owner, run=str(run.pk))
+    return import_evaluation(
+        task=task,
+        model=find_scored_model(attempt, event),
+        samples_path=Path(attempt.directory) / event.samples_path,
+        board=board,
+        run=run,
+        step=event.step,
+        seconds=event.seconds,
+    )
+
+
+def find_task_of_run(run: Run, name: str) -> Task:
+    """The task as the run froze it. Raises BoardError when the snapshot does not hold it."""
+    try:
+        definition = TaskSpec.model_validate(run.snapshot["tasks"][name])
+    except KeyError as error:
+        raise BoardError(f"run {run} scored task {name}, which its frozen spec does not name") from error
+    rows_sha256 = run.snapshot["datasets"][definition.dataset]["sha256"]
+    versions = DatasetVersion.objects.filter(dataset__project=run.project, sha256=rows_sha256)
+    slug = definition.dataset.partition("@")[0]
+    version = versions.filter(dataset__slug=slug).first() or versions.first()
+    if version is None:
+        raise BoardError(f"run {run} scored task {name} on rows that the project does not hold any more")
+    return freeze_task(project=run.project, definition=definition, dataset_version=version, actor=run.owner)
+
+
+def find_scored_model(attempt: Attempt, event: TaskScored) -> Model:
+    """The model that was scored: the run's base, a model with the same hash, or the checkpoint as a new model."""
+    run = attempt.run
+    if not event.checkpoint_path and run.base is not None:
+        return run.base
+    checkpoint = attempt.checkpoints.filter(sha256=event.model_sha256, step=event.step).first()
+    if checkpoint is not None and checkpoint.model is not None:
+        return checkpoint.model
+    model = Model.objects.filter(project=run.project, sha256=event.model_sha256).first()
+    if model is None:
+        model = Model.objects.create(
+            project=run.project,
+            slug=_free_model_slug(run, event.step),
+            title=f"{run.name}, step {event.step:,}",
+            origin=Origin.RUN,
+            location=str(Path(attempt.directory) / event.checkpoint_path),
+            sha256=event.model_sha256,
+            bytes=checkpoint.bytes if checkpoint else 0,
+            parent=run.base,
+            created_by=run.owner,
+            **_inherit(run.base),
+        )
+        record("model.registered", model, actor=run.owner, run=str(run.pk))
+    if checkpoint is not None:
+        checkpoint.model = model
+        checkpoint.save(update_fields=["model"])
+    return model
+
+
+def _inherit(base: Model | None) -> dict[str, Any]:
+    """What training does not change: size, shape and the terms of the licence."""
+    if base is None:
+        return {}
+    names = ("parameters", "context_length", "vocabulary", "architecture", "licence")
+    return {name: getattr(base, name) for name in names}
+
+
+def _free_model_slug(run: Run, step: int) -> str:
+    slug = f"{slugify(run.name) or 'run'}-{run.number}-step-{step}"[:110]
+    taken = set(Model.objects.filter(project=run.project, slug__startswith=slug).values_list("slug", flat=True))
+    number = 1
+    while (free := slug if number == 1 else f"{slug}-{number}") in taken:
+        number += 1
+    return free
+
+
+def _store_samples(evaluation: Evaluation, path: Path) -> None:
+    seen: set[str] = set()
+    batch: list[Sample] = []
+    total, scored, failed = 0.0, 0, 0
+    for number, sample in enumerate(read_samples(path), start=1):
+        if sample.item in seen:
+            raise BoardError(f"{path.name}, line {number}: item {sample.item} stands twice")
+        seen.add(sample.item)
+        total += sample.score or 0.0
+        scored += sample.score is not None
+        failed += sample.status != "ok"
+        batch.append(Sample(evaluation=evaluation, **sample.model_dump()))
+        if len(batch) == BATCH:
+            Sample.objects.bulk_create(batch)
+            batch = []
+    Sample.objects.bulk_create(batch)
+    if not seen:
+        raise BoardError(f"{path.name} holds no sample; an evaluation needs at least one")
+    evaluation.count, evaluation.failed = len(seen), failed
+    # Where less is better, an item without a score cannot count as 0: that would be the best score.
+    counted = len(seen) if evaluation.task.higher_is_better else scored
+    evaluation.mean = total / counted if counted else None
+    evaluation.save(update_fields=["count", "failed", "mean"])
+
+
+def read_samples(path: Path) -> Iterator[ScoredSample]:
+    """Samples of a file, one by one; raises BoardError naming the line that is none."""
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield ScoredSample.model_validate_json(line)
+                except ValidationError as error:
+                    fault = error.errors()[0]
+                    where = ".".join(str(part) for part in fault["loc"]) or "the line"
+                    raise BoardError(f"{path.name}, line {number}: {where}: {fault['msg']}") from error
+    except OSError as error:
+        raise BoardError(f"the samples file {path.name} cannot be read: {error.strerror}") from error
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BoardError(f"the samples file {path.name} cannot be read: {error.strerror}") from error
+
+
+def _hash(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

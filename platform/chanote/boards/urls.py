@@ -1,0 +1,18 @@
+"""Addresses of the boards, below `p/<project>/boards/`. A board's name never begins with a hyphen: `-/` is free."""
+
+from django.urls import path
+
+from chanote.boards import views
+
+app_name = "boards"
+
+urlpatterns = [
+    path("", views.board_list, name="list"),
+    path("-/new/", views.board_new, name="new"),
+    path("-/tasks/<slug:slug>/<int:number>/", views.task_detail, name="task"),
+    path("<slug:slug>/", views.board_detail, name="board"),
+    path("<slug:slug>/edit/", views.board_edit, name="edit"),
+    path("<slug:slug>/pair/", views.pair, name="pair"),
+    path("<slug:slug>/samples/", views.samples, name="samples"),
+    path("<slug:slug>/table.csv", views.board_csv, name="csv"),
+]

@@ -1,0 +1,254 @@
+"""Pages of the boards. Every filter stands in the address."""
+
+import csv
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.core.paginator import Page, Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from chanote.accounts.models import Project
+from chanote.accounts.roles import may, require
+from chanote.boards.forms import EditBoardForm, NewBoardForm
+from chanote.boards.models import Board, Evaluation, Task
+from chanote.boards.pages import lay_out_board, lay_out_pair
+from chanote.boards.selectors import (
+    CELLS,
+    BoardContent,
+    boards_with_counts,
+    cross_items,
+    describe_board,
+    find_samples,
+    read_board,
+    tasks_with_counts,
+)
+from chanote.boards.services import BoardError, create_board, update_board
+from chanote.boards.statistics.wording import ONE_RUN_EACH
+from chanote.boards.table import Table, unit_of
+
+SAMPLES_PER_PAGE = 25
+
+
+@login_required
+@require_GET
+def board_list(request: HttpRequest, project: str) -> HttpResponse:
+    found = _find_project(request, project)
+    boards = boards_with_counts(Board.objects.visible_to(request.user).filter(project=found))
+    tasks = tasks_with_counts(Task.objects.visible_to(request.user).filter(project=found))
+    return render(
+        request,
+        "boards/list.html",
+        {
+            "project": found,
+            "boards": boards,
+            "tasks": tasks,
+            "may_change": may(request.user, "boards.change", found),
+        },
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def board_new(request: HttpRequest, project: str) -> HttpResponse:
+    found = _find_project(request, project)
+    require(request.user, "boards.change", found)
+    form = NewBoardForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            board = create_board(project=found, actor=request.user, **form.cleaned_data)
+        except BoardError as error:
+            form.add_error("slug", str(error))
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            return redirect("boards:board", found.slug, board.slug)
+    return render(request, "boards/form.html", {"project": found, "form": form}, status=_status(form))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def board_edit(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    board = _find_board(request, project, slug)
+    require(request.user, "boards.change", board.project)
+    initial = {"title": board.title, "question": board.question, "baseline": board.baseline}
+    form = EditBoardForm(request.POST or None, initial=initial, board=board, project=board.project)
+    if request.method == "POST" and form.is_valid():
+        update_board(board, actor=request.user, **form.cleaned_data)
+        return redirect("boards:board", board.project.slug, board.slug)
+    context = {"project": board.project, "board": board, "form": form}
+    return render(request, "boards/form.html", context, status=_status(form))
+
+
+@login_required
+@require_GET
+def board_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    board = _find_board(request, project, slug)
+    content = read_board(board, baseline=request.GET.get("baseline", ""))
+    context: dict[str, Any] = {
+        "project": board.project,
+        "board": board,
+        "content": content,
+        "may_change": may(request.user, "boards.change", board.project),
+        "note": ONE_RUN_EACH,
+    }
+    if content.tables:
+        table = _find_table(content, request.GET.get("task", ""))
+        page = lay_out_board(content, table.task.reference)
+        context |= {"table": table, "task": table.task, "page": page, **_describe_task(table.task, table)}
+    return render(request, "boards/board.html", context)
+
+
+@login_required
+@require_GET
+def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    """The estimates of every task, unrounded."""
+    board = _find_board(request, project, slug)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{board.slug}.csv"'
+    writer = csv.writer(response)
+    columns = ["model", "estimate", "low", "high", "method", "items", "clusters", "failed_share", "rank", "letters"]
+    writer.writerow(["task", *columns])
+    for table in describe_board(read_board(board)):
+        for model in table["models"]:
+            rank = "" if model["rank"] is None else "-".join(map(str, model["rank"]))
+            writer.writerow([table["task"], *[rank if name == "rank" else model[name] for name in columns]])
+    return response
+
+
+@login_required
+@require_GET
+def pair(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    """Two models of one task: verdict, interval, and items by who answered them."""
+    board = _find_board(request, project, slug)
+    content = read_board(board)
+    table = _find_table(content, request.GET.get("task", ""))
+    a, b = (_find_evaluation(table, request.GET.get(name, "")) for name in ("a", "b"))
+    comparison = table.find(a.model.slug, b.model.slug)
+    context = {
+        "project": board.project,
+        "board": board,
+        "table": table,
+        "task": table.task,
+        "a": a,
+        "b": b,
+        "comparison": comparison,
+        "note": ONE_RUN_EACH,
+    }
+    if comparison is not None:
+        cross = cross_items(a, b, higher_is_better=table.task.higher_is_better)
+        context |= {
+            "page": lay_out_pair(comparison, a.model.slug, b.model.slug, unit_of(table.task)),
+            "cross": cross,
+            "cells": {cell: cross.count(cell) for cell in CELLS},
+        }
+    else:
+        context["reasons"] = [entry for entry in table.entries if entry.not_compared]
+    return render(request, "boards/pair.html", context)
+
+
+@login_required
+@require_GET
+def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    """Items as one model answered them, or as two did side by side."""
+    board = _find_board(request, project, slug)
+    table = _find_table(read_board(board), request.GET.get("task", ""))
+    a = _find_evaluation(table, request.GET.get("a", ""))
+    b = _find_evaluation(table, request.GET["b"]) if request.GET.get("b") else None
+    cell = request.GET.get("cell", "")
+    cross = cross_items(a, b, higher_is_better=table.task.higher_is_better) if b else None
+    items = cross.items[cell] if cross is not None and cell in CELLS else None
+    failed, words = "failed" in request.GET, request.GET.get("q", "").strip()[:200]
+    page = Paginator(find_samples(a, items=items, failed=failed, words=words), SAMPLES_PER_PAGE).get_page(
+        request.GET.get("page")
+    )
+    query = request.GET.copy()
+    query.pop("page", None)
+    context = {
+        "project": board.project,
+        "board": board,
+        "task": table.task,
+        "a": a,
+        "b": b,
+        "cell": cell if items is not None else "",
+        "cells": {name: cross.count(name) for name in CELLS} if cross else {},
+        "binary": cross.binary if cross else False,
+        "failed": failed,
+        "words": words,
+        "page": page,
+        "rows": _join_samples(page, b),
+        "query": query.urlencode(),
+        "percent": table.task.higher_is_better,
+        "lang": table.task.definition["x_language"],
+    }
+    return render(request, "boards/samples.html", context)
+
+
+@login_required
+@require_GET
+def task_detail(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
+    found = _find_project(request, project)
+    task = get_object_or_404(Task.objects.visible_to(request.user), project=found, slug=slug, number=number)
+    boards = Board.objects.filter(evaluations__task=task).distinct()
+    context = {"project": found, "task": task, "boards": boards, **_describe_task(task, None)}
+    return render(request, "boards/task.html", context)
+
+
+def _find_project(request: HttpRequest, slug: str) -> Project:
+    return get_object_or_404(Project.objects.visible_to(request.user), slug=slug)
+
+
+def _find_board(request: HttpRequest, project: str, slug: str) -> Board:
+    boards = Board.objects.visible_to(request.user).select_related("project", "baseline")
+    return get_object_or_404(boards, project__slug=project, slug=slug)
+
+
+def _find_table(content: BoardContent, reference: str) -> Table:
+    """The table of the task that the address names; the first one when it names none."""
+    if not content.tables:
+        raise Http404("nothing has been scored on this board")
+    if not reference:
+        return next(iter(content.tables.values()))
+    if reference not in content.tables:
+        raise Http404(f"the board has no task {reference}")
+    return content.tables[reference]
+
+
+def _find_evaluation(table: Table, model: str) -> Evaluation:
+    for entry in table.entries:
+        if entry.name == model:
+            return entry.evaluation
+    raise Http404(f"model {model} has no score on {table.task}")
+
+
+def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
+    """Facts of the deed that take more than one field of the definition to say."""
+    settings = task.definition["generation_kwargs"]
+    asks = task.definition["output_type"] == "generate_until"
+    sampled = f"temperature {settings['temperature']:g}" if settings["temperature"] else "likeliest token"
+    decoding = f"{sampled}, up to {settings['max_gen_toks']:,} tokens" if asks else "log-likelihood, no sampling"
+    facts: dict[str, Any] = {"unit": unit_of(task), "decoding": decoding}
+    facts["margin"] = f"{task.definition['x_stats']['equivalence_margin'] * unit_of(task).scale:g}"
+    if table is not None:
+        evaluations = [entry.evaluation for entry in table.entries]
+        facts["items"] = max(evaluation.count for evaluation in evaluations)
+        facts["failed"] = sum(evaluation.failed for evaluation in evaluations)
+        facts["answers"] = sum(evaluation.count for evaluation in evaluations)
+        facts["clusters"] = max(entry.estimate.clusters for entry in table.entries)
+        facts["interval_method"] = table.entries[0].estimate.method
+        facts["comparison_method"] = next((one.method for one in table.comparisons.values()), "none")
+    return facts
+
+
+def _join_samples(page: Page, b: Evaluation | None) -> list[tuple[Any, Any]]:
+    """Each sample of the page with the other model's answer to the same item."""
+    if b is None:
+        return [(sample, None) for sample in page.object_list]
+    others = {sample.item: sample for sample in b.samples.filter(item__in=[one.item for one in page.object_list])}
+    return [(sample, others.get(sample.item)) for sample in page.object_list]
+
+
+def _status(form: Any) -> int:
+    return 422 if form.is_bound else 200

@@ -1,0 +1,7 @@
+"""Django application: models."""
+
+from django.apps import AppConfig
+
+
+class ModelsConfig(AppConfig):
+    name = "chanote.models"

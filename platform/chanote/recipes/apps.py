@@ -1,0 +1,7 @@
+"""Django application: recipes."""
+
+from django.apps import AppConfig
+
+
+class RecipesConfig(AppConfig):
+    name = "chanote.recipes"

@@ -1,0 +1,7 @@
+"""Django application: runs."""
+
+from django.apps import AppConfig
+
+
+class RunsConfig(AppConfig):
+    name = "chanote.runs"

@@ -1,0 +1,234 @@
+"""Runs, their attempts, what the attempts told, and the metrics they left."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from chanote.accounts.models import Project
+from chanote.accounts.visibility import VisibleQuerySet
+from chanote.models.models import Model
+from chanote.recipes.models import Revision
+
+
+class State(models.TextChoices):
+    """State of a run and of an attempt. The first three are active; the rest are ends."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    STOPPING = "stopping", "Stopping"
+    FINISHED = "finished", "Finished"
+    FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Stopped"
+    """Ended on request with a checkpoint: can be resumed."""
+    CANCELLED = "cancelled", "Cancelled"
+
+
+ACTIVE = (State.QUEUED, State.RUNNING, State.STOPPING)
+
+
+class Run(models.Model):
+    """One launch of a recipe revision. `snapshot` holds everything the result depends on and never changes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField()
+    name = models.CharField(max_length=120)
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="runs")
+    base = models.ForeignKey(Model, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
+    snapshot = models.JSONField()
+    """The frozen `RunSpec` without attempt and resume_from, with code version, seed, datasets and hashes."""
+    seed = models.PositiveBigIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
+    priority = models.BigIntegerField(default=0)
+    """Lower runs first; a new run gets the next number, an admin may change it."""
+    total_steps = models.PositiveIntegerField(default=0)
+    """Optimiser steps of all stages, as far as known; 0 while unknown."""
+    step = models.PositiveIntegerField(default=0)
+    stage = models.PositiveIntegerField(default=0)
+    fault = models.TextField(blank=True)
+    """One sentence on why the run failed."""
+    notes = models.TextField(blank=True)
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+    started = models.DateTimeField(null=True, blank=True)
+    ended = models.DateTimeField(null=True, blank=True)
+    updated = models.DateTimeField(auto_now=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created"]
+        indexes = [models.Index(fields=["state", "priority"]), models.Index(fields=["project", "-created"])]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="run_number_unique_in_project"),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="run_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+
+class ThroughRun(VisibleQuerySet):
+    project_path = "run__project"
+
+
+class Attempt(models.Model):
+    """One process of a run. Only the holder of the current fence may write for it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
+    directory = models.CharField(max_length=1000)
+    resume_from = models.ForeignKey("Checkpoint", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    fence = models.PositiveIntegerField(default=0)
+    """Raised by every claim; a supervisor that holds an older number must not write."""
+    lease_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    heartbeat = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=120, blank=True)
+    supervisor_pid = models.PositiveIntegerField(null=True, blank=True)
+    trainer_pid = models.PositiveIntegerField(null=True, blank=True)
+    trainer_started = models.FloatField(null=True, blank=True)
+    """Start time of the trainer process as the kernel gives it: a reused pid is not mistaken for it."""
+    stop_requested = models.DateTimeField(null=True, blank=True)
+    cancel_requested = models.DateTimeField(null=True, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    fault = models.TextField(blank=True)
+    ingested_bytes = models.PositiveBigIntegerField(default=0)
+    """Offset in events.jsonl up to which every event is in the database."""
+    next_seq = models.PositiveBigIntegerField(default=0)
+    facts = models.JSONField(default=dict)
+    """Payload of attempt_started: packages, hardware, device."""
+    queued = models.DateTimeField(auto_now_add=True)
+    started = models.DateTimeField(null=True, blank=True)
+    ended = models.DateTimeField(null=True, blank=True)
+
+    objects = ThroughRun.as_manager()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "number"], name="attempt_number_unique_in_run"),
+            models.UniqueConstraint(
+                fields=["run"],
+                condition=Q(state__in=["queued", "running", "stopping"]),
+                name="one_active_attempt_per_run",
+            ),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="attempt_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run} attempt {self.number}"
+
+
+class OutboxMessage(models.Model):
+    """A nudge to send, written in the transaction that makes it needed; deleted once sent."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE)
+    created = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"nudge for {self.attempt_id}"
+
+
+class ThroughAttempt(VisibleQuerySet):
+    project_path = "attempt__run__project"
+
+
+class RunEvent(models.Model):
+    """One line of an attempt's events.jsonl, except metrics, which are stored as chunks. Its id orders live streams."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    type = models.CharField(max_length=30)
+    payload = models.JSONField()
+
+    objects = ThroughAttempt.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["attempt", "seq"], name="event_ingested_once")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.seq}"
+
+
+class Checkpoint(models.Model):
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="checkpoints")
+    step = models.PositiveIntegerField()
+    stage = models.PositiveIntegerField()
+    directory = models.CharField(max_length=1000)
+    sha256 = models.CharField(max_length=64)
+    bytes = models.PositiveBigIntegerField(default=0)
+    stage_finished = models.BooleanField(default=False)
+    removed = models.DateTimeField(null=True, blank=True)
+    """When the trainer pruned its files."""
+    model = models.OneToOneField(Model, null=True, blank=True, on_delete=models.SET_NULL, related_name="checkpoint")
+    """The model it became."""
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = ThroughRun.as_manager()
+
+    class Meta:
+        ordering = ["step", "id"]
+        constraints = [models.UniqueConstraint(fields=["attempt", "step"], name="one_checkpoint_per_attempt_and_step")]
+
+    def __str__(self) -> str:
+        return f"{self.run} step {self.step}"
+
+
+class MetricSeries(models.Model):
+    """One curve of a run, with its latest point for tables and sorting."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="series")
+    key = models.CharField(max_length=200)
+    points = models.PositiveBigIntegerField(default=0)
+    last_step = models.BigIntegerField(default=0)
+    last_value = models.FloatField(null=True, blank=True)
+    """Empty when the latest value is not a finite number."""
+    lowest = models.FloatField(null=True, blank=True)
+    highest = models.FloatField(null=True, blank=True)
+
+    objects = ThroughRun.as_manager()
+
+    class Meta:
+        ordering = ["key"]
+        constraints = [models.UniqueConstraint(fields=["run", "key"], name="one_series_per_run_and_key")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class MetricChunk(models.Model):
+    """Consecutive points of a series as arrays of little-endian bytes.
+
+    Level 0 holds raw points: int64 steps, float64 values, float64 wall times. Higher levels hold buckets as float64
+    minimum, maximum and mean beside the first and last step of each, so that no spike is lost.
+    """
+
+    series = models.ForeignKey(MetricSeries, on_delete=models.CASCADE, related_name="chunks")
+    level = models.PositiveSmallIntegerField(default=0)
+    seq = models.PositiveBigIntegerField()
+    """Order within the series and level; for level 0 derived from the source so that a repeated write is refused."""
+    count = models.PositiveIntegerField()
+    first_step = models.BigIntegerField()
+    last_step = models.BigIntegerField()
+    steps = models.BinaryField()
+    values = models.BinaryField()
+    times = models.BinaryField(blank=True, default=b"")
+
+    class Meta:
+        ordering = ["series", "level", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["series", "level", "seq"], name="metric_chunk_stored_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.series} level {self.level} chunk {self.seq}"

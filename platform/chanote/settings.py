@@ -1,0 +1,238 @@
+"""Django settings. Everything that differs between installations comes from CHANOTE_* environment variables."""
+
+import os
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+
+from chanote.environment import (
+    find_assets,
+    find_home,
+    read_database,
+    read_flag,
+    read_list,
+    read_number,
+    read_secret_key,
+)
+
+HOME = find_home()
+ASSETS = find_assets()
+SECRET_KEY = read_secret_key(HOME)
+DEBUG = read_flag("CHANOTE_DEBUG", default=False)
+HTTPS = read_flag("CHANOTE_HTTPS", default=False)
+"""The browser reaches the platform over TLS: cookies and redirects insist on it."""
+ALLOWED_HOSTS = read_list("CHANOTE_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = read_list("CHANOTE_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "knox",
+    "axes",
+    "csp",
+    "rules",
+    "django_structlog",
+    "chanote.accounts",
+    "chanote.audit",
+    "chanote.datasets",
+    "chanote.models",
+    "chanote.recipes",
+    "chanote.runs",
+    "chanote.boards",
+    "chanote.web",
+    "chanote.api",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "chanote.accounts.middleware.FirstPasswordMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "chanote.urls"
+ASGI_APPLICATION = "chanote.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ASSETS / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "chanote.web.context.shell",
+            ],
+        },
+    },
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+DATABASES = {"default": read_database(HOME)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ["CHANOTE_REDIS_URL"]}
+        if os.environ.get("CHANOTE_REDIS_URL")
+        # A per-process cache would multiply every throttle by the number of processes.
+        else {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "django_cache"}
+    )
+}
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "rules.permissions.ObjectPermissionBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25
+"""Hours a name stays locked after too many wrong passwords."""
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "accounts/locked.html"
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+# Deployments behind a proxy list the proxy; without one the socket's address is the client.
+AXES_IPWARE_PROXY_COUNT = read_number("CHANOTE_PROXY_COUNT", default=0)
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = os.environ.get("CHANOTE_TIME_ZONE", "UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [ASSETS / "static"]
+STATIC_ROOT = HOME / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "artifacts": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": HOME / "artifacts", "file_permissions_mode": 0o640},
+    },
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = DEBUG
+MEDIA_ROOT = HOME / "uploads"
+FILE_UPLOAD_TEMP_DIR = None
+# Uploads beyond this size stream to a temporary file instead of memory.
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+if read_flag("CHANOTE_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "chanote.api.authentication.ApiTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["chanote.api.permissions.HasScope"],
+    "DEFAULT_PAGINATION_CLASS": "chanote.api.paging.NewestFirst",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_VERSIONING_CLASS": None,
+    "EXCEPTION_HANDLER": "chanote.api.errors.answer_exception",
+    "PAGE_SIZE": 50,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Chanote",
+    "DESCRIPTION": "Datasets, recipes, runs, models and boards over REST.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+KNOX_TOKEN_MODEL = "accounts.ApiToken"
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "chanote_"}
+
+CELERY_HOME = HOME / "broker"
+CELERY_BROKER_URL = os.environ.get("CHANOTE_REDIS_URL") or "filesystem://"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {}
+    if os.environ.get("CHANOTE_REDIS_URL")
+    else {
+        "data_folder_in": str(CELERY_HOME / "messages"),
+        "data_folder_out": str(CELERY_HOME / "messages"),
+        "processed_folder": str(CELERY_HOME / "processed"),
+        "control_folder": str(CELERY_HOME / "control"),
+        # With store_processed the message is taken by an atomic rename, so two workers cannot both have it.
+        "store_processed": True,
+        "polling_interval": 0.1,
+    }
+)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+
+RUNS_DIRECTORY = Path(os.environ.get("CHANOTE_RUNS_DIRECTORY") or HOME / "runs")
+DEVICE_SLOTS = read_number("CHANOTE_DEVICE_SLOTS", default=1, lowest=1)
+"""Runs that may train at the same time on this installation."""
+LEASE_SECONDS = read_number("CHANOTE_LEASE_SECONDS", default=30, lowest=2)
+STOP_GRACE_SECONDS = read_number("CHANOTE_STOP_GRACE_SECONDS", default=60, lowest=1)
+RECONCILE_SECONDS = read_number("CHANOTE_RECONCILE_SECONDS", default=10, lowest=1)
+MINIMUM_FREE_BYTES = read_number("CHANOTE_MINIMUM_FREE_MB", default=200) * 1024 * 1024
+
+TEST_RUNNER = "django.test.runner.DiscoverRunner"
+
+from chanote.logs import configure_logs  # noqa: E402
+
+LOGGING_CONFIG = None
+configure_logs(debug=DEBUG, json_lines=read_flag("CHANOTE_LOG_JSON", default=True))

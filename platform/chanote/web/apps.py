@@ -1,0 +1,7 @@
+"""Django application: web."""
+
+from django.apps import AppConfig
+
+
+class WebConfig(AppConfig):
+    name = "chanote.web"
