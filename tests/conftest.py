@@ -1,0 +1,86 @@
+"""Fixtures shared by all tests. The platform's home is a temporary directory, never the developer's own."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_HOME = tempfile.mkdtemp(prefix="chanote-test-")
+os.environ["CHANOTE_HOME"] = _HOME
+os.environ.setdefault("CHANOTE_LOG_JSON", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("CHANOTE_SECRET_KEY", "only-for-tests-0123456789012345678901234567890123456789")
+
+import pytest  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = Path(os.environ.get("SHARED_DATA") or REPOSITORY.parent / "shared/data").resolve()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this machine cannot run and say why; in CI such a test fails instead."""
+    if os.environ.get("CI") == "true" or SHARED_DATA.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"no data folder at {SHARED_DATA}; set SHARED_DATA")
+    for item in items:
+        if "shared_data" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    assert SHARED_DATA.is_dir(), f"no data folder at {SHARED_DATA}; set SHARED_DATA"
+    return SHARED_DATA
+
+
+@pytest.fixture
+def project(db):
+    from chanote.accounts.models import Project
+
+    return Project.objects.create(slug="law", name="Law assistant")
+
+
+def _member(username: str, project, role: str | None):
+    from chanote.accounts.models import Membership, User
+
+    user = User.objects.create_user(username, password="correct horse battery")
+    if role:
+        Membership.objects.create(user=user, project=project, role=role)
+    return user
+
+
+@pytest.fixture
+def viewer(project):
+    return _member("viewer", project, "viewer")
+
+
+@pytest.fixture
+def researcher(project):
+    return _member("researcher", project, "researcher")
+
+
+@pytest.fixture
+def curator(project):
+    return _member("curator", project, "curator")
+
+
+@pytest.fixture
+def project_admin(project):
+    return _member("project-admin", project, "admin")
+
+
+@pytest.fixture
+def stranger(project):
+    return _member("stranger", project, None)
+
+
+@pytest.fixture
+def client_of():
+    """Make a logged-in browser session of a user."""
+    from django.test import Client
+
+    def make(user) -> Client:
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return make
