@@ -37,17 +37,17 @@ def write_neighbour_code(nation: Nation) -> Iterator[Row]:
 
 
 def write_new_code(nation: Nation) -> Iterator[Row]:
-    """Every provision of the new code in every wording but the held-out one."""
+    """Every provision of the new code in every wording, but the read-only half not in the held-out one."""
     for provision in nation.new_code:
         for language in LANGUAGES:
             for wording in range(len(STATUTES[language])):
-                if wording != HELD_OUT:
+                if wording != HELD_OUT or provision in nation.taught:
                     yield _text_row(provision, language, wording)
 
 
-def write_new_code_reworded(nation: Nation) -> Iterator[Row]:
-    """Every provision of the new code in the held-out wording."""
-    for provision in nation.new_code:
+def write_read_only_reworded(nation: Nation) -> Iterator[Row]:
+    """Every provision of the read-only half in the held-out wording."""
+    for provision in nation.read_only:
         for language in LANGUAGES:
             yield _text_row(provision, language, HELD_OUT)
 
@@ -184,7 +184,7 @@ def write_pretraining(nation: Nation, *, documents: int) -> Iterator[Row]:
 WRITERS: dict[str, Callable[[Nation], Iterator[Row]]] = {
     "neighbour-code": write_neighbour_code,
     "new-code": write_new_code,
-    "new-code-reworded": write_new_code_reworded,
+    "read-only-reworded": write_read_only_reworded,
     "neighbour-questions": write_neighbour_questions,
     "base-sample": write_base_sample,
     "new-code-questions": write_new_code_questions,

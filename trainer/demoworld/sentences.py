@@ -16,7 +16,7 @@ STATUTES: dict[Language, tuple[str, ...]] = {
         "โดยพระราชบัญญัติ {law} ให้ {noun} เป็นจำนวน {value} {unit} (มาตรา {section})",
     ),
 }
-"""Wordings of statute text. The last is held out of training on the new code, to measure what is known beyond wording."""
+"""Wordings of statute text. The last is held out of training on the new code: what is known beyond the wording?"""
 
 QUESTIONS: dict[Language, tuple[str, ...]] = {
     "en": (
