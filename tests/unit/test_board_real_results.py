@@ -1,28 +1,22 @@
 """Seventeen real models on IFEval: the case in which numbered places would be false."""
 
 import json
-import os
 from collections import defaultdict
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from chanote.boards.statistics import Scores, Verdict, compare_family, display_letters, rank_intervals
 
-DATA = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[2] / "../shared/data"))
-FILE = DATA / "ifeval_real_paired_results" / "m_ifeval_en_strict.jsonl"
-
-pytestmark = [
-    pytest.mark.shared_data,
-    pytest.mark.skipif(not FILE.is_file(), reason="SHARED_DATA holds no ifeval_real_paired_results"),
-]
+pytestmark = pytest.mark.shared_data
 
 
 @pytest.fixture(scope="module")
-def models():
+def models(shared_data):
     scores = defaultdict(dict)
-    for line in FILE.read_text("utf-8").splitlines():
+    for line in (
+        (shared_data / "ifeval_real_paired_results" / "m_ifeval_en_strict.jsonl").read_text("utf-8").splitlines()
+    ):
         row = json.loads(line)
         scores[row["model"]][str(row["idx"])] = float(row["follow_all"])
     order = sorted(scores, key=lambda model: -sum(scores[model].values()))
