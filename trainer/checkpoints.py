@@ -22,6 +22,7 @@ __all__ = ["Checkpoint", "hash_directory", "open_checkpoint", "remove_checkpoint
 
 FORMAT = 1
 PARTIAL = ".partial"
+REPLACED = ".replaced.partial"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def write_checkpoint(
             (partial / part).mkdir(parents=True)
             write(partial / part)
         checkpoint = _seal(partial, final, step=step, stage_finished=stage_finished)
+        if final.exists():  # an attempt that crashed was started again in its own directory
+            remove_checkpoint(final, ending=REPLACED)
         partial.rename(final)
         _sync(parent)
     except Exception as error:  # a full disk shows as OSError, SafetensorError or RuntimeError, by who was writing
@@ -87,11 +90,11 @@ def open_checkpoint(path: Path, *, field: str = "resume_from") -> dict[str, Any]
     return manifest
 
 
-def remove_checkpoint(path: Path) -> None:
+def remove_checkpoint(path: Path, *, ending: str = PARTIAL) -> None:
     """Delete a checkpoint so that it never stands there half deleted."""
-    partial = path.with_name(path.name + PARTIAL)
-    path.rename(partial)
-    shutil.rmtree(partial)
+    going = path.with_name(path.name + ending)
+    path.rename(going)
+    shutil.rmtree(going)
 
 
 def sweep_partial(parent: Path) -> None:

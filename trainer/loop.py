@@ -8,7 +8,7 @@ from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.events_log import EventLog
-from trainer.failures import StopNow
+from trainer.failures import InvalidSpec, StopNow
 from trainer.session import Session, open_session
 from trainer.stage import StageWork
 from trainer.stopping import StopRequest
@@ -52,24 +52,28 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
 
 def evaluate(session: Session, number: int, stage: EvaluateStage) -> None:
     """Score the policy as it stands; scoring starts over when a resumed attempt comes back to this stage."""
+    from trainer.evaluation.errors import TaskError
     from trainer.evaluation.stage import run_evaluate_stage
 
     policy = session.policy
     assert policy is not None  # the contract lets no recipe start without base or initialise
     policy.answer_plainly()
     session.events.emit(StageStarted(stage=number, kind=stage.kind, name=stage.name, first_step=session.step, steps=0))
-    finished = run_evaluate_stage(
-        model=policy.model,
-        tokenizer=policy.tokenizer,
-        stage=stage,
-        stage_number=number,
-        step=session.step,
-        spec=session.spec,
-        out=session.out,
-        events=session.events,
-        checkpoint_path=session.model_path,
-        model_sha256=session.model_sha256,
-        should_stop=session.stop,
-    )
+    try:
+        finished = run_evaluate_stage(
+            model=policy.model,
+            tokenizer=policy.tokenizer,
+            stage=stage,
+            stage_number=number,
+            step=session.step,
+            spec=session.spec,
+            out=session.out,
+            events=session.events,
+            checkpoint_path=session.model_path,
+            model_sha256=session.model_sha256,
+            should_stop=session.stop,
+        )
+    except TaskError as error:
+        raise InvalidSpec(str(error)) from error
     if not finished:
         session.stop.leave_if_asked()

@@ -16,7 +16,6 @@ from torch import Tensor
 from trainer.algorithms.base import Progress
 from trainer.checkpoints import (
     Checkpoint,
-    checkpoint_name,
     open_checkpoint,
     remove_checkpoint,
     sweep_partial,
@@ -178,8 +177,6 @@ def _resume(session: Session, path: Path) -> Path:
             f"resume_from: {path} was written with another recipe, base or data than this spec names; "
             "resume it with its own, or start a new run from its model."
         )
-    if session.out / "checkpoints" / checkpoint_name(state["step"]) == path:
-        raise InvalidSpec("resume_from: the checkpoint lies in this attempt; a resumed run is a new attempt directory.")
     session.stage = state["stage"] + (1 if state["stage_finished"] else 0)
     session.step = session.saved_step = state["step"]
     session.tokens = state["tokens"]

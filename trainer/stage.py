@@ -170,14 +170,21 @@ class StageWork:
             )
         policy = self.session.policy
         assert policy is not None  # the contract lets no recipe start without base or initialise
-        if policy.context_length is not None and self.stage.sequence_length > policy.context_length:
-            raise InvalidSpec(
-                f"recipe.stages[{self.number}].sequence_length: {self.stage.sequence_length} tokens do not fit the "
-                f"policy's context of {policy.context_length}; use at most that."
-            )
+        self._check_lengths(policy)
         self.algorithm.prepare(policy)
         policy.train_on_documents()
         return policy
+
+    def _check_lengths(self, policy: Policy) -> None:
+        """Of this stage and the later ones, lest hours of training end at the last one's mistake."""
+        errors = [
+            f"recipe.stages[{number}].sequence_length: {stage.sequence_length} tokens do not fit the policy's "
+            f"context of {policy.context_length}; use at most that."
+            for number, stage in enumerate(self.session.spec.recipe.stages)
+            if isinstance(stage, TrainingStage) and stage.sequence_length > (policy.context_length or math.inf)
+        ]
+        if errors:
+            raise InvalidSpec(errors)
 
     def _tokenize(self, source: DataSource) -> DocumentStore:
         rows = self.session.rows[source.dataset]

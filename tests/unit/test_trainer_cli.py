@@ -186,6 +186,54 @@ def test_sequences_longer_than_the_context_are_refused(
     assert "sequence_length: 129 tokens do not fit the policy's context of 128" in refused(out, capsys)
 
 
+def test_tools_that_the_template_would_drop_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [{**row, "tools": [{"type": "function", "function": {"name": "search"}}]} for row in chat_rows(3)]
+    datasets = {
+        "law@1": write_rows(tmp_path / "law.jsonl", text_rows(9), "text"),
+        "chat@1": write_rows(tmp_path / "chat.jsonl", rows, "chat"),
+    }
+    sft = {"kind": "sft", "data": [{"dataset": "chat@1"}], "steps": 1, "sequence_length": 64}
+    out = write_run(tmp_path / "run", [{**CPT, "steps": 1}, sft], datasets)
+    assert refused(out, capsys) == (
+        "datasets.chat@1: row 1 cannot be rendered: the chat template of the model refuses it: it knows no tools"
+    )
+
+
+def test_an_attempt_started_again_in_its_own_directory_continues_its_events(tmp_path: Path, datasets: dict[str, Any]):
+    out = write_run(tmp_path / "run", [CPT], datasets)
+    assert run_here(out) == 0
+    with (out / "events.jsonl").open("ab") as file:
+        file.write(b'{"seq":99,"at":17')
+    assert run_here(out) == 0
+    lines = read_events(out)
+    assert [line.seq for line in lines] == list(range(len(lines)))
+    hashes = [event.sha256 for event in events_of(out, "checkpoint_saved")]
+    assert len(hashes) == 2
+    assert hashes[0] == hashes[1]
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-000004"]
+
+
+def test_evaluate_stages_score_the_model_that_the_last_checkpoint_holds(tmp_path: Path, datasets: dict[str, Any]):
+    questions = [{"question": f"Which day {n}?", "choices": ["one", "two"], "answer": n % 2} for n in range(6)]
+    datasets["exam@1"] = write_rows(tmp_path / "exam.jsonl", questions, "choices")
+    task = {"task": "exam", "dataset": "exam@1", "output_type": "multiple_choice", "metric": "acc"}
+    evaluate = {"kind": "evaluate", "tasks": ["exam"]}
+    more = {key: value for key, value in CPT.items() if key != "initialise"}
+    out = write_run(tmp_path / "run", [CPT, evaluate, more, evaluate], datasets, tasks={"exam": task})
+    assert run_here(out) == 0
+    scored, saved = events_of(out, "task_scored"), events_of(out, "checkpoint_saved")
+    assert [(event.stage, event.step, event.samples) for event in scored] == [(1, 4, 6), (3, 8, 6)]
+    assert [event.model_sha256 for event in scored] == [event.sha256 for event in saved]
+    assert [event.checkpoint_path for event in scored] == [event.path for event in saved]
+    started = events_of(out, "stage_started")
+    assert [(event.kind, event.first_step, event.steps) for event in started] == [
+        ("cpt", 1, 4),
+        ("evaluate", 4, 0),
+        ("cpt", 5, 4),
+        ("evaluate", 8, 0),
+    ]
+
+
 def test_a_gpu_that_is_not_there_is_refused(
     tmp_path: Path, datasets: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -10,7 +10,9 @@ RenderChat = Callable[[Sequence[Message], bool], str]
 """(messages, whether to open the assistant's turn) → text."""
 
 CHATML = (
+    "{% if tools %}{{ raise_exception('it knows no tools') }}{% endif %}"
     "{% for message in messages %}"
+    "{% if message['tool_calls'] %}{{ raise_exception('it knows no tool calls') }}{% endif %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' }}"
     "{% if message['role'] == 'assistant' %}"
     "{% generation %}{{ (message['content'] or '') + '<|im_end|>' }}{% endgeneration %}"
