@@ -1,0 +1,67 @@
+# Two commands do everything: `make demo` and `make test`. Only Python 3.11 to 3.13 and make are needed beforehand.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+# The CPU build that the project is tested with; on a GPU machine set TORCH=torch.
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+ONLY ?=
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: demo serve setup setup-test test check format bench replicate soak demo-base openapi screenshot clean
+
+demo: $(VENV)/.ready static/vendor/.ready
+	@$(BIN)/chanote demo --port $(PORT)
+
+serve: $(VENV)/.ready static/vendor/.ready
+	@$(BIN)/chanote up --port $(PORT)
+
+setup: $(VENV)/.ready static/vendor/.ready
+
+$(VENV)/.ready: pyproject.toml
+	@$(or $(PYTHON),sh -c 'echo "Python 3.11 is needed and was not found; install it and run make again." >&2; exit 5' --) docker/check_machine.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all,build]"
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@echo "Installing what the tests need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+static/vendor/.ready: $(VENV)/.ready package-lock.json
+	@$(BIN)/python -m chanote.web.vendor
+	@touch $@
+
+setup-test: $(VENV)/.ready-dev static/vendor/.ready
+	@$(BIN)/python tests/install_programs.py
+
+test: setup-test
+	@$(BIN)/python -m pytest -q -m "not replication and not soak" $(ARGS)
+
+check: $(VENV)/.ready-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_layout.py tests/contract/test_imports.py
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/.ready-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready-dev static/vendor/.ready
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/bench/run.py --only "$(ONLY)" --out build/bench.json
+
+replicate: setup-test
+	@$(BIN)/python -m pytest -q -m replication --timeout 7200 $(ARGS)
+
+soak: setup-test
+	@$(BIN)/python -m pytest -q -m soak --timeout 7200 $(ARGS)
+
+clean:
+	@rm -rf build dist static/vendor .pytest_cache .mypy_cache .ruff_cache

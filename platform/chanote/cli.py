@@ -1,0 +1,67 @@
+"""Entry point of the `chanote` command."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+
+from chanote import __version__
+from chanote.commands.answers import FAILED, MACHINE, CommandEnd, print_answer, print_end
+
+NOUNS = ("up", "demo", "user", "token", "dataset", "model", "recipe", "run", "board")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="answer in JSON")
+    common.add_argument("--project", default="", metavar="SLUG", help="project to work in; not needed if there is one")
+    common.add_argument("--as", dest="actor", default="", metavar="USER", help="act as this user")
+    parser = argparse.ArgumentParser(prog="chanote", description="Post-training of language models, in your own house.")
+    parser.add_argument("--version", action="version", version=f"chanote {__version__}")
+    nouns = parser.add_subparsers(title="nouns", dest="noun", required=True, metavar="NOUN")
+    for name in NOUNS:
+        importlib.import_module(f"chanote.commands.{name}").add_parser(nouns, common)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code (see `chanote.commands`)."""
+    if importlib.util.find_spec("django") is None:
+        print("chanote: the platform is not installed here; run: pip install 'chanote[all]'", file=sys.stderr)
+        return MACHINE
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chanote.settings")
+    as_json = "--json" in (argv if argv is not None else sys.argv)
+    try:
+        _set_up_django()
+        args = build_parser().parse_args(argv)
+        answer = args.action(args)
+    except CommandEnd as end:
+        print_end(end, as_json=as_json)
+        return end.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does. Nothing is left to say.
+        sys.stderr.close()
+        return FAILED
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return answer
+    print_answer(answer, as_json=as_json)
+    return 0
+
+
+def _set_up_django() -> None:
+    import django
+
+    from chanote.environment import SettingError
+
+    os.environ.setdefault("CHANOTE_LOG_JSON", "0")
+    try:
+        django.setup()
+    except SettingError as error:
+        raise CommandEnd(str(error), MACHINE) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""`chanote board`: what the boards say."""
+
+import argparse
+from typing import Any
+
+
+def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    verbs = nouns.add_parser("board", help="boards").add_subparsers(required=True, metavar="VERB")
+    show = verbs.add_parser("list", parents=[common], help="list boards")
+    show.set_defaults(action=list_boards)
+    one = verbs.add_parser("show", parents=[common], help="estimates, intervals, ranks and verdicts of a board")
+    one.add_argument("name")
+    one.add_argument("--baseline", default="", help="model that the others are compared with")
+    one.set_defaults(action=show_board)
+
+
+def list_boards(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from chanote.boards.models import Board
+    from chanote.boards.selectors import boards_with_counts
+    from chanote.commands.finding import find_actor, find_project
+
+    actor = find_actor(args)
+    boards = boards_with_counts(Board.objects.visible_to(actor).filter(project=find_project(args, actor)))
+    return [{"name": board.slug, "title": board.title, "question": board.question} for board in boards]
+
+
+def show_board(args: argparse.Namespace) -> Any:
+    from chanote.boards.models import Board
+    from chanote.boards.selectors import describe_board, read_board
+    from chanote.commands.finding import find_actor, find_named, find_project
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    board = find_named(Board.objects.visible_to(actor).filter(project=project), "board", args.name)
+    return describe_board(read_board(board, baseline=args.baseline))

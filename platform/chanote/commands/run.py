@@ -1,0 +1,161 @@
+"""`chanote run`: launch, follow and steer runs."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from chanote.commands.answers import FAILED, NOT_FOUND, REFUSED, CommandEnd, print_answer
+
+
+def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    verbs = nouns.add_parser("run", help="runs").add_subparsers(required=True, metavar="VERB")
+    launch = verbs.add_parser("launch", parents=[common], help="launch a recipe")
+    launch.add_argument("recipe", help="recipe, or recipe@revision")
+    launch.add_argument("--name", default="")
+    launch.add_argument("--seed", type=int, help="instead of the recipe's own")
+    launch.add_argument("--wait", action="store_true", help="wait for the end; exit code 1 unless it finishes")
+    launch.set_defaults(action=launch_recipe)
+    show = verbs.add_parser("list", parents=[common], help="list runs, newest first")
+    show.add_argument("--limit", type=int, default=30)
+    show.set_defaults(action=list_runs)
+    for name, action, words in (
+        ("show", show_run, "state, progress and latest metrics of a run"),
+        ("metrics", show_metrics, "latest value of every metric"),
+        ("stop", steer, "save a checkpoint and end; can be resumed"),
+        ("cancel", steer, "end without saving"),
+        ("resume", steer, "go on from the newest checkpoint"),
+        ("retry", steer, "start again from the beginning"),
+    ):
+        verb = verbs.add_parser(name, parents=[common], help=words)
+        verb.add_argument("run", help="number, name or id")
+        verb.set_defaults(action=action, verb=name)
+    wait = verbs.add_parser("wait", parents=[common], help="wait for the end; exit code 1 unless it finishes")
+    wait.add_argument("run")
+    wait.set_defaults(action=wait_for_run)
+    logs = verbs.add_parser("logs", parents=[common], help="print the newest attempt's output")
+    logs.add_argument("run")
+    logs.add_argument("-f", "--follow", action="store_true")
+    logs.set_defaults(action=print_logs)
+
+
+def _find(args: argparse.Namespace) -> tuple[Any, Any]:
+    from chanote.commands.finding import find_actor, find_project, find_run
+
+    actor = find_actor(args)
+    return find_run(args.run, find_project(args, actor), actor), actor
+
+
+def _describe(run: Any) -> dict[str, Any]:
+    return {
+        "number": run.number,
+        "name": run.name,
+        "state": run.state,
+        "step": run.step,
+        "total_steps": run.total_steps,
+        "recipe": f"{run.revision.recipe.slug}@{run.revision.number}",
+        "created": run.created,
+        "started": run.started,
+        "ended": run.ended,
+        "fault": run.fault,
+        "id": str(run.pk),
+    }
+
+
+def launch_recipe(args: argparse.Namespace) -> Any:
+    from chanote.accounts.roles import require
+    from chanote.commands.finding import find_actor, find_named, find_project
+    from chanote.recipes.models import Recipe
+    from chanote.runs.services import LaunchRefused, launch_run
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    require(actor, "runs.launch", project)
+    name, _, number = args.recipe.partition("@")
+    recipe = find_named(Recipe.objects.visible_to(actor).filter(project=project), "recipe", name)
+    revisions = recipe.revisions.all()
+    revision = revisions.filter(number=number).first() if number.isdigit() else revisions.first()
+    if revision is None:
+        raise CommandEnd(f"{name} has no revision {number or 'yet'}.", NOT_FOUND)
+    try:
+        run = launch_run(revision=revision, owner=actor, name=args.name, seed=args.seed)
+    except LaunchRefused as refusal:
+        problems = [{"field": problem.field, "message": problem.message} for problem in refusal.problems]
+        raise CommandEnd("The run was not launched.", REFUSED, problems) from refusal
+    if args.wait:
+        return _wait(run, as_json=args.json)
+    return _describe(run)
+
+
+def list_runs(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from chanote.commands.finding import find_actor, find_project
+    from chanote.runs.models import Run
+
+    actor = find_actor(args)
+    runs = Run.objects.visible_to(actor).filter(project=find_project(args, actor)).select_related("revision__recipe")
+    fields = ("number", "name", "state", "step", "total_steps", "recipe", "created")
+    return [{key: _describe(run)[key] for key in fields} for run in runs[: args.limit]]
+
+
+def show_run(args: argparse.Namespace) -> dict[str, Any]:
+    run, _ = _find(args)
+    return {**_describe(run), "attempts": run.attempts.count(), "metrics": _metrics(run)}
+
+
+def show_metrics(args: argparse.Namespace) -> dict[str, Any]:
+    run, _ = _find(args)
+    return _metrics(run)
+
+
+def _metrics(run: Any) -> dict[str, Any]:
+    return {series.key: series.last_value for series in run.series.all()}
+
+
+def steer(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.accounts.roles import require
+    from chanote.runs import services
+
+    run, actor = _find(args)
+    require(actor, "runs.launch", run.project)
+    try:
+        getattr(services, f"{args.verb}_run")(run, actor=actor)
+    except services.ActRefused as refusal:
+        raise CommandEnd(str(refusal), REFUSED) from refusal
+    run.refresh_from_db()
+    return _describe(run)
+
+
+def wait_for_run(args: argparse.Namespace) -> int:
+    run, _ = _find(args)
+    return _wait(run, as_json=args.json)
+
+
+def _wait(run: Any, *, as_json: bool) -> int:
+    from chanote.runs.models import State
+
+    while run.is_active:
+        time.sleep(0.5)
+        run.refresh_from_db()
+    print_answer(_describe(run), as_json=as_json)
+    return 0 if run.state == State.FINISHED else FAILED
+
+
+def print_logs(args: argparse.Namespace) -> int:
+    run, _ = _find(args)
+    attempt = run.attempts.last()
+    offsets = {"stdout.log": 0, "stderr.log": 0}
+    while True:
+        attempt.refresh_from_db()
+        run.refresh_from_db()
+        active = run.is_active
+        for name, offset in offsets.items():
+            path = Path(attempt.directory) / name
+            if path.is_file():
+                with path.open("rb") as file:
+                    file.seek(offset)
+                    text = file.read()
+                offsets[name] = offset + len(text)
+                print(text.decode("utf-8", errors="replace"), end="", flush=True)
+        if not args.follow or not active:
+            return 0
+        time.sleep(0.5)

@@ -1,0 +1,99 @@
+"""The layout's promises: who imports whom, and the file names that would break Python itself."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOREIGN_TO_TRAINER = {"django", "rest_framework", "celery", "chanote"}
+
+
+def list_tracked(*patterns: str) -> list[Path]:
+    found = subprocess.run(["git", "ls-files", *patterns], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return [REPOSITORY / line for line in found.stdout.splitlines()]
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("folder", ["platform", "docker", "templates", "static", "tests"])
+def test_folder_is_not_a_package(folder):
+    """`platform/__init__.py` would shadow the standard library's module of that name."""
+    assert not (REPOSITORY / folder / "__init__.py").exists()
+
+
+def test_no_module_shadows_a_library_beside_the_trainer():
+    assert not (REPOSITORY / "trainer/datasets.py").exists()
+    assert not (REPOSITORY / "trainer/tokenizers.py").exists()
+
+
+def test_the_platform_takes_only_the_contract_and_the_demo_from_the_trainer():
+    """`trainer.demoworld` is the demo's texts: neither torch nor Django in it."""
+    for file in (REPOSITORY / "platform").rglob("*.py"):
+        for name in imports_of(file):
+            if name == "trainer" or name.startswith("trainer."):
+                assert name.startswith(("trainer.contract", "trainer.demoworld")), f"{file} imports {name}"
+
+
+def test_the_platform_never_imports_torch():
+    for file in (REPOSITORY / "platform").rglob("*.py"):
+        for name in imports_of(file):
+            assert name.split(".")[0] not in {"torch", "transformers", "accelerate"}, f"{file} imports {name}"
+
+
+def test_nothing_outside_the_platform_imports_django():
+    for file in list_tracked("trainer/*.py", "trainer/**/*.py", "toolsandbox/**/*.py", "docker/*.py"):
+        for name in imports_of(file):
+            assert name.split(".")[0] not in FOREIGN_TO_TRAINER, f"{file} imports {name}"
+
+
+def test_importing_the_contract_and_the_demo_loads_neither_torch_nor_django():
+    program = (
+        "import sys, trainer.contract, trainer.demoworld.catalogue, trainer.demoworld.files;"
+        "print(sorted({'torch', 'django', 'transformers'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_the_web_process_loads_no_torch():
+    program = (
+        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'chanote.settings';"
+        "import chanote.asgi, chanote.urls, chanote.celery; from django.urls import get_resolver;"
+        "get_resolver().url_patterns; print('torch' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("word", ["utils", "helpers", "manager", "common", "misc"])
+def test_no_file_is_named_after_nothing(word):
+    for file in list_tracked("platform/**/*.py", "trainer/**/*.py"):
+        assert file.stem != word, f"{file}: name it after what it does"
+
+
+def test_templates_hold_no_inline_script_or_style():
+    """The content security policy would refuse them silently."""
+    for file in list_tracked("templates/**/*.html"):
+        text = file.read_text(encoding="utf-8")
+        assert "<style" not in text, file
+        assert " style=" not in text, file
+        assert " onclick=" not in text, file
+        for part in text.split("<script")[1:]:
+            opening = part.partition(">")[0]
+            assert "src=" in opening or 'type="application/json"' in opening, file
+
+
+def test_lock_files_carry_no_addresses():
+    for file in list_tracked("package-lock.json", "**/package-lock.json"):
+        assert '"resolved"' not in file.read_text(encoding="utf-8")
