@@ -6,6 +6,7 @@ from pathlib import Path
 
 _HOME = tempfile.mkdtemp(prefix="chanote-test-")
 os.environ["CHANOTE_HOME"] = _HOME
+(Path(_HOME) / "static").mkdir()
 os.environ.setdefault("CHANOTE_LOG_JSON", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CHANOTE_SECRET_KEY", "only-for-tests-0123456789012345678901234567890123456789")

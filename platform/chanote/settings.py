@@ -141,9 +141,11 @@ STORAGES = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": HOME / "artifacts", "file_permissions_mode": 0o640},
     },
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "chanote.web.staticfiles.CollectedFiles"},
 }
-WHITENOISE_USE_FINDERS = DEBUG
+# Until `collectstatic` has run, files are served from where they lie.
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").is_file()
+WHITENOISE_AUTOREFRESH = DEBUG
 MEDIA_ROOT = HOME / "uploads"
 FILE_UPLOAD_TEMP_DIR = None
 # Uploads beyond this size stream to a temporary file instead of memory.
