@@ -102,6 +102,8 @@ class Attempt(models.Model):
     ingested_bytes = models.PositiveBigIntegerField(default=0)
     """Offset in events.jsonl up to which every event is in the database."""
     next_seq = models.PositiveBigIntegerField(default=0)
+    effects_seq = models.PositiveBigIntegerField(default=0)
+    """Events below this number have had their effects outside the runs app: models registered, scores imported."""
     facts = models.JSONField(default=dict)
     """Payload of attempt_started: packages, hardware, device."""
     queued = models.DateTimeField(auto_now_add=True)
@@ -195,6 +197,10 @@ class MetricSeries(models.Model):
     """Empty when the latest value is not a finite number."""
     lowest = models.FloatField(null=True, blank=True)
     highest = models.FloatField(null=True, blank=True)
+    next_chunk = models.PositiveBigIntegerField(default=0)
+    """Number of the next chunk of level 0."""
+    sealed_before = models.PositiveBigIntegerField(default=0)
+    """Chunks of level 0 below this number are summed up in the higher levels."""
 
     objects = ThroughRun.as_manager()
 
@@ -209,14 +215,17 @@ class MetricSeries(models.Model):
 class MetricChunk(models.Model):
     """Consecutive points of a series as arrays of little-endian bytes.
 
-    Level 0 holds raw points: int64 steps, float64 values, float64 wall times. Higher levels hold buckets as float64
-    minimum, maximum and mean beside the first and last step of each, so that no spike is lost.
+    Level 0 holds raw points: int64 steps, float64 values, float64 wall times. Higher levels hold buckets: first and
+    last step as int64; minimum, maximum, mean and number of the finite values, and the number of all values, as
+    float64. No spike is lost in them.
     """
 
     series = models.ForeignKey(MetricSeries, on_delete=models.CASCADE, related_name="chunks")
     level = models.PositiveSmallIntegerField(default=0)
     seq = models.PositiveBigIntegerField()
-    """Order within the series and level; for level 0 derived from the source so that a repeated write is refused."""
+    """Order within the series and level."""
+    source = models.PositiveIntegerField(default=0)
+    """Number of the attempt that logged the points; 0 for points sent over HTTP."""
     count = models.PositiveIntegerField()
     first_step = models.BigIntegerField()
     last_step = models.BigIntegerField()
@@ -232,3 +241,29 @@ class MetricChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series} level {self.level} chunk {self.seq}"
+
+
+class MetricBatch(models.Model):
+    """A request of metrics that was stored, so that sending it again changes nothing."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metric_batches")
+    name = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="metric_batch_stored_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Worker(models.Model):
+    """A worker process that said it lives; it claims attempts and watches leases."""
+
+    name = models.CharField(max_length=200, unique=True)
+    host = models.CharField(max_length=120)
+    pid = models.PositiveIntegerField()
+    started = models.DateTimeField(auto_now_add=True)
+    heartbeat = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.name
