@@ -55,11 +55,9 @@ def load_tokenizer(directory: Path) -> Any:
     return tokenizer
 
 
-def document_end_id(tokenizer: Any) -> int | None:
-    """The token that ends a document. A chat model's own end token ends a turn instead, so the former goes first."""
-    vocabulary: dict[str, int] = tokenizer.get_vocab()
-    named = vocabulary.get(DOCUMENT_END, tokenizer.eos_token_id)
-    return None if named is None else int(named)
+def document_end(tokenizer: Any) -> str:
+    """The token that ends a document, or nothing when there is none. A chat model's own end token ends a turn."""
+    return DOCUMENT_END if DOCUMENT_END in tokenizer.get_vocab() else tokenizer.eos_token or ""
 
 
 def show_tokens(tokenizer: Any, ids: Sequence[int], flags: Sequence[bool]) -> list[tuple[str, bool]]:

@@ -27,7 +27,7 @@ from trainer.data.documents import tokenize_rows
 from trainer.data.rows import open_rows
 from trainer.failures import InvalidSpec
 from trainer.policy import Policy, initialise_policy, load_policy
-from trainer.tokenizer import document_end_id, train_tokenizer
+from trainer.tokenizer import document_end, train_tokenizer
 
 CPU = torch.device("cpu")
 TOKENIZER = train_tokenizer(law_texts(60), vocab_size=400, context_length=128)
@@ -52,7 +52,8 @@ def test_the_same_texts_give_the_same_tokenizer():
 def test_padding_is_not_the_end_of_anything():
     special = [TOKENIZER.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")]
     assert special == [0, 1, 2, 3]
-    assert TOKENIZER.pad_token_id == 3 != TOKENIZER.eos_token_id == document_end_id(TOKENIZER)
+    assert TOKENIZER.pad_token_id == 3 != TOKENIZER.eos_token_id
+    assert document_end(TOKENIZER) == "<|endoftext|>"
 
 
 def test_thai_marks_stay_with_their_letters():
@@ -89,6 +90,7 @@ def test_the_loss_of_one_document_is_that_of_transformers(tmp_path: Path):
     policy.train_on_documents()
     rows = open_rows("law@1", write_rows(tmp_path / "law.jsonl", text_rows(1), "text"))
     algorithm = Cpt(CptStage(data=[{"dataset": "law@1"}], steps=1))
+    algorithm.prepare(policy)
     store = tokenize_rows(
         rows, lambda row: algorithm.render(row, policy), TOKENIZER, longest=128, progress=lambda done: None
     )
@@ -108,6 +110,7 @@ def test_long_rows_are_cut_and_counted(tmp_path: Path):
     file = open_rows("law@1", write_rows(tmp_path / "law.jsonl", rows, "text"))
     policy = make_policy()
     algorithm = Cpt(CptStage(data=[{"dataset": "law@1"}], steps=1))
+    algorithm.prepare(policy)
     store = tokenize_rows(
         file, lambda row: algorithm.render(row, policy), TOKENIZER, longest=16, progress=lambda done: None
     )

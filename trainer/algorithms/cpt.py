@@ -27,6 +27,8 @@ class Cpt(Algorithm):
     stage_class = CptStage
     row_kinds = frozenset({"text"})
     stage: CptStage
+    beginning: str
+    ending: str
 
     def make_policy(
         self, sources: Sequence[RowFile], *, seed: int, device: "torch.device", progress: Progress
@@ -43,13 +45,14 @@ class Cpt(Algorithm):
         )
         return initialise_policy(shape, tokenizer, seed=seed, device=device)
 
-    def render(self, row: Row, policy: "Policy") -> list[Document]:
-        from trainer.tokenizer import document_end_id
+    def prepare(self, policy: "Policy") -> None:
+        from trainer.tokenizer import document_end
 
-        end = document_end_id(policy.tokenizer)
-        ending = policy.tokenizer.convert_ids_to_tokens(end) if end is not None else ""
-        beginning = policy.tokenizer.bos_token or ""
-        return [[Piece(beginning + row["text"] + ending, trained=True)]]
+        self.beginning = policy.tokenizer.bos_token or ""
+        self.ending = document_end(policy.tokenizer)
+
+    def render(self, row: Row, policy: "Policy") -> list[Document]:
+        return [[Piece(self.beginning + row["text"] + self.ending, trained=True)]]
 
     def loss(self, batch: "TokenBatch", policy: "Policy", *, targets: int) -> LossTerms:
         return LossTerms({"nll": policy.summed_nll(batch) / max(1, targets)})

@@ -81,7 +81,7 @@ def tokenize_rows(
                 ids.extend(kept)
                 trained.extend(bytes([piece.trained]) * len(kept))
             cut += whole > longest
-            if any(trained[starts[-1] + 1 :]):
+            if trained.find(1, starts[-1] + 1) >= 0:
                 starts.append(len(ids))
             else:
                 untaught += 1
