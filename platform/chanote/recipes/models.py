@@ -43,6 +43,9 @@ class Revision(models.Model):
     created = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
 
+    is_new: bool = False
+    """Set by `save_revision` on the revision that it made."""
+
     objects = RevisionQuerySet.as_manager()
 
     class Meta:
