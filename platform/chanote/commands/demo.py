@@ -8,7 +8,7 @@ from chanote.commands import up
 def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
     parser = nouns.add_parser("demo", parents=[common], help="load the demo, launch its run and serve it")
     up.add_serving_arguments(parser)
-    parser.add_argument("--load-only", action="store_true", help="load and launch, but do not serve")
+    parser.add_argument("--load-only", action="store_true", help="load the demo; neither launch nor serve")
     parser.set_defaults(action=run)
 
 
@@ -19,7 +19,9 @@ def run(args: argparse.Namespace) -> int:
     up.prepare(args)
     actor = find_actor(args)
     project = load_demo(actor)
+    if args.load_only:
+        return 0
     run = launch_demo(project, actor)
     if run is not None:
         print(f"The demo run is queued: http://{args.host}:{args.port}/p/{project.slug}/runs/{run.number}/", flush=True)
-    return 0 if args.load_only else up.serve(args)
+    return up.serve(args)

@@ -1,0 +1,176 @@
+"""Figures of the platform over real HTTP: one uvicorn process and one worker, SQLite, an empty home directory."""
+
+import gzip
+import http.client
+import json
+import math
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+BATCH = 1_000
+BATCHES = 200
+CURVE_POINTS = 100_000
+RUNS = 1_000
+REPEATS = 15
+POINTS_ON_SCREEN = 1_000
+
+PREPARE = """
+import django, json, sys
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0); call_command("createcachetable", verbosity=0)
+call_command("collectstatic", interactive=False, verbosity=0)
+from django.test import Client
+from chanote.accounts.models import User
+from chanote.accounts.services import create_project, create_token, create_user
+from chanote.recipes.models import Recipe, Revision
+from chanote.runs.models import Attempt, MetricSeries, Run, State
+user, _ = create_user("bench", is_superuser=True)
+User.objects.filter(pk=user.pk).update(must_change_password=False)
+project = create_project(slug="bench", name="Bench", owner=user)
+recipe = Recipe.objects.create(project=project, slug="r", title="R")
+resolved = {"base": "", "seed": 0, "description": "", "stages": []}
+revision = Revision.objects.create(recipe=recipe, number=1, yaml="", resolved=resolved, sha256="0" * 64)
+snapshot = {"recipe": resolved, "datasets": {}, "tasks": {}, "base": None}
+runs = Run.objects.bulk_create([
+    Run(project=project, number=n, name=f"run-{n}", revision=revision, snapshot=snapshot, owner=user,
+        state=State.FINISHED, step=100, total_steps=100) for n in range(1, int(sys.argv[1]) + 1)])
+Attempt.objects.bulk_create([Attempt(run=run, number=1, directory="", state=State.FINISHED) for run in runs])
+MetricSeries.objects.bulk_create([
+    MetricSeries(run=run, key=key, points=100, last_step=100, last_value=1.5, lowest=1, highest=3)
+    for run in runs for key in ("train/loss", "train/learning_rate", "held_out/x/loss")])
+_, token = create_token(user, name="bench", scopes=["runs:read", "runs:write"], days=1)
+client = Client(); client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+print(json.dumps({"token": token, "session": client.cookies["sessionid"].value, "run": str(runs[0].pk)}))
+"""
+
+
+def measure() -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="chanote-bench-") as home:
+        environment = {**os.environ, "CHANOTE_HOME": home, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
+        environment.pop("CHANOTE_DEBUG", None)
+        prepared = subprocess.run(
+            [sys.executable, "-c", PREPARE, str(RUNS)], env=environment, capture_output=True, text=True, check=True
+        )
+        given = json.loads(prepared.stdout.splitlines()[-1])
+        with serve(environment) as (port, processes):
+            time.sleep(5)
+            figures = {"platform.idle_memory_mb": sum_memory_mb(processes)}
+            page = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            cookie = {"Cookie": f"sessionid={given['session']}", "Accept-Encoding": "gzip"}
+            figures["platform.first_page_kb"] = weigh_page(page, cookie, "/")
+            figures["platform.runs_table_ms"] = time_page(page, cookie, "/p/bench/runs/")
+            bearer = {"Authorization": f"Bearer {given['token']}", "Accept-Encoding": "gzip"}
+            figures["platform.ingest_points_per_s"] = ingest(page, bearer, given["run"])
+            figures |= read_curve(page, bearer, given["run"])
+    return figures
+
+
+@contextmanager
+def serve(environment: dict[str, str]) -> Iterator[tuple[int, list[psutil.Process]]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # `up` is what people run: it is measured whole, with its web server and worker.
+    program = subprocess.Popen(
+        [sys.executable, "-m", "chanote.cli", "up", "--port", str(port)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if line.startswith("Chanote is at"):
+                break
+        parent = psutil.Process(program.pid)
+        yield port, [parent, *parent.children(recursive=True)]
+    finally:
+        program.send_signal(signal.SIGINT)
+        program.wait(60)
+
+
+def sum_memory_mb(processes: list[psutil.Process]) -> float:
+    """Sum of resident sets, which counts shared pages once for each process: an upper bound."""
+    return sum(process.memory_info().rss for process in processes) / 1e6
+
+
+def get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[bytes, bytes]:
+    """Body as sent over the wire and body unpacked."""
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    wire = answer.read()
+    assert answer.status == 200, (path, answer.status, wire[:300])
+    return wire, gzip.decompress(wire) if answer.getheader("Content-Encoding") == "gzip" else wire
+
+
+def weigh_page(connection: http.client.HTTPConnection, cookie: dict[str, str], path: str) -> float:
+    """Kilobytes over the wire for a page with every style sheet, script and image it names."""
+    wire, body = get(connection, path, cookie)
+    total = len(wire)
+    seen = set(re.findall(r'(?:src|href)="(/static/[^"#]+)', body.decode()))
+    queue = list(seen)
+    while queue:
+        wire, body = get(connection, queue.pop(), cookie)
+        total += len(wire)
+        for name in re.findall(r'(?:from|import)\s*\(?"(/static/[^"]+)"', body.decode(errors="ignore")):
+            if name not in seen:
+                seen.add(name)
+                queue.append(name)
+    return total / 1e3
+
+
+def time_page(connection: http.client.HTTPConnection, cookie: dict[str, str], path: str) -> float:
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        get(connection, path, cookie)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:]) * 1e3
+
+
+def ingest(connection: http.client.HTTPConnection, bearer: dict[str, str], run: str) -> float:
+    """Points stored per second by one client sending batches of a thousand."""
+    bodies = []
+    for number in range(BATCHES):
+        steps = list(range(number * BATCH, (number + 1) * BATCH))
+        values = [3 * math.exp(-step / 40_000) + 0.1 * math.sin(step) for step in steps]
+        if number == BATCHES // 3:
+            values[500] = 42.0
+        bodies.append(json.dumps({"batch": f"b{number}", "series": {"bench/loss": {"steps": steps, "values": values}}}))
+    start = time.perf_counter()
+    for body in bodies:
+        connection.request(
+            "POST", f"/api/v1/runs/{run}/metrics/", body=body, headers={**bearer, "Content-Type": "application/json"}
+        )
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status in (200, 201, 202), (answer.status, text[:300])
+    return BATCHES * BATCH / (time.perf_counter() - start)
+
+
+def read_curve(connection: http.client.HTTPConnection, bearer: dict[str, str], run: str) -> dict[str, float]:
+    """A curve of 200,000 points cut to its first 100,000, as 1,000: time, size, and the planted spike still there."""
+    path = f"/api/v1/runs/{run}/curves/?key=bench/loss&points={POINTS_ON_SCREEN}&stop={CURVE_POINTS - 1}"
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        wire, body = get(connection, path, bearer)
+        times.append(time.perf_counter() - start)
+    assert b"42" in body, "the spike is gone"
+    return {"platform.curve_ms": statistics.median(times) * 1e3, "platform.curve_kb": len(wire) / 1e3}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=2))
