@@ -163,16 +163,17 @@ def test_where_less_is_better_failed_items_are_dropped():
 def test_the_sentences():
     better = compare(*answers(300, 60, 31, 150))
     assert word_verdict(better, "Klong", "Base") == (
-        "Klong is better than Base by 5 points (\u0394 +5, 95 % interval +2 to +9, p = 0.003)."
+        "Klong is better than Base by 5 points (95\u00a0% interval 2 to 9, p = 0.003)."
     )
+    assert word_verdict(better.turned(), "Base", "Klong") == word_verdict(better, "Klong", "Base")
     undecided = compare(*answers(398, 57, 47, 39))
     assert word_verdict(undecided, "A", "B") == (
-        "Undecided: 541 items do not separate A and B (\u0394 +2, 95 % interval \u22122 to +6, p = 0.38); "
+        "Undecided: 541 items do not separate A and B (\u0394 +2, 95\u00a0% interval \u22122 to +6, p = 0.38); "
         "about 3,800 items would be needed to find a difference of 2 points."
     )
     equivalent = compare(*answers(4000, 30, 32, 938))
     assert word_verdict(equivalent, "A", "B") == (
-        "A and B are equivalent within \u00b12 points (\u0394 0.0, 95 % interval \u22120.4 to +0.3, p = 0.90)."
+        "A and B are equivalent within \u00b12 points (\u0394 0.0, 95\u00a0% interval \u22120.4 to +0.3, p = 0.90)."
     )
     slight = compare(*answers(40000, 400, 200, 9400))
     assert "A is better than B by 0.40 points, less than the margin of 2 points" in word_verdict(slight, "A", "B")

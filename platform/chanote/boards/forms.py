@@ -8,10 +8,10 @@ from chanote.models.models import Model
 
 
 class BoardForm(forms.Form):
-    title = forms.CharField(max_length=160)
+    title = forms.CharField(max_length=160, widget=forms.TextInput(attrs={"class": "input"}))
     question = forms.CharField(
         required=False,
-        widget=forms.Textarea(attrs={"rows": 2}),
+        widget=forms.Textarea(attrs={"rows": 2, "class": "input"}),
         help_text="What the board is meant to answer, in a sentence.",
     )
 
@@ -21,6 +21,7 @@ class NewBoardForm(BoardForm):
         label="Name",
         max_length=80,
         validators=[slug_validator],
+        widget=forms.TextInput(attrs={"class": "input"}),
         help_text="As recipes name it: lower-case letters, digits, - and _.",
     )
     field_order = ["slug", "title", "question"]
@@ -28,7 +29,10 @@ class NewBoardForm(BoardForm):
 
 class EditBoardForm(BoardForm):
     baseline = forms.ModelChoiceField(
-        queryset=Model.objects.none(), required=False, help_text="The model that the others are held against."
+        queryset=Model.objects.none(),
+        required=False,
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="The model that the others are held against.",
     )
 
     def __init__(self, *args: object, board: Board, project: Project, **kwargs: object) -> None:

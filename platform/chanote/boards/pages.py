@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from chanote.boards.selectors import BoardContent
 from chanote.boards.statistics import Comparison, Verdict
-from chanote.boards.statistics.wording import decimals_for, word_number, word_p, word_verdict
+from chanote.boards.statistics.wording import PERCENT_95, decimals_for, word_number, word_p, word_verdict
 from chanote.boards.table import Entry, Table, Unit, split_letters, unit_of
 from chanote.boards.whiskers import Axis, Whisker, make_axis
 
@@ -167,7 +167,7 @@ def _lay_out_pairs(table: Table, unit: Unit, baseline: str) -> tuple[tuple[PairR
     bounds = [
         None if value is None else value * unit.scale for _, one in against for value in (one.delta, one.low, one.high)
     ]
-    axis = make_axis(bounds, width=200, include=[0.0])
+    axis = make_axis(bounds, width=320, include=[0.0])
     rows = tuple(
         PairRow(name, one, _word_delta(one, unit), draw_difference(one, unit, axis), CLAIMS[one.verdict])
         for name, one in against
@@ -198,7 +198,7 @@ def word_interval(one: Comparison, unit: Unit) -> str:
     if one.low is None or one.high is None:
         return f"{size}, interval not bounded by so few items"
     low, high = (word_number(value, one.error, scale=unit.scale, sign=True) for value in (one.low, one.high))
-    return f"{size}, 95 % interval {low} to {high}"
+    return f"{size}, {PERCENT_95} interval {low} to {high}"
 
 
 @dataclass(frozen=True)

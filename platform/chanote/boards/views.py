@@ -10,7 +10,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
 from chanote.boards.forms import EditBoardForm, NewBoardForm
 from chanote.boards.models import Board, Evaluation, Task
@@ -28,6 +27,7 @@ from chanote.boards.selectors import (
 from chanote.boards.services import BoardError, create_board, update_board
 from chanote.boards.statistics.wording import ONE_RUN_EACH
 from chanote.boards.table import Table, unit_of
+from chanote.web.projects import get_project
 
 SAMPLES_PER_PAGE = 25
 
@@ -35,7 +35,7 @@ SAMPLES_PER_PAGE = 25
 @login_required
 @require_GET
 def board_list(request: HttpRequest, project: str) -> HttpResponse:
-    found = _find_project(request, project)
+    found = get_project(request, project)
     boards = boards_with_counts(Board.objects.visible_to(request.user).filter(project=found))
     tasks = tasks_with_counts(Task.objects.visible_to(request.user).filter(project=found))
     return render(
@@ -53,7 +53,7 @@ def board_list(request: HttpRequest, project: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def board_new(request: HttpRequest, project: str) -> HttpResponse:
-    found = _find_project(request, project)
+    found = get_project(request, project)
     require(request.user, "boards.change", found)
     form = NewBoardForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -189,20 +189,16 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def task_detail(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
-    found = _find_project(request, project)
+    found = get_project(request, project)
     task = get_object_or_404(Task.objects.visible_to(request.user), project=found, slug=slug, number=number)
     boards = Board.objects.filter(evaluations__task=task).distinct()
     context = {"project": found, "task": task, "boards": boards, **_describe_task(task, None)}
     return render(request, "boards/task.html", context)
 
 
-def _find_project(request: HttpRequest, slug: str) -> Project:
-    return get_object_or_404(Project.objects.visible_to(request.user), slug=slug)
-
-
 def _find_board(request: HttpRequest, project: str, slug: str) -> Board:
-    boards = Board.objects.visible_to(request.user).select_related("project", "baseline")
-    return get_object_or_404(boards, project__slug=project, slug=slug)
+    boards = Board.objects.select_related("project", "baseline").filter(project=get_project(request, project))
+    return get_object_or_404(boards, slug=slug)
 
 
 def _find_table(content: BoardContent, reference: str) -> Table:
@@ -239,6 +235,8 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
         facts["clusters"] = max(entry.estimate.clusters for entry in table.entries)
         facts["interval_method"] = table.entries[0].estimate.method
         facts["comparison_method"] = next((one.method for one in table.comparisons.values()), "none")
+        # The deed has room for the test alone; the whole method stands in the cell's title and on the pair's page.
+        facts["comparison_test"] = facts["comparison_method"].partition(",")[0].partition(" of ")[0]
     return facts
 
 

@@ -4,6 +4,7 @@ import math
 
 from chanote.boards.statistics.comparison import Comparison, Verdict
 
+PERCENT_95 = "95\u00a0%"
 ONE_RUN_EACH = "One training run each: differences concern these checkpoints, not the recipes."
 
 
@@ -47,13 +48,16 @@ def word_verdict(one: Comparison, a: str, b: str, *, unit: str = "points", scale
     rest = ""
     if one.answered is not None:
         rest = " Items that both answered do not decide it: it rests on answers that failed."
-    size = word_number(abs(one.delta), one.error, scale=scale)
-    facts = _word_facts(one, scale)
     margin = f"{one.margin * scale:g} {unit}"
     if one.verdict in (Verdict.A_BETTER, Verdict.B_BETTER):
         better, worse = (a, b) if one.verdict is Verdict.A_BETTER else (b, a)
+        # Told as a lead: positive whichever way the models stand and whether more or less is better.
+        lead = one if one.delta > 0 else one.turned()
+        size = word_number(abs(one.delta), one.error, scale=scale)
         small = f", less than the margin of {margin}" if abs(one.delta) < one.margin else ""
+        facts = _word_facts(lead, scale, sign=False)
         return f"{better} is better than {worse} by {size} {unit}{small} ({facts}).{rest}"
+    facts = f"\u0394 {word_number(one.delta, one.error, scale=scale, sign=True)}, {_word_facts(one, scale, sign=True)}"
     if one.verdict is Verdict.EQUIVALENT:
         return f"{a} and {b} are equivalent within \u00b1{margin} ({facts}).{rest}"
     need = ""
@@ -63,13 +67,11 @@ def word_verdict(one: Comparison, a: str, b: str, *, unit: str = "points", scale
     return f"Undecided: {one.count:,} items do not separate {a} and {b} ({facts}){need}."
 
 
-def _word_facts(one: Comparison, scale: float) -> str:
-    assert one.delta is not None
+def _word_facts(one: Comparison, scale: float, *, sign: bool) -> str:
     assert one.p_adjusted is not None
-    parts = [f"\u0394 {word_number(one.delta, one.error, scale=scale, sign=True)}"]
+    parts = []
     if one.low is not None and one.high is not None:
-        low, high = (word_number(value, one.error, scale=scale, sign=True) for value in (one.low, one.high))
-        parts.append(f"95 % interval {low} to {high}")
-    corrected = f" after correction for {one.family} comparisons" if one.family > 1 else ""
-    parts.append(word_p(one.p_adjusted) + corrected)
+        low, high = (word_number(value, one.error, scale=scale, sign=sign) for value in (one.low, one.high))
+        parts.append(f"{PERCENT_95} interval {low} to {high}")
+    parts.append(("corrected " if one.family > 1 else "") + word_p(one.p_adjusted))
     return ", ".join(parts)
