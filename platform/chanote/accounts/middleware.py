@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+
+OPEN_PREFIXES = ("/static/", "/livez", "/readyz")
 
 
 class FirstPasswordMiddleware:
@@ -20,14 +22,22 @@ class FirstPasswordMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if iscoroutinefunction(self):
             return self._answer_async(request)
-        return self._redirect(request, request.user) or self.get_response(request)
+        return self._refuse(request, request.user) or self.get_response(request)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponse:
-        return self._redirect(request, await request.auser()) or await self.get_response(request)  # type: ignore[misc]
+        # Spares sync views the second look-up that the lazy `request.user` would make.
+        request.user = await request.auser()
+        return self._refuse(request, request.user) or await self.get_response(request)  # type: ignore[misc]
 
-    def _redirect(self, request: HttpRequest, user: object) -> HttpResponse | None:
-        if not getattr(user, "must_change_password", False):
+    def _refuse(self, request: HttpRequest, user: object) -> HttpResponse | None:
+        if not getattr(user, "must_change_password", False) or request.path.startswith(OPEN_PREFIXES):
             return None
-        if request.path in {reverse("password_change"), reverse("logout")} or request.path.startswith("/static/"):
+        form = reverse("password_change")
+        if request.path in {form, reverse("logout")}:
             return None
-        return redirect("password_change")
+        if request.headers.get("HX-Request"):
+            return HttpResponse(status=204, headers={"HX-Redirect": form})
+        if request.path.startswith("/api/") or "text/event-stream" in request.headers.get("Accept", ""):
+            # Programs and streams would follow a redirect and take the form for an answer.
+            return JsonResponse({"detail": f"Change your first password at {form}, then ask again."}, status=403)
+        return redirect(form)

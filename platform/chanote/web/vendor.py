@@ -5,7 +5,7 @@ copied into `static/vendor/`, which git ignores. An installed product contains t
 """
 
 import shutil
-import subprocess  # noqa: S404  npm is a program
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
