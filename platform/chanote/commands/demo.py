@@ -21,7 +21,11 @@ def run(args: argparse.Namespace) -> int:
     project = load_demo(actor)
     if args.load_only:
         return 0
-    run = launch_demo(project, actor)
-    if run is not None:
-        print(f"The demo run is queued: http://{args.host}:{args.port}/p/{project.slug}/runs/{run.number}/", flush=True)
-    return up.serve(args)
+
+    def launch() -> None:
+        run = launch_demo(project, actor)
+        if run is not None:
+            page = f"http://{args.host}:{args.port}/p/{project.slug}/runs/{run.number}/"
+            print(f"The demo run is queued: {page}", flush=True)
+
+    return up.serve(args, once_up=launch)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
@@ -94,8 +95,8 @@ def introduce_administrator(args: argparse.Namespace) -> None:
     sys.stdout.flush()
 
 
-def serve(args: argparse.Namespace) -> int:
-    """Run both programs until one of us is told to stop; returns the exit code."""
+def serve(args: argparse.Namespace, *, once_up: Callable[[], None] | None = None) -> int:
+    """Run both programs until told to stop; `once_up` is called when pages can be opened. Returns the exit code."""
     programs = {
         "web server": [
             *(
@@ -122,6 +123,8 @@ def serve(args: argparse.Namespace) -> int:
             watcher.start()
         if wait_until_listening(args.host, args.port, stop):
             print(f"Chanote is at http://{args.host}:{args.port}/  (Ctrl-C stops it)", flush=True)
+            if once_up:
+                once_up()
         while not stop.wait(0.2):
             if any(watcher.broken for watcher in watchers):
                 break

@@ -1,0 +1,60 @@
+"""`make demo` as a person meets it: the run shows a metric at once, ends in minutes, and its board decides."""
+
+import json
+import time
+
+import pytest
+from serving import Platform
+
+FIRST_METRIC_S = 20
+WHOLE_RUN_S = 300
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    home = tmp_path_factory.mktemp("demo-home")
+    platform = Platform(home, command="demo").start()
+    yield platform
+    platform.stop()
+
+
+def ask(demo: Platform, *arguments: str):
+    answer = demo.run(*arguments, "--json", "--project", "demo")
+    assert answer.returncode == 0, answer.stderr + answer.stdout
+    return json.loads(answer.stdout)
+
+
+@pytest.mark.trains
+@pytest.mark.timeout(900)
+def test_the_demo_run_learns_within_five_minutes(demo):
+    deadline = time.monotonic() + 60
+    while not (runs := ask(demo, "run", "list")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    launched = time.monotonic()
+    while not ask(demo, "run", "metrics", str(runs[0]["number"])):
+        # A look costs about a second of start-up, so the figure is an upper bound.
+        assert time.monotonic() - launched < FIRST_METRIC_S, demo.run("run", "logs", "1", "--project", "demo").stdout
+    assert time.monotonic() - launched < FIRST_METRIC_S
+    ended = demo.run("run", "wait", "1", "--project", "demo", "--json")
+    assert ended.returncode == 0, ended.stdout
+    assert time.monotonic() - launched < WHOLE_RUN_S
+
+    board = ask(demo, "board", "show", "new-code")
+    verdicts = json.dumps(board, ensure_ascii=False)
+    assert "better" in verdicts, verdicts
+
+
+@pytest.mark.trains
+@pytest.mark.timeout(300)
+def test_starting_again_finds_everything_as_it_was(demo):
+    before = ask(demo, "run", "list")
+    assert demo.stop() == 0
+    demo.start()
+    assert ask(demo, "run", "list") == before
+
+
+def test_a_taken_port_is_one_clear_sentence(demo):
+    answer = demo.run("up", "--port", str(demo.port))
+    assert answer.returncode == 5
+    assert answer.stderr.count("\n") == 1
+    assert f"Port {demo.port} on 127.0.0.1 is taken" in answer.stderr
