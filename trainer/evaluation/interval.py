@@ -14,32 +14,39 @@ from trainer.contract.events import ScoredSample
 def mean_interval(task: TaskSpec, samples: Sequence[ScoredSample]) -> tuple[float, float] | None:
     """95 % interval of the mean as `mean_score` counts it; None below two independent items.
 
-    Wilson's for right-or-wrong items that stand on their own, else Student's t with clustered standard error
-    (Miller 2024, with C/(C-1)).
+    Wilson's for right-or-wrong items; in clusters with the effective number of items n · SE_iid² / SE_clustered² and
+    Student's quantile (Korn and Graubard 1998). Graded scores: Student's t with the clustered standard error (Miller
+    2024, with C/(C-1)).
     """
-    if task.higher_is_better:
-        scores = [sample.score or 0.0 for sample in samples]
-        clusters = [sample.cluster or str(n) for n, sample in enumerate(samples)]
-    else:
-        scores = [sample.score for sample in samples if sample.score is not None]
-        clusters = [sample.cluster or str(n) for n, sample in enumerate(samples) if sample.score is not None]
-    if len(set(clusters)) < 2:
+    counted = [sample for sample in samples if task.higher_is_better or sample.score is not None]
+    scores = [sample.score or 0.0 for sample in counted]
+    clusters = [sample.cluster or f"item {number}" for number, sample in enumerate(counted)]
+    units, count = len(set(clusters)), len(scores)
+    if units < 2:
         return None
-    if not task.x_stats.cluster and set(scores) <= {0.0, 1.0}:
-        return _wilson(sum(scores), len(scores))
-    mean = math.fsum(scores) / len(scores)
+    mean = math.fsum(scores) / count
+    error = _standard_error(scores, clusters, mean)
+    quantile = float(student.ppf(0.975, units - 1))
+    if not set(scores) <= {0.0, 1.0}:
+        return mean - quantile * error, mean + quantile * error
+    if units == count:
+        return _wilson(mean, count, NormalDist().inv_cdf(0.975))
+    alone = mean * (1 - mean) / (count - 1)
+    effective = units if alone == 0 else count * min(1.0, alone / error**2) if error > 0 else count
+    return _wilson(mean, effective, quantile)
+
+
+def _standard_error(scores: Sequence[float], clusters: Sequence[str], mean: float) -> float:
+    """sqrt(C/(C-1) · Σ_c (Σ_{i in c} (s_i - mean))²) / n."""
     sums: dict[str, float] = defaultdict(float)
     for score, cluster in zip(scores, clusters, strict=True):
         sums[cluster] += score - mean
-    count = len(sums)
-    error = math.sqrt(count / (count - 1) * math.fsum(value**2 for value in sums.values())) / len(scores)
-    half = float(student.ppf(0.975, count - 1)) * error
-    return mean - half, mean + half
+    return math.sqrt(len(sums) / (len(sums) - 1) * math.fsum(value**2 for value in sums.values())) / len(scores)
 
 
-def _wilson(right: float, count: int) -> tuple[float, float]:
-    z = NormalDist().inv_cdf(0.975)
-    share = right / count
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return centre - half, centre + half
+def _wilson(rate: float, count: float, z: float) -> tuple[float, float]:
+    scale = 1 + z**2 / count
+    centre = (rate + z**2 / (2 * count)) / scale
+    half = z / scale * math.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
+    # At the ends the bound is exact; rounding would put it a hair outside.
+    return (0.0 if rate == 0 else centre - half), (1.0 if rate == 1 else centre + half)
