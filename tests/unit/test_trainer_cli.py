@@ -23,6 +23,10 @@ from tests.trainer_runs import (
     write_run,
 )
 from trainer.contract.hashing import hash_file
+from trainer.events_log import EventLog
+from trainer.loop import run
+from trainer.spec_file import read_spec
+from trainer.stopping import StopRequest
 
 CPT: dict[str, Any] = {
     "kind": "cpt",
@@ -232,6 +236,45 @@ def test_evaluate_stages_score_the_model_that_the_last_checkpoint_holds(tmp_path
         ("cpt", 5, 4),
         ("evaluate", 8, 0),
     ]
+
+
+def test_a_stop_before_the_first_step_leaves_nothing_to_resume_and_says_so(tmp_path: Path, datasets: dict[str, Any]):
+    out = write_run(tmp_path / "run", [CPT], datasets)
+    stop = StopRequest()
+    stop.reason = "received SIGTERM"
+    with EventLog(out / "events.jsonl") as events:
+        assert run(out, read_spec(out), events, stop) == 4
+    assert not (out / "checkpoints").exists()
+    stopped = read_events(out)[-1].event
+    assert (stopped.type, stopped.step) == ("attempt_stopped", 0)
+
+
+def test_a_stop_during_an_evaluation_resumes_with_that_evaluation(tmp_path: Path, datasets: dict[str, Any]):
+    questions = [{"question": f"Which day {n}?", "choices": ["one", "two"], "answer": n % 2} for n in range(6)]
+    datasets["exam@1"] = write_rows(tmp_path / "exam.jsonl", questions, "choices")
+    task = {"task": "exam", "dataset": "exam@1", "output_type": "multiple_choice", "metric": "acc"}
+    stages = [CPT, {"kind": "evaluate", "tasks": ["exam"]}]
+
+    class StopWhenEvaluating(EventLog):
+        def emit(self, event: Any) -> None:
+            super().emit(event)
+            if event.type == "stage_started" and event.kind == "evaluate":
+                stop.reason = "received SIGTERM"
+
+    stop = StopRequest()
+    first = write_run(tmp_path / "first", stages, datasets, tasks={"exam": task})
+    with StopWhenEvaluating(first / "events.jsonl") as events:
+        assert run(first, read_spec(first), events, stop) == 4
+    assert events_of(first, "task_scored") == []
+    [saved] = events_of(first, "checkpoint_saved")
+
+    checkpoint = str(first / saved.path)
+    second = write_run(tmp_path / "second", stages, datasets, tasks={"exam": task}, resume_from=checkpoint)
+    assert run_here(second) == 0
+    [scored] = events_of(second, "task_scored")
+    assert scored.model_sha256 == saved.sha256
+    assert (second / scored.checkpoint_path).resolve() == (first / saved.path).resolve()
+    assert events_of(second, "checkpoint_saved") == []
 
 
 def test_a_gpu_that_is_not_there_is_refused(
