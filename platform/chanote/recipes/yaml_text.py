@@ -24,7 +24,7 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _MERGE = "tag:yaml.org,2002:merge"
 # YAML 1.1 reads 1e-4 as text because it has no point; everyone who writes it means the number.
-_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+\Z")
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+\Z")
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class _Builder:
         if node.tag == _TIMESTAMP:
             return node.value
         if node.tag.endswith(":str"):
-            if not node.style and _EXPONENT.match(node.value):
+            if not node.style and EXPONENT.match(node.value):
                 return float(node.value)
             return node.value
         value = self._scalars.construct_object(node)
