@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.urls import reverse
 
 from chanote.accounts.models import Project, slug_validator
 from chanote.accounts.visibility import VisibleQuerySet
@@ -46,9 +47,22 @@ class Dataset(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    def get_absolute_url(self) -> str:
+        return reverse("dataset", args=[self.project.slug, self.slug])
+
+
+class ImmutableError(Exception):
+    """A dataset version was asked to change; a change is a new version."""
+
 
 class DatasetVersionQuerySet(VisibleQuerySet):
     project_path = "dataset__project"
+
+    def update(self, **values: object) -> int:
+        raise ImmutableError("a dataset version cannot be changed; import a new version")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise ImmutableError("a dataset version cannot be deleted: runs and boards refer to it")
 
 
 class DatasetVersion(models.Model):
@@ -83,9 +97,25 @@ class DatasetVersion(models.Model):
     def __str__(self) -> str:
         return self.reference
 
+    unchanged = False
+    """Set by an import whose rows and rights are those of this version already."""
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        if self.pk is not None:
+            raise ImmutableError(f"{self.reference} cannot be changed; import a new version")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: object, **kwargs: object) -> tuple[int, dict[str, int]]:
+        raise ImmutableError(f"{self.reference} cannot be deleted: runs and boards refer to it")
+
     @property
     def project(self) -> Project:
         return self.dataset.project
+
+    @property
+    def evaluation_only(self) -> bool:
+        """Whether the rights allow these rows to judge models and forbid them to train any."""
+        return Use.EVALUATE in self.uses and not {Use.TRAIN, Use.DISTIL} & set(self.uses)
 
     @property
     def reference(self) -> str:
