@@ -325,6 +325,20 @@ def test_the_list_counts_models_and_tasks(browser, board, score, task):
     assert "{{question}}" in details
 
 
+def test_a_board_takes_as_many_queries_with_many_models_as_with_few(
+    browser, board, score, django_assert_num_queries, django_assert_max_num_queries
+):
+    score("model-0", [1.0, 0.0] * 5)
+    read(browser, "board", board)
+    with django_assert_max_num_queries(12) as few:
+        read(browser, "board", board)
+    for number in range(1, 7):
+        score(f"model-{number}", [float((n + number) % 3 == 0) for n in range(10)])
+    read(browser, "board", board)
+    with django_assert_num_queries(len(few)):
+        read(browser, "board", board)
+
+
 def test_an_empty_board_says_how_to_fill_it(browser, board):
     _, text = read(browser, "board", board)
     assert "Name this board, main , in the evaluate stage of a recipe" in text
@@ -401,7 +415,8 @@ def test_a_changed_definition_is_the_next_number_and_the_same_one_is_not(project
 
 
 def test_rows_without_the_right_to_evaluate_are_refused(project, version):
-    version.uses = ["train"]
-    version.save()
-    with pytest.raises(BoardError, match=r"the rights of code@1 do not allow evaluation: its uses are train"):
-        freeze_task(project=project, definition=DEFINITION, dataset_version=version)
+    closed = DatasetVersion.objects.create(
+        dataset=version.dataset, number=2, sha256="b" * 64, rows=4, bytes=10, uses=["train"]
+    )
+    with pytest.raises(BoardError, match=r"the rights of code@2 do not allow evaluation: its uses are train"):
+        freeze_task(project=project, definition=DEFINITION, dataset_version=closed)

@@ -141,6 +141,7 @@ def import_evaluation(
     return evaluation
 
 
+@transaction.atomic
 def record_task_scored(*, attempt: Attempt, event: TaskScored) -> Evaluation:
     """What the ingest of events calls for `task_scored`: idempotent, creates task and board when they are new."""
     run = attempt.run
@@ -185,7 +186,8 @@ def find_scored_model(attempt: Attempt, event: TaskScored) -> Model:
     run = attempt.run
     if not event.checkpoint_path and run.base is not None:
         return run.base
-    checkpoint = attempt.checkpoints.filter(sha256=event.model_sha256, step=event.step).first()
+    # A resumed attempt scores a checkpoint that an earlier one wrote.
+    checkpoint = run.checkpoints.filter(sha256=event.model_sha256).order_by("-pk").first()
     if checkpoint is not None and checkpoint.model is not None:
         return checkpoint.model
     model = Model.objects.filter(project=run.project, sha256=event.model_sha256).first()
