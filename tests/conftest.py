@@ -1,17 +1,9 @@
-"""Fixtures shared by all tests. The platform's home is a temporary directory, never the developer's own."""
+"""Fixtures shared by all tests. The platform's home is a temporary directory, see settings.py."""
 
 import os
-import tempfile
 from pathlib import Path
 
-_HOME = tempfile.mkdtemp(prefix="chanote-test-")
-os.environ["CHANOTE_HOME"] = _HOME
-(Path(_HOME) / "static").mkdir()
-os.environ.setdefault("CHANOTE_LOG_JSON", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("CHANOTE_SECRET_KEY", "only-for-tests-0123456789012345678901234567890123456789")
-
-import pytest  # noqa: E402
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("SHARED_DATA") or REPOSITORY.parent / "shared/data").resolve()
