@@ -59,6 +59,13 @@ class Policy:
             return torch.zeros((), device=self.device)
         return summed_nll(self.hidden(batch), self.model.get_output_embeddings().weight, batch.labels_N)
 
+    def end_answers_with(self, token: str) -> None:
+        """Let `token` end a generated answer, beside the tokens that already do."""
+        settings = self.model.generation_config
+        ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+        added = self.tokenizer.convert_tokens_to_ids(token)
+        settings.eos_token_id = [added, *(end for end in ends if end not in (None, added))]
+
     def train_on_documents(self) -> None:
         """Training mode with attention within documents."""
         self.model.set_attn_implementation(PER_DOCUMENT)

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
 
 from tests.trainer_runs import TINY, chat_rows, open_here, text_rows, write_rows, write_run
 from trainer.algorithms.sft import Sft
@@ -15,6 +17,7 @@ from trainer.contract.stages.sft import SftStage
 from trainer.data.batch import flatten
 from trainer.data.chat import render_conversation
 from trainer.data.documents import Piece
+from trainer.failures import InvalidSpec
 from trainer.losses import IGNORED, summed_nll
 from trainer.policy import Policy, initialise_policy
 from trainer.tokenizer import show_tokens, train_tokenizer
@@ -65,6 +68,22 @@ def test_pieces_have_the_tokens_that_sampling_would_see(policy: Policy):
     [document] = sft().render({"messages": CONVERSATION[:3]}, policy)
     prompt = policy.tokenizer.apply_chat_template(CONVERSATION[:2], add_generation_prompt=True, tokenize=False)
     assert document[0].text == prompt
+
+
+def test_a_policy_without_template_learns_chatml_and_where_answers_end():
+    tokenizer = train_tokenizer([row["text"] for row in text_rows(9)], vocab_size=300, context_length=64)
+    tokenizer.chat_template = None
+    policy = initialise_policy(ModelShape(**TINY), tokenizer, seed=0, device=CPU)
+    policy.model.generation_config.eos_token_id = 0
+    sft().prepare(policy)
+    assert "<|im_start|>" in tokenizer.chat_template
+    assert policy.model.generation_config.eos_token_id == [2, 0]
+
+
+def test_a_policy_that_knows_no_chat_at_all_is_refused():
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))
+    with pytest.raises(InvalidSpec, match="neither a chat template nor the ChatML tokens"):
+        sft().prepare(Policy(None, tokenizer))
 
 
 def test_a_template_that_rewrites_history_gives_each_answer_its_own_document():

@@ -41,6 +41,7 @@ class Sft(Algorithm):
                     "cannot be written for it; choose a chat model or one with <|im_start|> and <|im_end|>."
                 )
             tokenizer.chat_template = CHATML
+            policy.end_answers_with(TURN_END)
 
     def render(self, row: Row, policy: "Policy") -> list[Document]:
         def render(messages: object, open_answer: bool) -> str:
