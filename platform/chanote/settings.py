@@ -173,6 +173,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_SSL_REDIRECT = HTTPS
+# Monitors ask over plain HTTP from inside.
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -233,6 +235,8 @@ DEVICE_SLOTS = read_number("CHANOTE_DEVICE_SLOTS", default=1, lowest=1)
 LEASE_SECONDS = read_number("CHANOTE_LEASE_SECONDS", default=30, lowest=2)
 STOP_GRACE_SECONDS = read_number("CHANOTE_STOP_GRACE_SECONDS", default=60, lowest=1)
 RECONCILE_SECONDS = read_number("CHANOTE_RECONCILE_SECONDS", default=10, lowest=1)
+METRICS_ALLOW = read_list("CHANOTE_METRICS_ALLOW", default=[])
+"""Addresses or networks that may read /metrics without an account, such as 10.0.0.0/8."""
 MINIMUM_FREE_BYTES = read_number("CHANOTE_MINIMUM_FREE_MB", default=200) * 1024 * 1024
 
 TEST_RUNNER = "django.test.runner.DiscoverRunner"

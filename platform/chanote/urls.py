@@ -14,3 +14,5 @@ for _app in ("web", "accounts", "audit", "datasets", "models", "recipes", "runs"
         urlpatterns.append(path("", include(f"chanote.{_app}.urls")))
 if find_spec("chanote.api.urls"):
     urlpatterns.append(path("api/v1/", include("chanote.api.urls")))
+
+handler500 = "chanote.web.errors.answer_failure"

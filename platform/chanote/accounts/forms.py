@@ -42,9 +42,7 @@ class OwnPasswordForm(PasswordChangeForm):
         super().__init__(*args, **kwargs)
         self.fields["old_password"].label = "Password now"
         self.fields["new_password1"].label = "New password"
-        self.fields[
-            "new_password1"
-        ].help_text = "At least 12 characters; a few words that only you put together are good."
+        self.fields["new_password1"].help_text = "At least 12 characters; a few unrelated words are good."
         self.fields["new_password2"].label = "New password again"
         self.fields["new_password2"].help_text = ""
         dress(self)

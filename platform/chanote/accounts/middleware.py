@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-OPEN_PREFIXES = ("/static/", "/livez", "/readyz")
+OPEN_PREFIXES = ("/static/", "/livez", "/readyz", "/metrics")
 
 
 class FirstPasswordMiddleware:
