@@ -1,10 +1,15 @@
 """Models: base checkpoints that people register and checkpoints that runs leave, with their lineage."""
 
+import re
+
 from django.conf import settings
 from django.db import models
+from django.urls import reverse
 
 from chanote.accounts.models import Project, slug_validator
 from chanote.accounts.visibility import VisibleQuerySet
+
+HUB_SNAPSHOT = re.compile(r"models--([^/]+)/snapshots/([0-9a-f]{40})")
 
 
 class Origin(models.TextChoices):
@@ -21,7 +26,7 @@ class Model(models.Model):
     title = models.CharField(max_length=160, blank=True)
     origin = models.CharField(max_length=10, choices=Origin.choices)
     location = models.CharField(max_length=1000)
-    """Directory with the files, or the hub name."""
+    """Directory with the files; of a hub model its snapshot in the cache of this machine."""
     sha256 = models.CharField(max_length=64, db_index=True)
     """Hash over all files, as `trainer.contract.ModelFile.sha256`."""
     bytes = models.PositiveBigIntegerField(default=0)
@@ -44,3 +49,12 @@ class Model(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    def get_absolute_url(self) -> str:
+        return reverse("model", args=[self.project.slug, self.slug])
+
+    @property
+    def hub_name(self) -> str:
+        """`owner/model@commit` of a hub model, read from the cache's folder names; else empty."""
+        found = HUB_SNAPSHOT.search(self.location) if self.origin == Origin.HUB else None
+        return f"{found[1].replace('--', '/', 1)}@{found[2]}" if found else ""

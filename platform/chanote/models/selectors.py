@@ -1,0 +1,17 @@
+"""Reads about models."""
+
+from django.db.models import Count, QuerySet
+
+from chanote.accounts.models import Project
+from chanote.models.models import Model
+
+
+def find_model(project: Project, slug: str) -> Model:
+    """The model that a recipe names. Raises Model.DoesNotExist."""
+    return Model.objects.get(project=project, slug=slug)
+
+
+def models_with_counts(models: QuerySet[Model]) -> QuerySet[Model]:
+    return models.select_related("parent").annotate(
+        runs_count=Count("runs", distinct=True), evaluations_count=Count("evaluations", distinct=True)
+    )

@@ -1,0 +1,228 @@
+"""Every write about models."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.text import slugify
+
+from chanote.accounts.models import Project
+from chanote.accounts.roles import require
+from chanote.audit.services import record
+from chanote.models.errors import ModelRefused, NoCheckpoint
+from chanote.models.hub import find_snapshot
+from chanote.models.models import Model, Origin
+from chanote.models.reading import CheckpointFacts, read_checkpoint
+from chanote.runs.models import Checkpoint
+from trainer.contract.hashing import hash_directory
+
+__all__ = ["ModelRefused", "describe_model", "register_checkpoint", "register_directory", "register_hub_model"]
+
+UNKNOWN_LICENCE = "LicenseRef-unknown"
+
+
+def register_directory(
+    *,
+    project: Project,
+    slug: str,
+    path: str | Path,
+    title: str = "",
+    licence: str = "",
+    description: str = "",
+    parent: Model | None = None,
+    actor: Any,
+) -> Model:
+    """Register a Hugging Face checkpoint that lies in a directory of this machine; its files stay where they are.
+
+    Raises ModelRefused for what is no checkpoint. An `actor` of None is the platform itself.
+    """
+    _allow(actor, project)
+    directory = _find_directory(path)
+    facts = _read_facts(directory, "path")
+    return _add_model(
+        facts,
+        project=project,
+        slug=slug,
+        title=title,
+        origin=Origin.DIRECTORY,
+        location=str(directory),
+        sha256=hash_directory(directory),
+        licence=licence or facts.licence or (parent.licence if parent else "") or UNKNOWN_LICENCE,
+        description=description,
+        parent=parent,
+        actor=actor,
+    )
+
+
+def register_hub_model(
+    *,
+    project: Project,
+    slug: str,
+    hub_name: str,
+    revision: str = "main",
+    title: str = "",
+    licence: str = "",
+    description: str = "",
+    actor: Any,
+) -> Model:
+    """Register a hub model that is in the cache of this machine, at the commit that lies there."""
+    _allow(actor, project)
+    snapshot = find_snapshot(hub_name, revision)
+    facts = _read_facts(snapshot, "hub_name")
+    return _add_model(
+        facts,
+        project=project,
+        slug=slug,
+        title=title or hub_name,
+        origin=Origin.HUB,
+        location=str(snapshot),
+        sha256=hash_directory(snapshot),
+        licence=licence or facts.licence or UNKNOWN_LICENCE,
+        description=description,
+        parent=None,
+        actor=actor,
+    )
+
+
+@transaction.atomic
+def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
+    """Make a checkpoint a model of its run's project, with the run's base as parent and the base's licence.
+
+    The same checkpoint gives the same model. Raises ModelRefused where its files are gone.
+    """
+    # Under a lock, since an evaluation and a person may both make it a model.
+    checkpoint = (
+        Checkpoint.objects.select_for_update(of=("self",)).select_related("run", "attempt").get(pk=checkpoint.pk)
+    )
+    run = checkpoint.run
+    if actor is not None:
+        require(actor, "models.register", run.project)
+    if checkpoint.model is not None:
+        return checkpoint.model
+    model = Model.objects.filter(
+        project=run.project, sha256=checkpoint.sha256, origin=Origin.RUN, checkpoint__isnull=True
+    ).first()
+    if model is None:
+        directory = find_model_directory(checkpoint)
+        if checkpoint.removed or directory is None:
+            raise ModelRefused(
+                "checkpoint", f"The files of {checkpoint} were removed to save space; choose a checkpoint that is kept."
+            )
+        facts = _read_facts(directory, "checkpoint")
+        base = run.base
+        model = _add_model(
+            facts,
+            project=run.project,
+            slug=free_slug(run.project, f"{slugify(run.name) or 'run'}-{run.number}-step-{checkpoint.step}"),
+            title=f"{run.name}, step {checkpoint.step:,}",
+            origin=Origin.RUN,
+            location=str(directory),
+            sha256=checkpoint.sha256,
+            licence=base.licence if base else UNKNOWN_LICENCE,
+            description="",
+            parent=base,
+            actor=actor,
+        )
+    checkpoint.model = model
+    checkpoint.save(update_fields=["model"])
+    return model
+
+
+def find_model_directory(checkpoint: Checkpoint) -> Path | None:
+    """Where the weights of a checkpoint lie: `model/` in it, or the checkpoint's directory itself."""
+    directory = Path(checkpoint.directory)
+    if not directory.is_absolute():
+        directory = Path(checkpoint.attempt.directory) / directory
+    return next((place for place in (directory / "model", directory) if (place / "config.json").is_file()), None)
+
+
+@transaction.atomic
+def describe_model(model: Model, *, title: str, description: str, licence: str, actor: Any) -> Model:
+    """Change the words about a model and the licence it is under; its files and its lineage never change."""
+    require(actor, "models.register", model.project)
+    before = model.licence
+    model.title, model.description, model.licence = title, description, licence
+    model.full_clean(exclude=["parent", "created_by"])
+    model.save(update_fields=["title", "description", "licence"])
+    record("model.described", model, actor=actor, title=title, licence=licence, licence_before=before)
+    return model
+
+
+def free_slug(project: Project, wanted: str) -> str:
+    """`wanted`, or with the next number where the project already has a model of that name."""
+    wanted = wanted.strip("-_")[:110] or "model"
+    taken = set(Model.objects.filter(project=project, slug__startswith=wanted).values_list("slug", flat=True))
+    if wanted not in taken:
+        return wanted
+    return next(name for number in range(2, len(taken) + 3) if (name := f"{wanted}-{number}") not in taken)
+
+
+def _allow(actor: Any, project: Project) -> None:
+    if actor is not None:
+        require(actor, "models.register", project)
+
+
+def _find_directory(path: str | Path) -> Path:
+    directory = Path(path).expanduser()
+    if not directory.is_absolute():
+        raise ModelRefused("path", f"{path} is not an absolute path; write it from the root of the machine.")
+    if not directory.is_dir() or not os.access(directory, os.R_OK | os.X_OK):
+        raise ModelRefused("path", f"{path} is no directory that the platform can read.")
+    return directory.resolve()
+
+
+def _read_facts(directory: Path, field: str) -> CheckpointFacts:
+    try:
+        return read_checkpoint(directory)
+    except NoCheckpoint as error:
+        raise ModelRefused(field, f"{directory} {error}.") from error
+    except OSError as error:
+        raise ModelRefused(field, f"{directory} cannot be read: {error.strerror}.") from error
+
+
+@transaction.atomic
+def _add_model(
+    facts: CheckpointFacts,
+    *,
+    project: Project,
+    slug: str,
+    title: str,
+    origin: Origin,
+    location: str,
+    sha256: str,
+    licence: str,
+    description: str,
+    parent: Model | None,
+    actor: Any,
+) -> Model:
+    if Model.objects.filter(project=project, slug=slug).exists():
+        raise ModelRefused("slug", f"The project already has a model named {slug}; choose another name.")
+    if parent is not None and parent.project_id != project.pk:
+        raise ModelRefused("parent", f"{parent} belongs to another project; register it here first.")
+    model = Model(
+        project=project,
+        slug=slug,
+        title=title or slug,
+        origin=origin,
+        location=location,
+        sha256=sha256,
+        bytes=facts.bytes,
+        parameters=facts.parameters,
+        context_length=facts.context_length,
+        vocabulary=facts.vocabulary,
+        architecture=facts.architecture,
+        licence=licence,
+        description=description,
+        parent=parent,
+        created_by=actor,
+    )
+    try:
+        model.full_clean(exclude=["project", "parent", "created_by"])
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise ModelRefused(field, f"{field.capitalize()}: {messages[0]}") from error
+    model.save()
+    record("model.registered", model, actor=actor, origin=str(origin), sha256=sha256, location=location)
+    return model
