@@ -1,6 +1,7 @@
 """Django settings. Everything that differs between installations comes from CHANOTE_* environment variables."""
 
 import os
+import shlex
 from pathlib import Path
 
 from csp.constants import NONE, SELF
@@ -237,6 +238,8 @@ STOP_GRACE_SECONDS = read_number("CHANOTE_STOP_GRACE_SECONDS", default=60, lowes
 RECONCILE_SECONDS = read_number("CHANOTE_RECONCILE_SECONDS", default=10, lowest=1)
 METRICS_ALLOW = read_list("CHANOTE_METRICS_ALLOW", default=[])
 """Addresses or networks that may read /metrics without an account, such as 10.0.0.0/8."""
+TRAINER_COMMAND = shlex.split(os.environ.get("CHANOTE_TRAINER_COMMAND", ""))
+"""How a worker calls the trainer when not by its own Python; `run DIRECTORY` is added."""
 MINIMUM_FREE_BYTES = read_number("CHANOTE_MINIMUM_FREE_MB", default=200) * 1024 * 1024
 
 TEST_RUNNER = "django.test.runner.DiscoverRunner"

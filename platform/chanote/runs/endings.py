@@ -1,0 +1,96 @@
+"""How an attempt ends: its true state from what is known, written once."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import transaction
+from django.utils import timezone
+
+from chanote.audit.services import record
+from chanote.runs.ingest import add_platform_event
+from chanote.runs.leases import hold
+from chanote.runs.models import Attempt, Run, RunEvent, State
+from trainer.contract import ExitCode
+
+LAST_WORDS = ("run_finished", "attempt_stopped", "attempt_failed")
+TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Ending:
+    state: State
+    fault: str = ""
+    exit_code: int | None = None
+
+
+def judge(attempt: Attempt, exit_code: int | None, *, unreadable: str = "") -> Ending:
+    """The state in which an attempt ended, all its events being stored.
+
+    `exit_code` is None when another process was the trainer's parent; then its last event decides. `unreadable` says
+    why the end of its events could not be stored.
+    """
+    last = RunEvent.objects.filter(attempt=attempt, type__in=LAST_WORDS).order_by("-seq").first()
+    said = {"run_finished": ExitCode.FINISHED, "attempt_stopped": ExitCode.STOPPED, "attempt_failed": ExitCode.FAILED}
+    code = said.get(last.type) if exit_code is None and last is not None else exit_code
+    if code == ExitCode.FINISHED and not unreadable:
+        return Ending(State.FINISHED, exit_code=exit_code)
+    if attempt.cancel_requested:
+        return Ending(State.CANCELLED, exit_code=exit_code)
+    if code == ExitCode.STOPPED and not unreadable:
+        return Ending(State.STOPPED, exit_code=exit_code)
+    if unreadable:
+        fault = f"The trainer's events could not be stored to the end: {unreadable}"
+    elif last is not None and last.type == "attempt_failed":
+        fault = last.payload["error"]
+    elif code is None:
+        fault = "The trainer vanished without a word: it was killed, or the machine went down."
+    elif code < 0:
+        fault = describe_signal(-code)
+    else:
+        fault = last_line(Path(attempt.directory) / "stderr.log") or f"The trainer ended with exit code {code}."
+    return Ending(State.FAILED, fault=advise(attempt, fault), exit_code=exit_code)
+
+
+def advise(attempt: Attempt, fault: str) -> str:
+    """The fault with the way on, when there is one."""
+    if attempt.run.checkpoints.filter(removed=None).exists():
+        newest = attempt.run.checkpoints.filter(removed=None).order_by("-step").values_list("step", flat=True)[0]
+        return f"{fault.rstrip('. ')}. It can be resumed from step {newest}."
+    return fault
+
+
+def describe_signal(number: int) -> str:
+    if number == signal.SIGKILL:
+        return "The trainer was killed (SIGKILL): by a person, or by the system because memory ran out."
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"The trainer was ended by {name}; stderr.log may say more."
+
+
+def last_line(path: Path) -> str:
+    """The last line that is not blank, at most 500 characters; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+
+
+def close_attempt(attempt_id: int, fence: int, ending: Ending) -> None:
+    """End the attempt and its run in one transaction. Raises Superseded when another holds it or it has ended."""
+    with transaction.atomic():
+        now = timezone.now()
+        hold(attempt_id, fence)
+        Attempt.objects.filter(pk=attempt_id).update(
+            state=ending.state, fault=ending.fault, exit_code=ending.exit_code, ended=now, lease_until=None
+        )
+        attempt = Attempt.objects.select_related("run").get(pk=attempt_id)
+        Run.objects.filter(pk=attempt.run_id).update(state=ending.state, fault=ending.fault, ended=now, updated=now)
+        add_platform_event(attempt, "attempt_ended", state=ending.state, fault=ending.fault, exit_code=ending.exit_code)
+        record(f"run.{ending.state}", attempt.run, attempt=attempt.number, fault=ending.fault)

@@ -1,0 +1,273 @@
+"""From a recipe's names to a frozen spec: every dataset, task and model by its file and hash.
+
+The snapshot is a `RunSpec` without attempt and resume_from, and beside it the code that was used.
+"""
+
+import contextlib
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+import chanote
+from chanote.accounts.models import Project
+from chanote.boards.models import Task
+from chanote.datasets.models import DatasetVersion, Use
+from chanote.datasets.selectors import find_version
+from chanote.datasets.storage import version_path
+from chanote.models.models import Model, Origin
+from chanote.web.problems import Problem
+from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
+from trainer.contract.stages.base import TrainingStage
+from trainer.contract.stages.cpt import CptStage
+from trainer.contract.stages.evaluate import EvaluateStage
+
+ROW_KINDS = {"cpt": ("text",), "sft": ("chat",)}
+"""Kinds of rows that a stage trains on, as in `trainer.algorithms`, which the platform does not import."""
+
+
+class LaunchRefused(ValueError):
+    """A run cannot start as asked; `problems` names every obstacle with its field."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(" ".join(str(problem) for problem in problems))
+
+
+def find_obstacles(project: Project, recipe: Recipe) -> list[Problem]:
+    """Everything that would keep this recipe from running now, with the field of each. Empty: it may be launched."""
+    return [
+        *_check_base(project, recipe),
+        *_check_stages(project, recipe),
+        *_check_lengths(project, recipe),
+        *_check_machine(),
+    ]
+
+
+def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
+    """The snapshot of a recipe in which `find_obstacles` found nothing; names without a version get the newest.
+
+    `run` is empty until the run exists. Raises DatasetVersion.DoesNotExist, Task.DoesNotExist, Model.DoesNotExist.
+    """
+    tasks = {name: find_task(project, name) for name in _task_names(recipe)}
+    recipe = _name_versions(project, recipe)
+    versions = [find_version(project, source.dataset) for _, source in _sources(recipe)]
+    versions += [task.dataset_version for task in tasks.values()]
+    spec = RunSpec(
+        run="",
+        recipe=recipe,
+        base=_freeze_base(project, recipe.base) if recipe.base else None,
+        datasets={version.reference: freeze_version(version) for version in versions},
+        tasks={
+            name: TaskSpec.model_validate({**task.definition, "dataset": task.dataset_version.reference})
+            for name, task in tasks.items()
+        },
+    )
+    return {**spec.model_dump(mode="json", exclude={"attempt", "resume_from"}), "code": describe_code()}
+
+
+def freeze_version(version: DatasetVersion) -> DatasetFile:
+    return DatasetFile(
+        kind=version.dataset.kind, path=str(version_path(version)), sha256=version.sha256, rows=version.rows
+    )
+
+
+def find_task(project: Project, name: str) -> Task:
+    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist."""
+    slug, _, number = name.partition("@")
+    tasks = Task.objects.filter(project=project, slug=slug).select_related("dataset_version__dataset")
+    if number:
+        tasks = tasks.filter(number=int(number)) if number.isdigit() and len(number) < 9 else tasks.none()
+    task = tasks.order_by("-number").first()
+    if task is None:
+        raise Task.DoesNotExist(f"{name} is no task of this project")
+    return task
+
+
+@cache
+def describe_code() -> dict[str, Any]:
+    """Version of the platform, and the commit when it runs from a checkout."""
+    root = Path(chanote.__file__).resolve().parents[2]
+    described: dict[str, Any] = {"chanote": chanote.__version__}
+    if (root / ".git").exists():
+        described["commit"] = _git(root, "rev-parse", "HEAD")
+        described["changed"] = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    return described
+
+
+def _check_base(project: Project, recipe: Recipe) -> Iterator[Problem]:
+    if not recipe.base:
+        return
+    model = Model.objects.filter(project=project, slug=recipe.base).first()
+    if model is None:
+        known = _list_some(Model.objects.filter(project=project).values_list("slug", flat=True))
+        yield Problem("base", f"{recipe.base} is no model of this project; {known or 'register a model first'}.")
+    elif model.origin == Origin.HUB and not Path(model.location).is_dir():
+        yield Problem("base", f"{recipe.base} is known by its hub name only; register its files from a directory.")
+    elif not Path(model.location).is_dir():
+        yield Problem(
+            "base", f"the files of {recipe.base} are gone from {model.location}; put them back or register it again."
+        )
+
+
+def _check_stages(project: Project, recipe: Recipe) -> Iterator[Problem]:
+    for number, stage in enumerate(recipe.stages):
+        if isinstance(stage, TrainingStage):
+            kind = str(getattr(stage, "kind", ""))
+            for field in ("data", "held_out"):
+                for place, source in enumerate(getattr(stage, field)):
+                    path = f"stages[{number}].{field}[{place}].dataset"
+                    use = Use.TRAIN if field == "data" else None
+                    yield from _check_dataset(project, path, source.dataset, stage=kind, use=use)
+            yield from _check_apart(project, number, stage)
+        elif isinstance(stage, EvaluateStage):
+            for place, name in enumerate(stage.tasks):
+                yield from _check_task(project, f"stages[{number}].tasks[{place}]", name)
+
+
+def _check_dataset(project: Project, path: str, name: str, *, stage: str, use: Use | None) -> Iterator[Problem]:
+    try:
+        version = find_version(project, name)
+    except DatasetVersion.DoesNotExist as error:
+        yield Problem(path, f"{str(error).rstrip('.')}; choose one of the project's datasets.")
+        return
+    kinds = ROW_KINDS.get(stage, ())
+    if kinds and version.dataset.kind not in kinds:
+        yield Problem(
+            path,
+            f"{version.reference} holds {version.dataset.kind} rows, and a {stage} stage takes "
+            f"{' or '.join(kinds)} rows; choose another dataset.",
+        )
+    if use is not None and use not in version.uses:
+        yield Problem(path, _refuse_use(version, use, "trained on"))
+    elif use is None and not {Use.TRAIN, Use.EVALUATE} & set(version.uses):
+        yield Problem(path, _refuse_use(version, Use.EVALUATE, "measured on"))
+    yield from _check_file(path, version)
+
+
+def _check_apart(project: Project, number: int, stage: TrainingStage) -> Iterator[Problem]:
+    """`laws` and `laws@3` may be the same rows under two names."""
+    trained = {}
+    for source in stage.data:
+        with contextlib.suppress(DatasetVersion.DoesNotExist):
+            trained[find_version(project, source.dataset).sha256] = source.dataset
+    for place, source in enumerate(stage.held_out):
+        with contextlib.suppress(DatasetVersion.DoesNotExist):
+            same = trained.get(find_version(project, source.dataset).sha256)
+            if same is not None:
+                yield Problem(
+                    f"stages[{number}].held_out[{place}].dataset",
+                    f"{source.dataset} holds the very rows of {same}, which the stage trains on; choose another.",
+                )
+
+
+def _check_task(project: Project, path: str, name: str) -> Iterator[Problem]:
+    try:
+        task = find_task(project, name)
+    except Task.DoesNotExist:
+        known = _list_some(Task.objects.filter(project=project).values_list("slug", flat=True))
+        yield Problem(path, f"{name} is no task of this project; {known or 'add a task first'}.")
+        return
+    if Use.EVALUATE not in task.dataset_version.uses:
+        yield Problem(path, _refuse_use(task.dataset_version, Use.EVALUATE, "evaluated on"))
+    yield from _check_file(path, task.dataset_version)
+
+
+def _check_file(path: str, version: DatasetVersion) -> Iterator[Problem]:
+    if not version_path(version).is_file():
+        yield Problem(path, f"the rows of {version.reference} are gone from the store; restore them from a backup.")
+
+
+def _refuse_use(version: DatasetVersion, use: Use, verb: str) -> str:
+    if version.uses == [Use.EVALUATE]:
+        return (
+            f"{version.reference} is for evaluation only and must not be {verb}; "
+            "choose a dataset whose rights allow training."
+        )
+    allowed = ", ".join(version.uses) or "nothing"
+    return (
+        f"the rights of {version.reference} allow {allowed}, not {use}: it must not be {verb}; choose another dataset."
+    )
+
+
+def _check_lengths(project: Project, recipe: Recipe) -> Iterator[Problem]:
+    """Sequences must fit the context of the policy, which stages do not change."""
+    first = recipe.stages[0]
+    if isinstance(first, CptStage) and first.initialise is not None:
+        context, owner = first.initialise.context_length, "stages[0].initialise"
+    else:
+        model = Model.objects.filter(project=project, slug=recipe.base).first()
+        if model is None or not model.context_length:
+            return
+        context, owner = model.context_length, model.slug
+    for number, stage in enumerate(recipe.stages):
+        if isinstance(stage, TrainingStage) and stage.sequence_length > context:
+            yield Problem(
+                f"stages[{number}].sequence_length",
+                f"{stage.sequence_length} tokens do not fit the context of {owner}, {context} tokens; use at most that.",
+            )
+
+
+def _check_machine() -> Iterator[Problem]:
+    # find_spec looks for the package without importing it: torch has no place in the platform's processes.
+    if not settings.TRAINER_COMMAND and importlib.util.find_spec("torch") is None:
+        yield Problem("", "the trainer is not installed here; install it with: pip install 'chanote[trainer]'.")
+    place = settings.RUNS_DIRECTORY
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < settings.MINIMUM_FREE_BYTES:
+        yield Problem(
+            "",
+            f"only {free // 2**20} MiB are free below {settings.RUNS_DIRECTORY}, and a run needs at least "
+            f"{settings.MINIMUM_FREE_BYTES // 2**20} MiB; free some space.",
+        )
+
+
+def _sources(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Every dataset that a training stage names, with its path."""
+    for number, stage in enumerate(recipe.stages):
+        if isinstance(stage, TrainingStage):
+            for field in ("data", "held_out"):
+                for place, source in enumerate(getattr(stage, field)):
+                    yield f"stages[{number}].{field}[{place}].dataset", source
+
+
+def _task_names(recipe: Recipe) -> list[str]:
+    stages = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage)]
+    return list(dict.fromkeys(name for stage in stages for name in stage.tasks))
+
+
+def _name_versions(project: Project, recipe: Recipe) -> Recipe:
+    """The recipe with `slug` written as `slug@number`, so that what is shown is what was used."""
+    content = recipe.model_dump(mode="json")
+    for stage in content["stages"]:
+        for source in [*stage.get("data", []), *stage.get("held_out", [])]:
+            source["dataset"] = find_version(project, source["dataset"]).reference
+    return Recipe.model_validate(content)
+
+
+def _freeze_base(project: Project, slug: str) -> ModelFile:
+    model = Model.objects.get(project=project, slug=slug)
+    return ModelFile(path=str(Path(model.location).resolve()), sha256=model.sha256)
+
+
+def _list_some(names: Any, *, most: int = 5) -> str:
+    """Names to choose from, as the second half of a sentence."""
+    known = sorted(set(names))
+    if not known:
+        return ""
+    return f"choose one of {', '.join(known[:most])}{' …' if len(known) > most else ''}"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,206 @@
+"""Every write about runs. Each refuses with one sentence when the state of the run forbids what is asked."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from chanote.accounts.models import Project
+from chanote.audit.services import record
+from chanote.models.models import Model
+from chanote.recipes.models import Revision
+from chanote.runs.freezing import LaunchRefused, find_obstacles, freeze_recipe
+from chanote.runs.launching import announce
+from chanote.runs.leases import lock_queue
+from chanote.runs.models import Attempt, Checkpoint, Run, State
+from chanote.runs.queue import next_priority
+from trainer.contract import Recipe
+from trainer.contract.stages.base import TrainingStage
+
+__all__ = ["LaunchRefused", "RunRefused", "cancel_run", "launch_run", "move_run", "resume_run", "retry_run", "stop_run"]
+
+
+class RunRefused(ValueError):
+    """The state of the run forbids what was asked; one sentence that says why and what to do."""
+
+
+def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | None = None, notes: str = "") -> Run:
+    """Freeze the revision, and queue a run of it. Raises LaunchRefused with every obstacle found."""
+    project = revision.project
+    recipe = Recipe.model_validate(revision.resolved)
+    if seed is not None:
+        recipe = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
+    if obstacles := find_obstacles(project, recipe):
+        raise LaunchRefused(obstacles)
+    with transaction.atomic():
+        lock_queue()
+        Project.objects.select_for_update().get(pk=project.pk)
+        run = Run(
+            project=project,
+            number=(Run.objects.filter(project=project).aggregate(last=Max("number"))["last"] or 0) + 1,
+            revision=revision,
+            base=Model.objects.filter(project=project, slug=recipe.base).first() if recipe.base else None,
+            seed=recipe.seed,
+            priority=next_priority(),
+            total_steps=sum(stage.steps or 0 for stage in recipe.stages if isinstance(stage, TrainingStage)),
+            owner=owner,
+            notes=notes,
+        )
+        run.name = name.strip() or f"{revision.recipe.slug}-{run.number}"
+        snapshot = freeze_recipe(project, recipe)
+        revision_facts = {"recipe": revision.recipe.slug, "number": revision.number, "sha256": revision.sha256}
+        run.snapshot = {**snapshot, "run": str(run.pk), "revision": revision_facts}
+        run.full_clean(exclude=["snapshot"])
+        run.save(force_insert=True)
+        _queue_attempt(run, resume_from=None)
+        record("run.launched", run, actor=owner, revision=str(revision), seed=run.seed)
+    return run
+
+
+@transaction.atomic
+def stop_run(run: Run, *, actor: Any = None) -> None:
+    """Ask the trainer to save a checkpoint and leave; the run can be resumed."""
+    run, attempt = _lock(run)
+    if run.state == State.QUEUED:
+        raise RunRefused(f"{run.name} waits in the queue and has nothing to stop; cancel it instead.")
+    if run.state == State.STOPPING:
+        raise RunRefused(f"{run.name} is stopping already; wait for its checkpoint, or cancel it.")
+    _refuse_ended(run, "stopped")
+    _set_state(run, attempt, State.STOPPING, stop_requested=timezone.now())
+    record("run.stop_requested", run, actor=actor, attempt=attempt.number)
+
+
+@transaction.atomic
+def cancel_run(run: Run, *, actor: Any = None, reason: str = "") -> None:
+    """End the run for good: at once while it waits, else by stopping its trainer and killing it if that takes long."""
+    run, attempt = _lock(run)
+    _refuse_ended(run, "cancelled")
+    if attempt.cancel_requested:
+        raise RunRefused(
+            f"{run.name} is being cancelled already; its trainer has {settings.STOP_GRACE_SECONDS} s to leave."
+        )
+    now = timezone.now()
+    if run.state == State.QUEUED:
+        _set_state(run, attempt, State.CANCELLED, cancel_requested=now, ended=now)
+        Run.objects.filter(pk=run.pk).update(ended=now)
+    else:
+        _set_state(run, attempt, State.STOPPING, cancel_requested=now)
+    record("run.cancel_requested", run, actor=actor, attempt=attempt.number, reason=reason)
+
+
+@transaction.atomic
+def resume_run(run: Run, *, actor: Any = None, checkpoint: Checkpoint | None = None) -> Attempt:
+    """Queue a new attempt that continues from a checkpoint: the newest that is kept, or the one named."""
+    run, _ = _lock(run)
+    _refuse_active(run, "resumed")
+    if run.state == State.FINISHED:
+        raise RunRefused(f"{run.name} is finished, so nothing is left to resume; launch its recipe again instead.")
+    if checkpoint is None:
+        checkpoint = newest_checkpoint(run)
+        if checkpoint is None:
+            raise RunRefused(f"{run.name} has no checkpoint to resume from; retry it from the start instead.")
+    if checkpoint.run_id != run.pk:
+        raise RunRefused(f"The checkpoint of step {checkpoint.step} belongs to another run; choose one of {run.name}.")
+    if checkpoint.removed or not Path(checkpoint.directory).is_dir():
+        raise RunRefused(f"The files of the checkpoint of step {checkpoint.step} were removed; choose another one.")
+    attempt = _requeue(run, checkpoint)
+    record("run.resumed", run, actor=actor, attempt=attempt.number, step=checkpoint.step)
+    return attempt
+
+
+@transaction.atomic
+def retry_run(run: Run, *, actor: Any = None) -> Attempt:
+    """Queue a new attempt from the start, of the same frozen spec."""
+    run, _ = _lock(run)
+    _refuse_active(run, "retried")
+    attempt = _requeue(run, None)
+    record("run.retried", run, actor=actor, attempt=attempt.number)
+    return attempt
+
+
+@transaction.atomic
+def move_run(run: Run, *, actor: Any = None, position: int) -> None:
+    """Put a waiting run at a place in the queue, counted from 1; the others keep their order."""
+    lock_queue()
+    waiting = list(Run.objects.filter(state=State.QUEUED).order_by("priority", "created"))
+    places = [one.pk for one in waiting]
+    if run.pk not in places:
+        raise RunRefused(f"{run.name} does not wait in the queue, so it has no place there.")
+    if not 1 <= position <= len(places):
+        raise RunRefused(f"The queue has places 1 to {len(places)}; {position} is none of them.")
+    before = places.index(run.pk) + 1
+    first = min(one.priority for one in waiting)
+    places.remove(run.pk)
+    places.insert(position - 1, run.pk)
+    # Priorities need not be without gaps, but they must differ for the order to be the one shown.
+    for offset, key in enumerate(places):
+        Run.objects.filter(pk=key).update(priority=first + offset)
+    record("run.moved", run, actor=actor, before=before, position=position)
+
+
+@transaction.atomic
+def continue_parked(attempt_id: int) -> Attempt | None:
+    """Queue a run again that was stopped only because the platform shut down; None where nothing is to continue."""
+    run, attempt = _lock(Run.objects.get(attempts=attempt_id))
+    if attempt.pk != attempt_id or attempt.stop_requested or run.state not in (State.STOPPED, State.FAILED):
+        return None
+    again = _requeue(run, newest_checkpoint(run), first=True)
+    record("run.parked", run, attempt=again.number)
+    return again
+
+
+def newest_checkpoint(run: Run) -> Checkpoint | None:
+    """The furthest checkpoint whose files are kept, of the newest attempt that made one."""
+    kept = run.checkpoints.filter(removed=None).order_by("-attempt__number", "-step")
+    return next((one for one in kept if Path(one.directory).is_dir()), None)
+
+
+def _lock(run: Run) -> tuple[Run, Attempt]:
+    """The run as it stands now, with its newest attempt, locked until the transaction ends."""
+    # Attempt before run, the order in which claims and supervisors lock them too.
+    attempt = run.attempts.select_for_update().order_by("-number")[0]
+    return Run.objects.select_for_update().get(pk=run.pk), attempt
+
+
+def _set_state(run: Run, attempt: Attempt, state: State, **fields: Any) -> None:
+    Attempt.objects.filter(pk=attempt.pk).update(state=state, **fields)
+    Run.objects.filter(pk=run.pk).update(state=state, updated=timezone.now())
+
+
+def _requeue(run: Run, checkpoint: Checkpoint | None, *, first: bool = False) -> Attempt:
+    lock_queue()
+    Run.objects.filter(pk=run.pk).update(
+        state=State.QUEUED,
+        fault="",
+        ended=None,
+        priority=run.priority if first else next_priority(),
+        updated=timezone.now(),
+    )
+    return _queue_attempt(run, resume_from=checkpoint)
+
+
+def _queue_attempt(run: Run, *, resume_from: Checkpoint | None) -> Attempt:
+    number = (run.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+    attempt = Attempt.objects.create(
+        run=run,
+        number=number,
+        directory=str(settings.RUNS_DIRECTORY / str(run.pk) / f"attempt-{number}"),
+        resume_from=resume_from,
+    )
+    announce(attempt)
+    return attempt
+
+
+def _refuse_ended(run: Run, verb: str) -> None:
+    if not run.is_active:
+        raise RunRefused(f"{run.name} has ended ({run.get_state_display().lower()}) and cannot be {verb}.")
+
+
+def _refuse_active(run: Run, verb: str) -> None:
+    if run.is_active:
+        raise RunRefused(
+            f"{run.name} is {run.get_state_display().lower()} and cannot be {verb}; stop or cancel it first."
+        )

@@ -1,0 +1,190 @@
+"""Staying with one attempt: start or find its trainer, store what it tells, pass on wishes, close it."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
+
+from chanote.runs.endings import Ending, close_attempt, judge
+from chanote.runs.ingest import add_platform_event, apply_effects, ingest_new_lines, retry_effects, spec_of
+from chanote.runs.launching import nudge_first
+from chanote.runs.leases import Superseded, hold
+from chanote.runs.models import ACTIVE, Attempt, State
+from chanote.runs.processes import Trainer, find_trainer, start_trainer
+from chanote.runs.services import continue_parked
+
+Result = TypeVar("Result")
+POLL_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+DRAIN_TRIES = 5
+
+
+class Supervision:
+    """One attempt under one fence."""
+
+    def __init__(self, attempt_id: int, fence: int, *, parking: Callable[[], bool] = lambda: False) -> None:
+        self.attempt_id = attempt_id
+        self.fence = fence
+        self.log = structlog.get_logger(__name__).bind(attempt=attempt_id, fence=fence)
+        self.parking = parking
+        """Tells that this installation is being shut down: the trainer shall save, and the run be queued again."""
+        self._asked_to_stop: float | None = None
+
+    def watch(self) -> None:
+        """Stay until the attempt has ended."""
+        trainer = None
+        try:
+            trainer = self.enter()
+            if trainer is None:
+                return
+            while trainer.is_alive():
+                self.persist(self.look_once)
+                self.pass_on_wishes(trainer)
+                time.sleep(POLL_SECONDS)
+            trainer.sweep()
+            self.close(trainer.exit_code())
+        except Superseded as reason:
+            self.leave(trainer, str(reason))
+
+    def enter(self) -> Trainer | None:
+        """The trainer of the attempt: found again, or started. None when the attempt could be closed at once."""
+        self.persist(lambda: hold(self.attempt_id, self.fence, supervisor_pid=os.getpid()))
+        attempt = self.persist(lambda: Attempt.objects.select_related("run", "resume_from").get(pk=self.attempt_id))
+        found = find_trainer(attempt.directory, pid=attempt.trainer_pid, started=attempt.trainer_started)
+        if found is not None:
+            self.log.info("adopted the trainer", pid=found.pid)
+            self.persist(lambda: self.note_trainer(found, adopted=True))
+            return found
+        if attempt.trainer_pid is not None or (Path(attempt.directory) / "events.jsonl").exists():
+            self.close(None)
+            return None
+        if attempt.cancel_requested or attempt.stop_requested:
+            self.close(None)
+            return None
+        try:
+            directory = write_spec(attempt)
+            # Between this and the start nothing may wait: a supervisor that lost its fence must not start a second one.
+            self.persist(lambda: hold(self.attempt_id, self.fence))
+            started = start_trainer(directory)
+        except OSError as error:
+            self.close_failed(f"The attempt's directory {attempt.directory} cannot be written: {error.strerror}.")
+            return None
+        self.log.info("started the trainer", pid=started.pid)
+        self.persist(lambda: self.note_trainer(started, adopted=False))
+        return started
+
+    def note_trainer(self, trainer: Trainer, *, adopted: bool) -> None:
+
+        with transaction.atomic():
+            hold(self.attempt_id, self.fence, trainer_pid=trainer.pid, trainer_started=trainer.started)
+            if adopted:
+                add_platform_event(Attempt(pk=self.attempt_id), "attempt_adopted", pid=trainer.pid, fence=self.fence)
+
+    def look_once(self) -> None:
+        """Store what is new, renew the lease when it is half over, and see what people wish."""
+        while ingest_new_lines(self.attempt_id, self.fence):
+            apply_effects(self.attempt_id, self.fence)
+        self.attempt = attempt = Attempt.objects.get(pk=self.attempt_id)
+        if attempt.fence != self.fence or attempt.state not in ACTIVE:
+            raise Superseded(f"attempt {self.attempt_id} is held by fence {attempt.fence} and {attempt.state}")
+        if attempt.lease_until is None or attempt.lease_until <= renew_before():
+            hold(self.attempt_id, self.fence)
+
+    def pass_on_wishes(self, trainer: Trainer) -> None:
+
+        wished = self.attempt.stop_requested or self.attempt.cancel_requested or self.parking()
+        if not wished:
+            return
+        if self._asked_to_stop is None:
+            self.log.info("asking the trainer to stop")
+            trainer.terminate()
+            self._asked_to_stop = time.monotonic()
+        elif time.monotonic() - self._asked_to_stop > settings.STOP_GRACE_SECONDS:
+            self.log.warning("the trainer did not stop in time and is killed")
+            trainer.kill()
+
+    def close(self, exit_code: int | None) -> None:
+        """Store the rest of the events and write how the attempt ended."""
+        unreadable = self.drain()
+        self.persist(lambda: apply_effects(self.attempt_id, self.fence))
+        self.persist(lambda: retry_effects(self.attempt_id))
+
+        def end() -> None:
+            attempt = Attempt.objects.select_related("run").get(pk=self.attempt_id)
+            close_attempt(self.attempt_id, self.fence, judge(attempt, exit_code, unreadable=unreadable))
+
+        self.persist(end)
+        self.log.info("closed", exit_code=exit_code)
+        if self.parking():
+            self.persist(lambda: continue_parked(self.attempt_id))
+        else:
+            self.persist(nudge_first)
+
+    def close_failed(self, fault: str) -> None:
+
+        self.persist(lambda: close_attempt(self.attempt_id, self.fence, Ending(State.FAILED, fault=fault)))
+        self.persist(nudge_first)
+
+    def drain(self) -> str:
+        """Store every whole line that is left; why that was not possible, empty when it was."""
+        for left in reversed(range(DRAIN_TRIES)):
+            try:
+                while self.persist(lambda: ingest_new_lines(self.attempt_id, self.fence)):
+                    pass
+                return ""
+            except OSError as error:
+                fault = error.strerror or str(error)
+            if left:
+                time.sleep(RETRY_SECONDS)
+        return fault
+
+    def leave(self, trainer: Trainer | None, reason: str) -> None:
+        """Another holds the attempt and has adopted its trainer; where it has ended, its trainer must end as well."""
+        self.log.warning("superseded", reason=reason)
+        state = self.persist(lambda: Attempt.objects.filter(pk=self.attempt_id).values_list("state", flat=True).first())
+        if trainer is not None and state not in ACTIVE:
+            trainer.kill()
+
+    def persist(self, act: Callable[[], Result]) -> Result:
+        """Do something with the database until it works: it may be locked, full or away for a while."""
+        while True:
+            try:
+                return act()
+            except (OperationalError, InterfaceError) as error:
+                self.log.warning("the database refused, trying again", error=str(error))
+                connection.close()
+                time.sleep(RETRY_SECONDS)
+
+
+def write_spec(attempt: Attempt) -> Path:
+    """Write run.json, which never changes afterwards, and return the attempt directory. Raises OSError."""
+
+    spec = spec_of(attempt.run.snapshot).model_copy(
+        update={
+            "attempt": attempt.number,
+            "resume_from": attempt.resume_from.directory if attempt.resume_from else "",
+        }
+    )
+    directory = Path(attempt.directory)
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    target, partial = directory / "run.json", directory / "run.json.partial"
+    if not target.exists():
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(spec.model_dump_json(indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(target)
+    return directory
+
+
+def renew_before() -> datetime:
+    """A lease that ends before this moment is at least half over."""
+
+    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS / 2)
