@@ -5,6 +5,13 @@ from importlib.util import find_spec
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from chanote.web.site import open_login
+
+admin.site.site_header = "Chanote administration"
+admin.site.site_title = "Chanote"
+admin.site.site_url = "/"
+admin.site.login = open_login  # type: ignore[method-assign]
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("p/<slug:project>/boards/", include("chanote.boards.urls")),

@@ -20,7 +20,7 @@ class FirstPasswordMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
-        if iscoroutinefunction(self):
+        if iscoroutinefunction(self.get_response):
             return self._answer_async(request)
         return self._refuse(request, request.user) or self.get_response(request)
 

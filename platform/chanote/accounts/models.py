@@ -12,7 +12,7 @@ slug_validator = RegexValidator(
 )
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]
     must_change_password = models.BooleanField(default=False)
     """Set for a password somebody else chose; every page but the change form is closed until it is changed."""
 

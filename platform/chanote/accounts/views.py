@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chanote.accounts.forms import LoginForm, MemberForm, OwnPasswordForm, ProjectForm, TokenForm
-from chanote.accounts.models import ApiToken, Role
+from chanote.accounts.models import ApiToken, Membership, Role
 from chanote.accounts.roles import may, require
 from chanote.accounts.services import (
     MembershipRefused,
@@ -58,13 +58,14 @@ def profile(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error)
         else:
             form = TokenForm()
-    tokens = ApiToken.objects.filter(user=request.user).order_by("-created")  # type: ignore[misc]
+    tokens = ApiToken.objects.filter(user=request.user.pk).order_by("-created")
+    memberships = Membership.objects.filter(user=request.user.pk).select_related("project").order_by("project__name")
     context = {
         "form": form,
         "text": text,
         "tokens": tokens,
         "now": timezone.now(),
-        "memberships": request.user.memberships.select_related("project").order_by("project__name"),  # type: ignore[union-attr]
+        "memberships": memberships,
     }
     return render(request, "accounts/profile.html", context, status=_status(form))
 

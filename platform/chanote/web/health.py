@@ -81,7 +81,7 @@ def check_broker() -> Check:
         except redis.RedisError as error:
             return Check(False, explain(error, "Redis does not answer at CHANOTE_REDIS_URL"))
         return Check(True, "Redis answers.")
-    folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
+    folder = Path(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"]))
     # The folder is made with the first message; until then what matters is that it can be.
     place = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(place, os.W_OK | os.X_OK):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
@@ -72,7 +72,7 @@ def describe_home(user: User, projects: Sequence[Project], *, one: Project | Non
         "ended": ended,
         "boards": boards_with_counts(Board.objects.filter(project__in=projects, evaluations__isnull=False))
         .select_related("project")
-        .order_by("-last_scored")[:5],
+        .order_by(F("last_scored").desc())[:5],
         "summary": summarize(len(running), len(queued), len(waiting)),
         "many": one is None and len(projects) > 1,
         "first_steps": [] if running or queued or ended else list_first_steps(user, one, projects),
