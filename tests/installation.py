@@ -1,0 +1,196 @@
+"""A platform on a database file of its own, with real worker, supervisor and trainer processes."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from chanote.accounts.models import Membership, Project, User
+from chanote.recipes.models import Recipe, Revision
+from chanote.runs.models import Attempt, MetricSeries, Run, RunEvent, State
+from chanote.runs.services import launch_run
+from tests.trainer_runs import REPOSITORY, TINY, text_rows
+from trainer.contract import Recipe as RecipeSpec
+
+Result = TypeVar("Result")
+ENDS = (State.FINISHED, State.FAILED, State.STOPPED, State.CANCELLED)
+
+
+class Installation:
+    """Works on the database that the test process uses too."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.settings = settings
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "chanote.settings",
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)]),
+            "CHANOTE_RUNS_DIRECTORY": str(self.home / "runs"),
+            "CHANOTE_LEASE_SECONDS": "2",
+            "CHANOTE_RECONCILE_SECONDS": "1",
+            "CHANOTE_STOP_GRACE_SECONDS": "20",
+            "CHANOTE_MINIMUM_FREE_MB": "1",
+            **self.settings,
+        }
+
+    def start_worker(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self.home / "worker.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "chanote.runs.worker", *arguments], env=self.environment, stdout=log, stderr=log
+            )
+        self.workers.append(worker)
+        return worker
+
+    def close(self) -> list[psutil.Process]:
+        """End everything; what was still alive besides the workers."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+        left = self.processes()
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=10)
+        return left
+
+    def processes(self) -> list[psutil.Process]:
+        """Supervisors and trainers of this installation that are alive."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mine = process.environ().get("CHANOTE_RUNS_DIRECTORY") == str(self.home / "runs")
+                trainer = process.environ().get("CHANOTE_ATTEMPT_DIRECTORY", "").startswith(str(self.home))
+                known = process.pid in [os.getpid(), *(worker.pid for worker in self.workers)]
+                if (mine or trainer) and not known and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    def wait_for(self, ask: Callable[[], Result], *, seconds: float = 60, what: str = "") -> Result:
+        """The first true answer; fails with the logs when none comes in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if answer := ask():
+                return answer
+            time.sleep(0.05)
+        raise AssertionError(f"{what or 'nothing'} within {seconds} s\n{self.read_logs()}")
+
+    def wait_for_end(self, run: Run, *, seconds: float = 90) -> Run:
+        def ended() -> Run | None:
+            run.refresh_from_db()
+            return run if run.state in ENDS else None
+
+        return self.wait_for(ended, seconds=seconds, what=f"{run} did not end ({run.state})")
+
+    def wait_for_step(self, run: Run, step: int, *, seconds: float = 60) -> Attempt:
+        def reached() -> Attempt | None:
+            run.refresh_from_db()
+            assert run.state not in ENDS, f"{run.state}: {run.fault}\n{self.read_logs()}"
+            return newest(run) if run.step >= step else None
+
+        return self.wait_for(reached, seconds=seconds, what=f"{run} did not reach step {step}")
+
+    def wait_until_quiet(self) -> None:
+        """Until no supervisor and no trainer is left."""
+        self.wait_for(lambda: not self.processes(), seconds=15, what="processes left behind")
+
+    def read_logs(self) -> str:
+        logs = [*self.home.glob("*.log"), *self.home.glob("runs/*/*/*.log")]
+        return "\n".join(f"--- {log.relative_to(self.home)}\n{log.read_text()[-3000:]}" for log in sorted(logs))
+
+
+def migrated_database(path: Path) -> Path:
+    """A fresh database file with every table."""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
+    environment["CHANOTE_DATABASE_URL"] = f"sqlite:///{path}"
+    command = [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--verbosity", "0", "--skip-checks"]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
+
+
+def make_people(slug: str = "law") -> tuple[Project, User]:
+    project = Project.objects.create(slug=slug, name=slug.title())
+    user = User.objects.create(username=f"researcher-of-{slug}")
+    Membership.objects.create(user=user, project=project, role="researcher")
+    return project, user
+
+
+def add_texts(project: Project, *, slug: str = "texts", count: int = 24, uses: tuple[str, ...] = ("train",)) -> Any:
+    """A dataset of made-up law texts, imported as a user would."""
+    import io
+    import json
+
+    from chanote.datasets.services import import_dataset
+
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_rows(count))
+    return import_dataset(
+        project=project,
+        slug=slug,
+        kind="text",
+        file=io.BytesIO(lines.encode()),
+        format="jsonl",
+        uses=list(uses),
+        licence="CC0-1.0",
+        actor=User.objects.first(),
+    )
+
+
+def write_recipe(project: Project, stages: list[dict[str, Any]], *, slug: str = "tiny", **fields: Any) -> Revision:
+    """A revision as the recipes app would store it."""
+    resolved = RecipeSpec.model_validate({"seed": 3, "stages": stages, **fields}).model_dump(mode="json")
+    recipe, _ = Recipe.objects.get_or_create(project=project, slug=slug, defaults={"title": slug})
+    return Revision.objects.create(
+        recipe=recipe, number=recipe.revisions.count() + 1, yaml="", resolved=resolved, sha256="0" * 64
+    )
+
+
+def tiny_stage(steps: int, **fields: Any) -> dict[str, Any]:
+    """Pretraining of a policy so small that a step takes milliseconds."""
+    return {
+        "kind": "cpt",
+        "initialise": TINY,
+        "data": [{"dataset": "texts"}],
+        "steps": steps,
+        "batch_size": 2,
+        "sequence_length": 64,
+        **fields,
+    }
+
+
+def launch_tiny(project: Project, user: User, *, steps: int = 6, **fields: Any) -> Run:
+    revision = write_recipe(project, [tiny_stage(steps, **fields)])
+    return launch_run(revision=revision, owner=user)
+
+
+def newest(run: Run) -> Attempt:
+    return run.attempts.order_by("-number")[0]
+
+
+def event_types(run: Run) -> list[str]:
+    return list(RunEvent.objects.filter(attempt__run=run).order_by("id").values_list("type", flat=True))
+
+
+def losses(run: Run) -> dict[int, float]:
+    """Training loss by step; fails when a step stands twice."""
+    from chanote.runs.metrics import read_points
+
+    steps_N, values_N, _ = read_points(MetricSeries.objects.get(run=run, key="train/loss"))
+    assert len(set(steps_N.tolist())) == len(steps_N), f"doubled steps: {steps_N.tolist()}"
+    return dict(zip(steps_N.tolist(), values_N.tolist(), strict=True))
+
+
