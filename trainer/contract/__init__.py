@@ -8,6 +8,7 @@ from trainer.contract.events import Event, EventLine, parse_event
 from trainer.contract.recipe import Recipe
 from trainer.contract.spec import DatasetFile, ModelFile, RunSpec
 from trainer.contract.stages import StageConfig, stage_kinds
+from trainer.contract.stages.base import TrainingStage
 from trainer.contract.tasks import TaskSpec
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RunSpec",
     "StageConfig",
     "TaskSpec",
+    "TrainingStage",
     "parse_event",
     "stage_kinds",
 ]
