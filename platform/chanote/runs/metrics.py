@@ -4,16 +4,20 @@ Level 0 holds the points as they came. Once `CHUNK` of them have gathered they a
 in level 1 (buckets of `FAN` points) and level 2 (buckets of `FAN` · `FAN`): a long curve costs what a short one does.
 """
 
+import json
+import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from django.db import transaction
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
-from chanote.runs.models import MetricChunk, MetricSeries, Run
+from chanote.runs.buckets import BUCKET, Buckets, Floats, Ints, join_buckets, merge_buckets, single_points
+from chanote.runs.models import MetricBatch, MetricChunk, MetricSeries, Run
 
 CHUNK = 4096
 SMALL_CHUNKS = 16
@@ -21,9 +25,6 @@ SMALL_CHUNKS = 16
 SUMMARY = ["points", "last_step", "last_value", "lowest", "highest", "next_chunk", "sealed_before"]
 FAN = 16
 LEVELS = (1, 2)
-BUCKET = np.dtype([("low", "<f8"), ("high", "<f8"), ("mean", "<f8"), ("finite", "<f8"), ("count", "<f8")])
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass
@@ -38,19 +39,6 @@ class Points:
         self.steps.append(step)
         self.values.append(value)
         self.times.append(time)
-
-
-@dataclass(frozen=True)
-class Buckets:
-    """Points summed up: first and last step, extremes and mean of the finite values, how many there are of each."""
-
-    first_N: Ints
-    last_N: Ints
-    stats_N: NDArray[np.void]
-    """Records of dtype `BUCKET`."""
-
-    def __len__(self) -> int:
-        return len(self.first_N)
 
 
 def append_points(run: Run, points: Mapping[str, Points], *, source: int) -> None:
@@ -137,7 +125,7 @@ def read_curve(series: MetricSeries, start: int | None = None, stop: int | None 
     if len(buckets) > points:
         # Buckets of equal number of parts, so that every place of the chart stands for about as many points.
         edges = np.linspace(0, len(buckets), points + 1).astype(np.int64)[:-1]
-        buckets = _merge(buckets, edges)
+        buckets = merge_buckets(buckets, edges)
     stats_N = buckets.stats_N
     return Curve(
         series.key,
@@ -158,17 +146,116 @@ def _read_buckets(series: MetricSeries, start: int | None, stop: int | None, poi
     level = next((level for level in reversed(LEVELS) if raw >= 2 * points * FAN**level), 0)
     open_chunks = _within(series.chunks.filter(level=0, seq__gte=series.sealed_before), start, stop)
     if level == 0:
-        return _single(*_cut(*_join([*sealed, *open_chunks]), start, stop)[:2])
-    coarse = _concatenate([_load(chunk) for chunk in _within(series.chunks.filter(level=level), start, stop)])
+        return single_points(*_cut(*_join([*sealed, *open_chunks]), start, stop)[:2])
+    coarse = join_buckets([_load(chunk) for chunk in _within(series.chunks.filter(level=level), start, stop)])
     keep = np.ones(len(coarse), dtype=bool)
     if start is not None:
         keep &= coarse.last_N >= start
     if stop is not None:
         keep &= coarse.first_N <= stop
     coarse = Buckets(coarse.first_N[keep], coarse.last_N[keep], coarse.stats_N[keep])
-    rest = _single(*_cut(*_join(list(open_chunks)), start, stop)[:2])
+    rest = single_points(*_cut(*_join(list(open_chunks)), start, stop)[:2])
     # The points not yet sealed are grouped as coarsely, lest the newest part take most of the chart's width.
-    return _concatenate([coarse, _merge(rest, np.arange(0, len(rest), FAN**level))])
+    return join_buckets([coarse, merge_buckets(rest, np.arange(0, len(rest), FAN**level))])
+
+
+def store_batch(run: Run, name: str, points: Mapping[str, Points]) -> bool:
+    """Store a named batch of points in one transaction; False when it had been stored before."""
+    with transaction.atomic():
+        if MetricBatch.objects.filter(run=run, name=name).exists():
+            return False
+        MetricBatch.objects.create(run=run, name=name)
+        append_points(run, points, source=0)
+    return True
+
+
+def encode_curve(curve: Curve) -> dict[str, Any]:
+    """The curve as JSON values with six significant digits: `steps` (last of each place), `mean`, `low`, `high`.
+
+    Without `low` and `high` every place is one point. Places in `broken` hold NaN or an infinity; a place without any
+    finite value has null.
+    """
+    answer: dict[str, Any] = {"key": curve.key, "count": curve.count, "steps": curve.last_P.tolist()}
+    answer["mean"] = _round(curve.mean_P)
+    if not curve.is_exact:
+        answer |= {"low": _round(curve.low_P), "high": _round(curve.high_P)}
+    answer["broken"] = np.flatnonzero(curve.broken_P).tolist()
+    return answer
+
+
+class BadMetrics(ValueError):
+    """A request of metrics that cannot be stored; one sentence with the field and the way out."""
+
+
+def ingest_metrics_request(run: Run, body: bytes) -> int:
+    """Store metrics sent over HTTP; how many points were taken, 0 when the batch had been stored before.
+
+    The body is `{"batch": name, "series": {key: {"steps": [...], "values": [...], "times": [...]}}}`; times are
+    seconds since 1970 and may be left out; NaN, Infinity and -Infinity are sent as these words, in quotes or not.
+    Raises BadMetrics.
+    """
+    batch, points = parse_metrics(body)
+    if not store_batch(run, batch, points):
+        return 0
+    return sum(len(one.steps) for one in points.values())
+
+
+def parse_metrics(body: bytes) -> tuple[str, dict[str, Points]]:
+    """The batch's name and its points. Raises BadMetrics."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadMetrics(f"the body is no JSON: {error}") from error
+    if not isinstance(content, dict) or set(content) - {"batch", "series"}:
+        raise BadMetrics('the body must be an object with "batch" and "series" and nothing else')
+    batch, series = content.get("batch"), content.get("series")
+    if isinstance(batch, bool) or not isinstance(batch, str | int) or not 1 <= len(str(batch)) <= 64:
+        raise BadMetrics("batch: give a number or a word of at most 64 characters that no other batch of the run has")
+    if not isinstance(series, dict) or not series:
+        raise BadMetrics("series: give an object with at least one key")
+    return str(batch), {key: _parse_series(key, one) for key, one in series.items()}
+
+
+def _parse_series(key: str, content: Any) -> Points:
+    if not 1 <= len(key) <= 200 or not key.isprintable():
+        raise BadMetrics("series: a key has 1 to 200 printable characters")
+    if not isinstance(content, dict) or set(content) - {"steps", "values", "times"}:
+        raise BadMetrics(f"series.{key}: give an object with steps, values and, if you like, times")
+    steps, values = content.get("steps"), content.get("values")
+    if not isinstance(steps, list) or not isinstance(values, list) or len(steps) != len(values) or not steps:
+        raise BadMetrics(f"series.{key}: steps and values must be lists of equal length with at least one entry")
+    times = content.get("times")
+    if times is None:
+        times = [time.time()] * len(steps)
+    if not isinstance(times, list) or len(times) != len(steps):
+        raise BadMetrics(f"series.{key}.times: must be a list as long as steps, or be left out")
+    for name, column, kinds in (
+        ("steps", steps, {int}),
+        ("values", values, {int, float, str}),
+        ("times", times, {int, float}),
+    ):
+        if wrong := set(map(type, column)) - kinds:
+            raise BadMetrics(f"series.{key}.{name}: holds {wrong.pop().__name__}, which is no number there")
+    try:
+        points = Points(array("q", steps), _floats(values), array("d", times))
+    except (OverflowError, ValueError) as error:
+        raise BadMetrics(f"series.{key}: holds what is no number of 64 bits ({error})") from error
+    if points.steps and min(points.steps) < 0:
+        raise BadMetrics(f"series.{key}.steps: steps count from 0")
+    return points
+
+
+def _floats(values: list[Any]) -> "array[float]":
+    if str not in set(map(type, values)):
+        return array("d", values)
+    if wrong := {one for one in values if isinstance(one, str)} - {"NaN", "Infinity", "-Infinity"}:
+        raise ValueError(f"{wrong.pop()!r} is none of NaN, Infinity, -Infinity")
+    return array("d", map(float, values))
+
+
+def _round(values_P: Floats) -> list[float | None]:
+    """Six significant digits; null for what is not finite."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values_P.tolist()]
 
 
 def compact(series: MetricSeries) -> None:
@@ -264,11 +351,11 @@ def _fill(chunk: MetricChunk, steps_N: Ints, values_N: Floats, times_N: Floats) 
 
 def _seal(series: MetricSeries, chunk: MetricChunk, level: int) -> None:
     """Add the buckets of one raw chunk to a higher level."""
-    raw = _single(*_join([chunk])[:2])
-    new = _merge(raw, np.arange(0, len(raw), FAN**level))
+    raw = single_points(*_join([chunk])[:2])
+    new = merge_buckets(raw, np.arange(0, len(raw), FAN**level))
     last = series.chunks.filter(level=level).order_by("-seq").first()
     if last is not None and last.count + len(new) <= CHUNK:
-        new = _concatenate([_load(last), new])
+        new = join_buckets([_load(last), new])
         target = last
     else:
         target = MetricChunk(series=series, level=level, seq=0 if last is None else last.seq + 1)
@@ -308,49 +395,3 @@ def _within(chunks: QuerySet[MetricChunk], start: int | None, stop: int | None) 
     if stop is not None:
         chunks = chunks.filter(first_step__lte=stop)
     return chunks.order_by("seq")
-
-
-def _single(steps_N: Ints, values_N: Floats) -> Buckets:
-    """Each point as a bucket of its own."""
-    finite_N = np.isfinite(values_N)
-    stats_N = np.empty(len(steps_N), dtype=BUCKET)
-    stats_N["low"] = stats_N["high"] = stats_N["mean"] = np.where(finite_N, values_N, np.nan)
-    stats_N["finite"], stats_N["count"] = finite_N, 1
-    return Buckets(steps_N, steps_N, stats_N)
-
-
-def _merge(buckets: Buckets, edges: Ints) -> Buckets:
-    """Neighbouring buckets summed up; each group begins at one of `edges`, the first of which is 0."""
-    if not len(buckets):
-        return buckets
-    stats_N = buckets.stats_N
-    merged = np.empty(len(edges), dtype=BUCKET)
-    finite = np.add.reduceat(stats_N["finite"], edges)
-    total = np.add.reduceat(np.where(stats_N["finite"] > 0, stats_N["mean"] * stats_N["finite"], 0.0), edges)
-    merged["low"] = np.fmin.reduceat(stats_N["low"], edges)
-    merged["high"] = np.fmax.reduceat(stats_N["high"], edges)
-    merged["mean"] = np.divide(total, finite, out=np.full(len(edges), np.nan), where=finite > 0)
-    merged["finite"], merged["count"] = finite, np.add.reduceat(stats_N["count"], edges)
-    return Buckets(np.minimum.reduceat(buckets.first_N, edges), np.maximum.reduceat(buckets.last_N, edges), merged)
-
-
-def _concatenate(parts: list[Buckets]) -> Buckets:
-    if not parts:
-        return _single(np.empty(0, dtype="<i8"), np.empty(0, dtype="<f8"))
-    return Buckets(
-        np.concatenate([part.first_N for part in parts]),
-        np.concatenate([part.last_N for part in parts]),
-        np.concatenate([part.stats_N for part in parts]),
-    )
-
-
-def store_batch(run: Run, name: str, points: Mapping[str, Points]) -> bool:
-    """Store a named batch of points in one transaction; False when it had been stored before."""
-    from chanote.runs.models import MetricBatch
-
-    with transaction.atomic():
-        if MetricBatch.objects.filter(run=run, name=name).exists():
-            return False
-        MetricBatch.objects.create(run=run, name=name)
-        append_points(run, points, source=0)
-    return True
