@@ -1,8 +1,10 @@
 """Every write about datasets."""
 
 import errno
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +29,7 @@ from chanote.web.problems import Problem
 __all__ = ["ImportRefused", "describe_dataset", "import_dataset", "prepare_rows"]
 
 UNKNOWN_LICENCE = "LicenseRef-unknown"
+LICENCE = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*\Z")
 DEFAULT_USES = (Use.TRAIN, Use.DISTIL, Use.EVALUATE)
 LAYOUT_ROWS = 100
 """First rows whose names are taken together as the columns of a JSONL file."""
@@ -107,7 +110,7 @@ def prepare_rows(
 ) -> Iterator[RawRow | BadRow]:
     """Rows of a file under the names of the kind's fields, not yet checked."""
     rows = read_rows(file, format)
-    first = [row for row, _ in zip(rows, range(LAYOUT_ROWS), strict=False)]
+    first = list(islice(rows, LAYOUT_ROWS))
     names = name_columns(first)
     layout: Columns = resolve_columns(kind, names, columns) if names else {}
     yield from _map_rows(first, kind, layout, format)
@@ -185,9 +188,12 @@ def _check_request(
     for use in uses or ():
         if use not in Use.values:
             problems.append(Problem("uses", f"The use {use!r} is not known; use {', '.join(Use.values)}."))
-    if any(character.isspace() for character in licence) or len(licence) > 80:
+    if licence and (not LICENCE.match(licence) or len(licence) > 80):
         problems.append(
-            Problem("licence", "A licence is an SPDX identifier such as CC-BY-4.0, or LicenseRef- and a name.")
+            Problem(
+                "licence",
+                "A licence is an SPDX identifier such as CC-BY-4.0, several joined by AND, or LicenseRef- and a name.",
+            )
         )
     if len(reason) > 500:
         problems.append(Problem("reason", f"The reason has {len(reason):,} characters; 500 fit."))

@@ -128,17 +128,18 @@ def _sync_directory(directory: Path) -> None:
 
 
 def version_path(version: DatasetVersion) -> Path:
-    """Local file with the canonical rows of a version. Raises StoreError when the store has lost them."""
+    """Local file with the canonical rows of a version.
+
+    Where the store is a directory, the file is not looked at; from another store it is fetched and its hash checked,
+    which raises StoreError when the rows are gone or changed.
+    """
     return _local_path(name_of(version.sha256), version.sha256)
 
 
 def _local_path(name: str, sha256: str = "") -> Path:
     storage = storages["artifacts"]
     if isinstance(storage, FileSystemStorage):
-        path = Path(storage.path(name))
-        if not path.is_file():
-            raise StoreError(f"The rows {sha256[:8] or name} are missing from the store; restore {name} from a backup.")
-        return path
+        return Path(storage.path(name))
     copy = Path(settings.HOME) / "cache" / name
     if not copy.is_file():
         _fetch(name, copy, sha256)
@@ -163,6 +164,7 @@ def _fetch(name: str, copy: Path, sha256: str) -> None:
 
 def check_content(version: DatasetVersion) -> None:
     """Raise StoreError unless the rows in the store still have the hash of the version."""
+    _open(version).close()
     if hash_file(version_path(version)) != version.sha256:
         raise StoreError(f"The rows of {version} in the store are not the ones that were imported; restore them.")
 
@@ -178,10 +180,20 @@ def open_lines(version: DatasetVersion, start: int = 0, stop: int | None = None)
     stop = version.rows if stop is None else min(stop, version.rows)
     if start >= stop:
         return
-    with version_path(version).open("rb") as file:
+    with _open(version) as file:
         file.seek(find_offset(version, start))
         for _ in range(start, stop):
             yield file.readline()
+
+
+def _open(version: DatasetVersion) -> BinaryIO:
+    try:
+        return version_path(version).open("rb")
+    except OSError as error:
+        name = name_of(version.sha256)
+        raise StoreError(
+            f"The rows of {version} are missing from the store ({error.strerror}); restore {name} from a backup."
+        ) from error
 
 
 def find_offset(version: DatasetVersion, row: int) -> int:
@@ -193,15 +205,17 @@ def find_offset(version: DatasetVersion, row: int) -> int:
 
 def _index_path(version: DatasetVersion) -> Path:
     try:
-        return _local_path(f"{name_of(version.sha256)}.index")
+        path = _local_path(f"{name_of(version.sha256)}.index")
     except StoreError:
         return _write_index(version)
+    whole = path.is_file() and path.stat().st_size == (version.rows + 1) * OFFSET_BYTES
+    return path if whole else _write_index(version)
 
 
 def _write_index(version: DatasetVersion) -> Path:
     """Make the index anew from the rows: it can always be."""
     offsets = array("Q", [0])
-    with version_path(version).open("rb") as file:
+    with _open(version) as file:
         for line in file:
             offsets.append(offsets[-1] + len(line))
     if sys.byteorder == "big":

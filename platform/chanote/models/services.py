@@ -90,15 +90,14 @@ def register_hub_model(
 def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
     """Make a checkpoint a model of its run's project, with the run's base as parent and the base's licence.
 
-    The same checkpoint gives the same model. Raises ModelRefused where its files are gone.
+    The same checkpoint gives the same model. Raises ModelRefused where its files are gone. Asks for no permission,
+    since the platform does it for every finished stage: who offers it to people asks before.
     """
     # Under a lock, since an evaluation and a person may both make it a model.
     checkpoint = (
         Checkpoint.objects.select_for_update(of=("self",)).select_related("run", "attempt").get(pk=checkpoint.pk)
     )
     run = checkpoint.run
-    if actor is not None:
-        require(actor, "models.register", run.project)
     if checkpoint.model is not None:
         return checkpoint.model
     model = Model.objects.filter(

@@ -1,0 +1,83 @@
+"""Loaders of a folder of public data, one file for each of its folders whose rows fit a kind.
+
+Left out are `bavarian_xsid` (words with slot labels) and `ifeval_real_paired_results` (scores of models, no rows to
+train on or ask): they fit no kind.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chanote.accounts.models import Project
+from chanote.datasets.errors import refuse
+from chanote.datasets.models import DatasetVersion
+from chanote.datasets.services import import_dataset
+from chanote.datasets.shared import (
+    german_law,
+    gsm8k,
+    iapp_wiki_qa_th,
+    ifeval,
+    mgsm,
+    nitibench_tax,
+    thai_exam_openthaigpt,
+    thai_instruct_human,
+    thai_law_sections,
+    wangchanglm_th_pref,
+)
+from chanote.datasets.shared.base import SharedDataset, read_source
+
+__all__ = ["LOADERS", "load_shared_data"]
+
+LOADERS: dict[str, Callable[[Path], list[SharedDataset]]] = {
+    "thai_law_sections": thai_law_sections.load,
+    "german_law": german_law.load,
+    "nitibench_tax": nitibench_tax.load,
+    "thai_exam_openthaigpt": thai_exam_openthaigpt.load,
+    "gsm8k": gsm8k.load,
+    "mgsm": mgsm.load,
+    "iapp_wiki_qa_th": iapp_wiki_qa_th.load,
+    "thai_instruct_human": thai_instruct_human.load,
+    "wangchanglm_th_pref": wangchanglm_th_pref.load,
+    "ifeval": ifeval.load,
+}
+"""Folder → its datasets."""
+
+
+def load_shared_data(project: Project, actor: Any, folder: Path) -> list[DatasetVersion]:
+    """Import every known folder below `folder`; what the project already has unchanged stays as it is.
+
+    Raises ImportRefused where none is known, and OSError where a file is missing.
+    """
+    found = [name for name in LOADERS if (folder / name).is_dir()]
+    if not found:
+        raise refuse("folder", f"{folder} holds none of the known folders: {', '.join(LOADERS)}.")
+    return [
+        _import_shared(project, actor, one, read_source(folder / name))
+        for name in found
+        for one in LOADERS[name](folder / name)
+    ]
+
+
+def _import_shared(project: Project, actor: Any, one: SharedDataset, source: str) -> DatasetVersion:
+    with tempfile.TemporaryFile() as file:
+        for row in one.rows():
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        file.seek(0)
+        return import_dataset(
+            project=project,
+            slug=one.slug,
+            title=one.title,
+            kind=one.kind,
+            file=file,
+            format="jsonl",
+            licence=one.licence,
+            uses=one.uses,
+            non_commercial=one.non_commercial,
+            source=source,
+            languages=one.languages,
+            description=one.description,
+            reason="Imported from the folder of shared data.",
+            actor=actor,
+        )
