@@ -1,7 +1,7 @@
 """What is wrong with a recipe, said by field and line so that its writer can mend it."""
 
 import difflib
-import importlib
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from chanote.accounts.models import Project
 from chanote.recipes.yaml_text import Parsed, Path, parse_yaml, write_path
+from chanote.runs.freezing import find_obstacles
 from chanote.web.problems import Problem
 from trainer.contract import Recipe, stage_kinds
 
@@ -50,22 +51,27 @@ def _add_line(message: str, line: int | None) -> str:
 def check_data(data: Any) -> tuple[Recipe | None, list[Problem]]:
     """Validate plain data against the contract."""
     try:
-        return Recipe.model_validate(data), []
+        recipe = Recipe.model_validate(data)
     except ValidationError as error:
         return None, [_word(item, data) for item in error.errors(include_url=False)]
-
-
-def find_obstacles(project: Project, recipe: Recipe) -> list[Problem]:
-    """What keeps a valid recipe from running in the project now: missing names, rights, kinds."""
-    # Imported late: runs import recipes.
-    freezing = importlib.import_module("chanote.runs.freezing")
-    problems: list[Problem] = freezing.find_obstacles(project, recipe)
-    return problems
+    # A word such as "inf" becomes a number; JSON could not store it.
+    infinite = [
+        Problem(write_path(path), "must be a finite number") for path in _find_infinite(recipe.model_dump(), ())
+    ]
+    return (None, infinite) if infinite else (recipe, [])
 
 
 def read_path(text: str) -> Path:
     """The parts of a path as `write_path` writes it."""
     return tuple(int(index) if index else name for name, index in re.findall(r"([^.\[\]]+)(?!\d*\])|\[(\d+)\]", text))
+
+
+def _find_infinite(value: Any, path: Path) -> list[Path]:
+    if isinstance(value, dict):
+        return [found for name, inner in value.items() for found in _find_infinite(inner, (*path, name))]
+    if isinstance(value, list):
+        return [found for number, inner in enumerate(value) for found in _find_infinite(inner, (*path, number))]
+    return [path] if isinstance(value, float) and not math.isfinite(value) else []
 
 
 def _word(item: Any, data: Any) -> Problem:

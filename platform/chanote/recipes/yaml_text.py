@@ -89,7 +89,7 @@ def _check_bounds(text: str) -> None:
             depth -= 1
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else None
         if depth > MAXIMUM_DEPTH:
             raise _RefusedError(f"Fields are nested more than {MAXIMUM_DEPTH} deep.", line)
         if aliases > MAXIMUM_ALIASES:
@@ -150,7 +150,7 @@ class _Builder:
         if node.tag == _TIMESTAMP:
             return node.value
         if node.tag.endswith(":str"):
-            if not node.style and EXPONENT.match(node.value):
+            if not getattr(node, "style", None) and EXPONENT.match(node.value):
                 return float(node.value)
             return node.value
         value = self._scalars.construct_object(node)

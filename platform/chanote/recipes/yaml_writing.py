@@ -6,6 +6,7 @@ is written anew and its remarks are lost, which the caller can tell from `Writte
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -145,7 +146,7 @@ class _Patch:
                     line -= 1
                 return int(line)
             return int(node.end_mark.line)
-        if node.flow_style or not node.value:
+        if getattr(node, "flow_style", None) or not node.value:
             return int(node.end_mark.line)
         last = node.value[-1]
         return self._last_line(last[1] if isinstance(node, yaml.MappingNode) else last)
@@ -208,7 +209,7 @@ class _Patch:
         """Move the lines of each item, with the remarks inside them."""
         bounds = [self.starts[item.start_mark.line] for item in node.value]
         bounds.append(self.starts[self._last_line(node) + 1])
-        parts = [self.text[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        parts = [self.text[start:end] for start, end in pairwise(bounds)]
         self.edits.append((bounds[0], bounds[-1], "".join(parts[place] for place in order)))
 
     def _remove_items(self, node: yaml.SequenceNode, old: list[Any], new: list[Any]) -> None:

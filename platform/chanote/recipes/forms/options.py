@@ -1,0 +1,72 @@
+"""What the project has to choose from in a recipe: models, datasets of fitting kind, tasks, boards."""
+
+from dataclasses import dataclass, field
+
+from chanote.accounts.models import Project
+from chanote.boards.models import Board, Task
+from chanote.datasets.models import DatasetVersion, Use
+from chanote.models.models import Model
+from chanote.runs.freezing import ROW_KINDS
+
+
+@dataclass(frozen=True)
+class Choice:
+    value: str
+    label: str
+    refused: str = ""
+    """Why it cannot be chosen; empty when it can."""
+
+
+@dataclass
+class Options:
+    """Everything to choose from, read once for a page."""
+
+    models: list[Choice] = field(default_factory=list)
+    tasks: list[Choice] = field(default_factory=list)
+    boards: list[Choice] = field(default_factory=list)
+    datasets: dict[str, list[DatasetVersion]] = field(default_factory=dict)
+    """Versions by kind, by dataset and then the newest first."""
+
+    def of_dataset(self, stage_kind: str, *, trained: bool) -> list[Choice]:
+        """Datasets and versions for a stage, unfit rights named beside what they close."""
+        choices = []
+        for kind in ROW_KINDS.get(stage_kind, tuple(self.datasets)):
+            newest: set[int] = set()
+            for version in self.datasets.get(kind, []):
+                refused = _refuse(version, trained=trained)
+                if version.dataset_id not in newest:
+                    newest.add(version.dataset_id)
+                    label = f"{version.dataset.slug}, newest (now version {version.number})"
+                    choices.append(Choice(version.dataset.slug, label, refused))
+                choices.append(Choice(version.reference, f"{version.dataset.slug}, version {version.number}", refused))
+        return choices
+
+
+def read_options(project: Project) -> Options:
+    """Four queries, however large the recipe."""
+    options = Options()
+    options.models = [
+        Choice(model.slug, f"{model.slug} ({model.title})" if model.title else model.slug)
+        for model in Model.objects.filter(project=project).order_by("slug")
+    ]
+    newest: dict[str, Choice] = {}
+    for task in Task.objects.filter(project=project).order_by("slug", "-number"):
+        newest.setdefault(task.slug, Choice(task.slug, task.title or task.slug))
+    options.tasks = list(newest.values())
+    options.boards = [Choice(board.slug, board.title) for board in Board.objects.filter(project=project)]
+    versions = DatasetVersion.objects.filter(dataset__project=project).select_related("dataset")
+    for version in versions.order_by("dataset__slug", "-number"):
+        options.datasets.setdefault(version.dataset.kind, []).append(version)
+    return options
+
+
+def count_datasets(options: Options) -> int:
+    return len({version.dataset_id for versions in options.datasets.values() for version in versions})
+
+
+def _refuse(version: DatasetVersion, *, trained: bool) -> str:
+    if trained and Use.TRAIN not in version.uses:
+        return "evaluation only" if Use.EVALUATE in version.uses else "rights do not allow training"
+    if not trained and not {Use.TRAIN, Use.EVALUATE} & set(version.uses):
+        return "rights do not allow evaluation"
+    return ""
