@@ -81,7 +81,9 @@ def list_verbs(run: Run, *, allowed: bool, has_checkpoint: bool) -> list[Verb]:
     over = f"The run is {word}: nothing is running."
     alive = "The run is still active; stop or cancel it first."
     stop = {State.QUEUED: "The run has not started: cancel it instead.", State.STOPPING: "The run is already stopping."}
-    resume = alive if run.is_active else "" if has_checkpoint else "The run left no checkpoint: retry it from the start."
+    resume = (
+        alive if run.is_active else "" if has_checkpoint else "The run left no checkpoint: retry it from the start."
+    )
     if state == State.FINISHED:
         resume = "The run finished; launch its recipe again for another."
     retry = alive if run.is_active else "The run finished; launch its recipe again." if state == State.FINISHED else ""

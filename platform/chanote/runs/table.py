@@ -129,7 +129,7 @@ def make_rows(runs: Iterable[Run]) -> list[Row]:
 
 def with_relations(runs: QuerySet[Run]) -> QuerySet[Run]:
     """What a row reads beside the run itself."""
-    return runs.select_related("revision__recipe", "base", "owner").prefetch_related("attempts")
+    return runs.select_related("revision__recipe", "base", "owner", "project").prefetch_related("attempts")
 
 
 def _latest_scores(ids: list[Any]) -> dict[Any, list[Evaluation]]:
