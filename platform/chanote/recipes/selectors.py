@@ -12,7 +12,6 @@ from chanote.recipes.checking import Checked
 from chanote.recipes.forms.schema_form import title_of
 from chanote.recipes.models import Recipe, Revision
 from chanote.runs.models import Run, State
-from chanote.web.problems import Problem
 from trainer.contract import Recipe as RecipeSpec
 from trainer.contract import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
@@ -80,11 +79,6 @@ class Preview:
     queue_position: int = 1
     slots: int = 1
     free_slots: int = 0
-
-    @property
-    def unlinked(self) -> list[tuple[str, Problem]]:
-        """Problems for a page that has no fields to point at."""
-        return [("", problem) for problem in self.checked.problems]
 
     @property
     def fixes(self) -> int:

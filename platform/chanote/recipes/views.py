@@ -14,6 +14,7 @@ from chanote.accounts.roles import may, require
 from chanote.recipes.checking import check_yaml
 from chanote.recipes.forms.editor import Editor, open_editor, update_editor
 from chanote.recipes.forms.options import count_datasets, read_options
+from chanote.recipes.forms.schema_form import drop_line
 from chanote.recipes.models import Recipe, Revision
 from chanote.recipes.selectors import (
     compare_resolved,
@@ -310,7 +311,7 @@ def _mark_lines(text: str, lines: dict[str, int], problems: list[Problem]) -> li
     found: dict[int, list[str]] = {}
     for problem in problems:
         if problem.field in lines:
-            found.setdefault(lines[problem.field], []).append(problem.message)
+            found.setdefault(lines[problem.field], []).append(drop_line(problem.message))
     return [(line, found.get(number, [])) for number, line in enumerate(text.splitlines(), start=1)]
 
 

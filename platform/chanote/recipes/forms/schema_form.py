@@ -160,11 +160,12 @@ def _place_problems(form: RecipeForm, problems: list[Problem]) -> None:
             steps = steps[:-1]
         if steps:
             rest = problem.field.removeprefix(write_path(steps)).lstrip(".")
-            message = _drop_line(problem.message)
-            holders[write_path(steps)].append(f"{rest} {message}" if rest else message)
+            message = drop_line(problem.message)
+            rest = re.sub(r"\A\[(\d+)\]", lambda found: f"entry {int(found[1]) + 1}", rest)
+            holders[write_path(steps)].append(f"{rest}: {message}" if rest else message)
 
 
-def _drop_line(message: str) -> str:
+def drop_line(message: str) -> str:
     """Beside a field its line in the text says nothing."""
     return re.sub(r" \(line \d+\)\Z", "", message)
 
