@@ -197,6 +197,13 @@ def test_letters_of_a_chain():
     assert display_letters("xyz", everyone) == {"x": "a", "y": "b", "z": "c"}
 
 
+def test_letters_of_many_models_take_no_time_and_go_past_z():
+    names = [f"model-{n:02}" for n in range(60)]
+    far = {frozenset(pair) for pair in itertools.combinations(names, 2) if int(pair[1][-2:]) - int(pair[0][-2:]) > 5}
+    letters = display_letters(names, far)
+    assert (letters["model-00"], letters["model-01"], letters["model-59"]) == ("a", "ab", "c3")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_models_share_a_letter_exactly_when_they_are_not_separated(seed):
     draw = np.random.default_rng(seed)

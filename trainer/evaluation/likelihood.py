@@ -40,7 +40,7 @@ def score_continuations(model: Any, sequences: Sequence[Continuation]) -> list[l
 
 def _batches(model: Any, sequences: Sequence[Continuation]) -> Iterator[list[int]]:
     """Positions of sequences of like length, longest first: what does not fit in memory fails at once."""
-    vocabulary = model.get_output_embeddings().weight.shape[0]
+    vocabulary = model.config.get_text_config().vocab_size
     batch: list[int] = []
     for place in sorted(range(len(sequences)), key=lambda i: -len(sequences[i].ids)):
         trial = [*batch, place]

@@ -9,6 +9,10 @@ from chanote.boards.table import Entry, Table, Unit, split_letters, unit_of
 from chanote.boards.whiskers import Axis, Whisker, make_axis
 
 
+LETTER_COLUMNS = 10
+"""Beyond so many, a model shows its own letters only instead of lining them up in columns."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A verdict in a word, with its icon and look."""
@@ -41,7 +45,7 @@ class Row:
     entry: Entry
     rank: str
     letters: tuple[tuple[str, bool], ...]
-    """Every letter of the table and whether the model has it."""
+    """Letters in their columns and whether the model has them."""
     number: Number
     whisker: Whisker | None
     delta: str
@@ -112,6 +116,7 @@ def _lay_out_row(
     estimate = entry.estimate
     number = word_estimate(entry, unit)
     held = set(split_letters(entry.letters))
+    aligned = len(columns) <= LETTER_COLUMNS
     against = table.find(entry.name, baseline) if baseline and entry.name != baseline else None
     scaled = [None if value is None else value * unit.scale for value in (estimate.mean, estimate.low, estimate.high)]
     middle, low, high = scaled
@@ -120,7 +125,7 @@ def _lay_out_row(
     return Row(
         entry=entry,
         rank="" if entry.rank is None else _word_range(str(entry.rank[0]), str(entry.rank[1])),
-        letters=tuple((letter, letter in held) for letter in columns),
+        letters=tuple((letter, letter in held) for letter in columns if aligned or letter in held),
         number=number,
         whisker=None if middle is None else axis.draw(middle, low, high, label),
         delta="" if against is None or against.delta is None else _word_delta(against, unit),

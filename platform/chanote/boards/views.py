@@ -226,6 +226,7 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
     sampled = f"temperature {settings['temperature']:g}" if settings["temperature"] else "likeliest token"
     decoding = f"{sampled}, up to {settings['max_gen_toks']:,} tokens" if asks else "log-likelihood, no sampling"
     facts: dict[str, Any] = {"unit": unit_of(task), "decoding": decoding}
+    facts["chance"] = f"{task.definition['x_stats']['chance'] * 100:g}" if task.definition["x_stats"]["chance"] else ""
     facts["margin"] = f"{task.definition['x_stats']['equivalence_margin'] * unit_of(task).scale:g}"
     if table is not None:
         evaluations = [entry.evaluation for entry in table.entries]

@@ -1,28 +1,36 @@
 """Compact letter display: two models share a letter exactly when they are not separated."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 
 
 def display_letters(names: Sequence[str], separated: Collection[frozenset[str]]) -> dict[str, str]:
-    """Letters by the insert-and-absorb method (Piepho 2004), `a` first in the order of the names.
+    """Letters per model, `a` first in the order of the names.
 
-    Start with one column that holds everyone. Each separated pair splits every column that holds both in two, without
-    the one or without the other; a column within another is absorbed.
+    A letter stands for a largest possible group of models none of which is separated from another (Piepho 2004): the
+    maximal cliques of the graph whose edges join models that are not separated.
     """
-    columns = [frozenset(names)]
-    for pair in separated:
-        split: list[frozenset[str]] = []
-        for column in columns:
-            split += [column - {name} for name in pair] if pair <= column else [column]
-        columns = _absorb(split)
-    columns.sort(key=lambda column: sorted(names.index(name) for name in column))
-    return {name: "".join(_letter(place) for place, column in enumerate(columns) if name in column) for name in names}
+    level = {
+        name: {other for other in names if other != name and frozenset((name, other)) not in separated}
+        for name in names
+    }
+    groups = sorted(_find_cliques(set(), set(names), set(), level), key=lambda group: sorted(map(names.index, group)))
+    return {name: "".join(_letter(place) for place, group in enumerate(groups) if name in group) for name in names}
 
 
-def _absorb(columns: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    unique = list(dict.fromkeys(columns))
-    return [column for column in unique if not any(column < other for other in unique)]
+def _find_cliques(
+    clique: set[str], candidates: set[str], done: set[str], level: Mapping[str, set[str]]
+) -> Iterator[set[str]]:
+    """Bron and Kerbosch 1973, with the pivot that leaves fewest branches."""
+    if not candidates and not done:
+        if clique:
+            yield clique
+        return
+    pivot = max(candidates | done, key=lambda name: len(candidates & level[name]))
+    for name in sorted(candidates - level[pivot]):
+        yield from _find_cliques(clique | {name}, candidates & level[name], done & level[name], level)
+        candidates = candidates - {name}
+        done = done | {name}
 
 
 def _letter(place: int) -> str:
