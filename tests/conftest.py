@@ -1,6 +1,7 @@
 """Fixtures shared by all tests. The platform's home is a temporary directory, see settings.py."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,18 @@ def project(db):
     return Project.objects.create(slug="law", name="Law assistant")
 
 
+@cache
+def _hash_password(password: str) -> str:
+    """Argon2 is slow on purpose; once per test run is enough."""
+    from django.contrib.auth.hashers import make_password
+
+    return make_password(password)
+
+
 def _member(username: str, project, role: str | None):
     from chanote.accounts.models import Membership, User
 
-    user = User.objects.create_user(username, password="correct horse battery")
+    user = User.objects.create(username=username, password=_hash_password("correct horse battery"))
     if role:
         Membership.objects.create(user=user, project=project, role=role)
     return user

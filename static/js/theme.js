@@ -19,6 +19,13 @@ const label = (button, words) => {
   button.title = words;
 };
 
+// The admin's own switch writes localStorage only; take its choice over.
+const kept = localStorage.getItem("theme");
+if (THEMES.includes(kept) && kept !== (document.documentElement.dataset.theme ?? "auto")) {
+  set("theme", kept, "auto");
+  remember("theme", kept);
+}
+
 for (const button of document.querySelectorAll("[data-theme-switch]")) {
   const show = () => label(button, `Colour theme: ${document.documentElement.dataset.theme ?? "as the system"}`);
   button.addEventListener("click", () => {

@@ -130,9 +130,7 @@ def draw_spark(run: Run) -> str:
 def summarize(running: int, queued: int, waiting: int) -> str:
     """`2 runs in progress, none in the queue, one thing waits for you.`"""
     runs = f"{running or 'No'} run{'' if running == 1 else 's'} in progress"
-    things = (
-        f"{waiting or 'nothing'}{' things wait' if waiting > 1 else ' thing waits' if waiting else ' waits'} for you"
-    )
+    things = f"{waiting} things wait" if waiting > 1 else "one thing waits" if waiting else "nothing waits"
     return f"{runs}, {queued or 'none'} in the queue, {things} for you."
 
 
