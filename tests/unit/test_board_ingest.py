@@ -1,6 +1,9 @@
 """What a `task_scored` event leaves behind: a task, a model, an evaluation, a board, once each."""
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import Qwen3Config
 
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.services import BoardError, record_task_scored
@@ -80,8 +83,17 @@ def event(**changes):
     )
 
 
-def test_an_event_puts_a_checkpoint_on_a_board_as_a_model_with_its_parent(attempt, base):
-    checkpoint = Checkpoint.objects.create(
+def save_checkpoint(attempt, tmp_path, *, files=True):
+    """A checkpoint as the trainer leaves it, with the smallest model that has a config."""
+    model = tmp_path / "checkpoints" / "step-000040" / "model"
+    if files:
+        model.mkdir(parents=True)
+        Qwen3Config(hidden_size=8, num_hidden_layers=1, vocab_size=300, max_position_embeddings=64).save_pretrained(
+            model
+        )
+        save_file({"weight": torch.zeros(3, 4)}, model / "model.safetensors")
+        (model / "tokenizer.json").write_text("{}", "utf-8")
+    return Checkpoint.objects.create(
         run=attempt.run,
         attempt=attempt,
         step=40,
@@ -90,16 +102,31 @@ def test_an_event_puts_a_checkpoint_on_a_board_as_a_model_with_its_parent(attemp
         sha256="c" * 64,
         bytes=7,
     )
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_an_event_puts_a_checkpoint_on_a_board_as_a_model_with_its_parent(attempt, base, tmp_path, files):
+    checkpoint = save_checkpoint(attempt, tmp_path, files=files)
     evaluation = record_task_scored(attempt=attempt, event=event())
     assert (evaluation.count, evaluation.mean, evaluation.step, evaluation.seconds) == (2, 0.5, 40, 3.5)
     model = evaluation.model
     assert (model.slug, model.parent, model.licence) == ("teach-the-code-3-step-40", base, "Apache-2.0")
     checkpoint.refresh_from_db()
-    assert checkpoint.model == model
+    assert checkpoint.model == (model if files else None)
     board = Board.objects.get(slug="closed-book")
     assert list(board.evaluations.all()) == [evaluation]
     assert board.baseline == base
     assert evaluation.task.reference == "exam@1"
+
+
+def test_an_attempt_that_resumed_scores_the_checkpoint_of_the_one_before(attempt, tmp_path):
+    save_checkpoint(attempt, tmp_path)
+    attempt.state = "stopped"
+    attempt.save()
+    again = Attempt.objects.create(run=attempt.run, number=2, directory=str(tmp_path))
+    first = record_task_scored(attempt=attempt, event=event())
+    second = record_task_scored(attempt=again, event=event(checkpoint_path="elsewhere/step-000040"))
+    assert second.model == first.model
 
 
 def test_the_same_event_again_changes_nothing(attempt):

@@ -8,7 +8,6 @@ from chanote.boards.statistics.wording import PERCENT_95, decimals_for, word_num
 from chanote.boards.table import Entry, Table, Unit, split_letters, unit_of
 from chanote.boards.whiskers import Axis, Whisker, make_axis
 
-
 LETTER_COLUMNS = 10
 """Beyond so many, a model shows its own letters only instead of lining them up in columns."""
 

@@ -16,7 +16,9 @@ from chanote.accounts.models import Project
 from chanote.audit.services import record
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.datasets.models import DatasetVersion, Use
+from chanote.models.errors import ModelRefused
 from chanote.models.models import Model, Origin
+from chanote.models.services import free_slug, register_checkpoint
 from chanote.runs.models import Attempt, Run
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample, TaskScored
@@ -182,50 +184,42 @@ def find_task_of_run(run: Run, name: str) -> Task:
 
 
 def find_scored_model(attempt: Attempt, event: TaskScored) -> Model:
-    """The model that was scored: the run's base, a model with the same hash, or the checkpoint as a new model."""
+    """The model that was scored: the run's base, or the checkpoint as a model of the project."""
     run = attempt.run
     if not event.checkpoint_path and run.base is not None:
         return run.base
     # A resumed attempt scores a checkpoint that an earlier one wrote.
     checkpoint = run.checkpoints.filter(sha256=event.model_sha256).order_by("-pk").first()
-    if checkpoint is not None and checkpoint.model is not None:
-        return checkpoint.model
-    model = Model.objects.filter(project=run.project, sha256=event.model_sha256).first()
-    if model is None:
-        model = Model.objects.create(
-            project=run.project,
-            slug=_free_model_slug(run, event.step),
-            title=f"{run.name}, step {event.step:,}",
-            origin=Origin.RUN,
-            location=str(Path(attempt.directory) / event.checkpoint_path),
-            sha256=event.model_sha256,
-            bytes=checkpoint.bytes if checkpoint else 0,
-            parent=run.base,
-            created_by=run.owner,
-            **_inherit(run.base),
-        )
-        record("model.registered", model, actor=run.owner, run=str(run.pk))
     if checkpoint is not None:
-        checkpoint.model = model
-        checkpoint.save(update_fields=["model"])
-    return model
+        try:
+            return register_checkpoint(checkpoint, actor=run.owner)
+        except ModelRefused:
+            # Its files were pruned before its score was read; the score still belongs to a model.
+            return _register_without_files(attempt, event, bytes_=checkpoint.bytes)
+    return _register_without_files(attempt, event, bytes_=0)
 
 
-def _inherit(base: Model | None) -> dict[str, Any]:
-    """What training does not change: size, shape and the terms of the licence."""
-    if base is None:
-        return {}
+def _register_without_files(attempt: Attempt, event: TaskScored, *, bytes_: int) -> Model:
+    run, base = attempt.run, attempt.run.base
+    known = Model.objects.filter(project=run.project, sha256=event.model_sha256).first()
+    if known is not None:
+        return known
+    # What training does not change: size, shape and the terms of the licence.
     names = ("parameters", "context_length", "vocabulary", "architecture", "licence")
-    return {name: getattr(base, name) for name in names}
-
-
-def _free_model_slug(run: Run, step: int) -> str:
-    slug = f"{slugify(run.name) or 'run'}-{run.number}-step-{step}"[:110]
-    taken = set(Model.objects.filter(project=run.project, slug__startswith=slug).values_list("slug", flat=True))
-    number = 1
-    while (free := slug if number == 1 else f"{slug}-{number}") in taken:
-        number += 1
-    return free
+    model = Model.objects.create(
+        project=run.project,
+        slug=free_slug(run.project, f"{slugify(run.name) or 'run'}-{run.number}-step-{event.step}"),
+        title=f"{run.name}, step {event.step:,}",
+        origin=Origin.RUN,
+        location=str(Path(attempt.directory) / event.checkpoint_path),
+        sha256=event.model_sha256,
+        bytes=bytes_,
+        parent=base,
+        created_by=run.owner,
+        **({name: getattr(base, name) for name in names} if base else {}),
+    )
+    record("model.registered", model, actor=run.owner, run=str(run.pk))
+    return model
 
 
 def _store_samples(evaluation: Evaluation, path: Path) -> None:
