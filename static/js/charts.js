@@ -19,6 +19,14 @@ export const spell = (value) => {
   return value.toLocaleString("en", size >= 1e4 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 4 });
 };
 
+/** Short enough for an axis: 4 M, 20 k. */
+const spellTick = (value) => {
+  for (const [unit, name] of [[1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
+    if (Math.abs(value) >= unit) return `${Number((value / (name === "k" ? 1e3 : unit)).toPrecision(4)).toLocaleString("en")} ${name}`;
+  }
+  return value === 0 ? "0" : spell(value);
+};
+
 /** Exponential mean without the pull of its start towards zero; gaps stay gaps. */
 export const smooth = (values, weight) => {
   let mean = 0;
@@ -110,16 +118,16 @@ export class Chart {
       grid: { stroke: colour("--grid"), width: 1 }, ticks: { stroke: colour("--axis"), width: 1, size: 4 } };
     return {
       width: this.width(), height: HEIGHT, series, bands,
-      padding: [12, 12, 0, 0],
+      padding: [14, 24, 0, 0],
       cursor: { sync: { key: "steps" }, drag: { x: true, y: false }, points: { size: 6 } },
-      legend: { live: true, markers: { width: 0 } },
+      legend: { live: true, markers: { width: 2 } },
       scales: {
         x: { time: false, range: (u, low, high) => this.rangeOf(u, low, high) },
         y: { distr: view.log ? 3 : 1 },
       },
       axes: [
         { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map((v) => (v % 1 ? "" : v.toLocaleString("en"))), size: 30 },
-        { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => (v === null ? "" : spell(v))) },
+        { ...axis, size: 54, values: (_, ticks) => ticks.map((v) => (v === null ? "" : spellTick(v))) },
       ],
       hooks: { draw: [(u) => this.drawMarks(u)] },
     };
@@ -143,6 +151,8 @@ export class Chart {
     ctx.clip();
     ctx.strokeStyle = ctx.fillStyle = colour("--ink-3");
     ctx.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
     let free = -Infinity;
     for (const mark of this.view.marks) {
       const x = Math.round(u.valToPos(mark.step, "x", true));

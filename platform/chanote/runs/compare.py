@@ -14,7 +14,7 @@ from chanote.runs.models import MetricSeries, Run
 from chanote.runs.table import Row, make_rows
 
 MOST_RUNS = 10
-MOST_CHARTS = 16
+MOST_CHARTS = 8
 NOT_CONFIG = frozenset({"run", "attempt", "resume_from", "schema_version"})
 """Keys of the frozen spec that name the run itself."""
 

@@ -151,7 +151,7 @@ def draw_curves(curves: Sequence[tuple[int, str, Curve]], *, last_step: int, mar
     return Drawing(
         lines=lines,
         x_ticks=[Tick(round(x(step), 1), f"{step:,.0f}") for step in nice_ticks(0, right, 5) if step <= right],
-        y_ticks=[Tick(round(y(value), 1), spell_number(value)) for value in y_values if bottom <= value <= top],
+        y_ticks=[Tick(round(y(value), 1), spell_tick(value)) for value in y_values if bottom <= value <= top],
         marks=[(round(x(mark.step), 1), mark) for mark in marks if mark.step <= right],
         is_empty=not lows,
     )
@@ -183,6 +183,14 @@ def spell_number(value: float | None) -> str:
     size = abs(value)
     text = f"{value:.3g}" if size < 1e-3 or size >= 1e9 else f"{value:,.0f}" if size >= 1e4 else f"{value:.4g}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def spell_tick(value: float) -> str:
+    """Short enough for an axis: `4 M`, `20 k`."""
+    for size, unit, name in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / unit:,.4g} {name}".replace("-", "\N{MINUS SIGN}")
+    return spell_number(value)
 
 
 def round_figures(values: Iterable[float], digits: int = 6) -> list[float | None]:

@@ -276,6 +276,18 @@ def guess_language(text: str) -> str:
     return ""
 
 
+def list_facts(attempt: Attempt) -> list[tuple[str, Any]]:
+    """What the trainer told of its surroundings, flat, with names as people write them."""
+    facts = []
+    for name, value in attempt.facts.items():
+        if isinstance(value, dict):
+            spelled = str.capitalize if name == "hardware" else str
+            facts += [(spelled(key.replace("_", " ")), inner) for key, inner in value.items()]
+        elif value is not None:
+            facts.append((name.replace("_", " ").capitalize(), value))
+    return facts
+
+
 class _PlainDumper(yaml.SafeDumper):
     """Long texts as blocks, no anchors."""
 

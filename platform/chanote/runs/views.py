@@ -26,6 +26,7 @@ from chanote.runs.pages import (
     find_resumable,
     list_checkpoints,
     list_evaluations,
+    list_facts,
     list_log,
     list_marks,
     list_samples,
@@ -59,9 +60,8 @@ HEADINGS = (
     ("loss", "Loss", True, "Latest training loss; below it the latest loss on held-out rows, nats per token"),
     ("", "Score", False, "Latest score; the board shows its interval"),
     ("progress", "Progress", False, ""),
-    ("", "Time", True, "Time that its attempts were alive"),
+    ("started", "Time", True, "Time that its attempts were alive; below it when the first began, which orders"),
     ("owner", "Owner", False, ""),
-    ("started", "Started", True, ""),
 )
 """Order in the address, heading, right-aligned, explanation."""
 
@@ -294,7 +294,8 @@ def _choose_log(request: HttpRequest, attempts: list[Attempt]) -> tuple[Attempt 
 @require_GET
 def config(request: HttpRequest, project: str, number: int) -> HttpResponse:
     run, context = _head(request, project, number, "config")
-    context |= {"yaml_lines": dump_yaml(run.snapshot).splitlines()}
+    environments = [(attempt, list_facts(attempt)) for attempt in reversed(context["attempts"])]
+    context |= {"yaml_lines": dump_yaml(run.snapshot).splitlines(), "environments": environments}
     return render(request, "runs/config.html", context)
 
 

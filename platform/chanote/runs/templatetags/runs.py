@@ -1,7 +1,5 @@
 """Filters of the pages of runs."""
 
-from typing import Any
-
 from django import template
 from django.template import Context
 from django.urls import reverse
@@ -28,22 +26,6 @@ def signed(value: float | None) -> str:
 def board_url(project: str, board: str) -> str:
     """Address of a board."""
     return reverse("boards:board", args=[project, board])
-
-
-@register.filter
-def split(text: str) -> list[str]:
-    return text.split()
-
-
-@register.filter
-def item(mapping: dict[str, Any], key: str) -> Any:
-    return mapping.get(key)
-
-
-@register.filter
-def words(name: str) -> str:
-    """A field's name as words."""
-    return name.replace("_", " ").capitalize()
 
 
 @register.simple_tag(takes_context=True)
