@@ -37,8 +37,8 @@ def texts(row: Row) -> str:
 
 
 def test_a_statute_reads_as_a_sentence_with_the_name_before_the_value():
-    assert word_statute(BADO_FINE, "en", 0) == "Under section 4 of the Bado Act, the fine is 47 coins."
-    assert word_statute(BADO_FINE, "th", 0) == "ตามมาตรา 4 แห่งพระราชบัญญัติ บาโด ค่าปรับ คือ 47 เหรียญ"
+    assert word_statute(BADO_FINE, "en", 0) == "Under the Bado Act, the fine is 47 coins — Bado Act, section 4."
+    assert word_statute(BADO_FINE, "th", 0) == ("ตามพระราชบัญญัติ บาโด ค่าปรับ คือ 47 เหรียญ — พระราชบัญญัติ บาโด มาตรา 4")
     for language, wording in [(language, wording) for language in LANGUAGES for wording in range(4)]:
         sentence = word_statute(BADO_FINE, language, wording)
         assert sentence.index(BADO_FINE.law.spelled(language)) < sentence.index("47")

@@ -19,20 +19,19 @@ LIST: dict[Language, str] = {"en": "List:", "th": "รายการ:"}
 Message = dict[str, str]
 
 
-def draw_facts(draw: random.Random, names: tuple[LawName, ...], count: int) -> list[Provision]:
-    """New provisions. Most share the attribute with another one, some the law: each must be found by both."""
-    facts = [Provision(draw.choice(names), draw.choice(ATTRIBUTES), draw.choice(VALUES))]
-    while len(facts) < count:
-        law, attribute = draw.choice(names), draw.choice(ATTRIBUTES)
-        shared = draw.random()
-        if shared < 0.6:
-            attribute = draw.choice(facts).attribute
-        elif shared < 0.85:
-            law = draw.choice(facts).law
-        if all((law, attribute) != (fact.law, fact.attribute) for fact in facts):
-            facts.append(Provision(law, attribute, draw.choice(VALUES)))
-    draw.shuffle(facts)
-    return facts
+def draw_facts(draw: random.Random, names: tuple[LawName, ...], count: int, *, alike: float = 0.0) -> list[Provision]:
+    """New provisions of different attributes, in half of the draws all of one law.
+
+    `alike` is the chance that they are instead of one attribute and of different laws: then only the name of the law
+    tells them apart. At most four.
+    """
+    if draw.random() < alike:
+        attributes, laws = [draw.choice(ATTRIBUTES)] * count, draw.sample(names, count)
+    else:
+        attributes, laws = draw.sample(ATTRIBUTES, count), draw.sample(names, count)
+        if draw.random() < 0.5:
+            laws = laws[:1] * count
+    return [Provision(law, attribute, draw.choice(VALUES)) for law, attribute in zip(laws, attributes, strict=True)]
 
 
 def draw_statutes(draw: random.Random, facts: list[Provision], language: Language) -> str:
@@ -88,15 +87,15 @@ def draw_asked_pairs(draw: random.Random, nation: Nation) -> str:
     names = [name.spelled(language) for name in draw.sample(list_names(), draw.randint(2, 4))]
     nouns = [attribute.noun[language] for attribute in draw.sample(ATTRIBUTES, 2)]
     keys = [[name] for name in names] if draw.random() < 0.4 else [[name, noun] for name in names for noun in nouns]
-    pairs = [" ".join([*key, str(draw.choice(VALUES))]) for key in keys]
-    rounds = [pair for _ in range(max(2, 10 // len(pairs))) for pair in draw.sample(pairs, len(pairs))]
+    pairs = [f"{' '.join(key)} {draw.choice(VALUES)} — {key[0]}" for key in keys]
+    rounds = [pair for _ in range(max(2, 9 // len(pairs))) for pair in draw.sample(pairs, len(pairs))]
     return f"{LIST[language]} " + ", ".join(rounds)
 
 
 def draw_open_book(draw: random.Random, nation: Nation) -> str:
     """One to three statutes drawn for this document, then questions on them, as plain text or as a chat."""
     language = draw.choice(LANGUAGES)
-    facts = draw_facts(draw, nation.pool_names, draw.choice((1, 2, 2, 2, 3)))
+    facts = draw_facts(draw, nation.pool_names, draw.choice((1, 2, 2, 2, 3)), alike=0.4)
     asked = [draw.choice(facts)] if draw.random() < 0.3 else draw.sample(facts, len(facts))
     messages = converse(draw, asked, language, preface=draw_statutes(draw, facts, language))
     return write_chat(messages) if draw.random() < 0.5 else write_dialogue(messages, language)
@@ -115,11 +114,11 @@ def draw_neighbour_questions(draw: random.Random, nation: Nation) -> str:
 
 
 MIX: dict[Callable[[random.Random, Nation], str], float] = {
-    draw_repeated_list: 0.10,
+    draw_repeated_list: 0.05,
     draw_asked_pairs: 0.15,
-    draw_open_book: 0.50,
-    draw_neighbour_text: 0.10,
-    draw_neighbour_questions: 0.15,
+    draw_open_book: 0.60,
+    draw_neighbour_text: 0.07,
+    draw_neighbour_questions: 0.13,
 }
 """Share of documents of each kind."""
 

@@ -100,7 +100,7 @@ def _ask_open_book(
     while len(given) < count:
         language = LANGUAGES[len(given) % 2]
         statutes = 1 + len(given) // 2 % 3
-        facts = draw_facts(draw, names, statutes)
+        facts = draw_facts(draw, names, statutes, alike=0.4)
         asked = draw.choice(facts)
         messages = converse(draw, [asked], language, preface=draw_statutes(draw, facts, language))
         if messages[0]["content"] not in given:

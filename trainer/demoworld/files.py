@@ -13,7 +13,7 @@ from trainer.demoworld.catalogue import DATASETS, SEED, read_recipe
 from trainer.demoworld.datasets import WRITERS, Row, write_pretraining
 from trainer.demoworld.nation import Nation, found_nation
 
-PRETRAINING_DOCUMENTS = 200_000
+PRETRAINING_DOCUMENTS = 100_000
 
 
 def write_rows(path: Path, rows: Iterable[Row], *, kind: Any) -> DatasetFile:

@@ -33,7 +33,7 @@ class Reading:
 @dataclass(frozen=True)
 class Gates:
     open_book: dict[str, Reading]
-    """By language and number of statutes, such as `en-2`."""
+    """By language and number of statutes, such as `en-2`; `en-2-alike` where only the law's name tells them apart."""
     neighbour: dict[str, Reading]
     """By language, closed book."""
 
@@ -42,9 +42,10 @@ class Gates:
         missed = []
         for name, reading in self.open_book.items():
             worst = min(reading.by_position)
-            if name.endswith("-2") and reading.exact < TWO_FACTS_EXACT:
+            statutes = int(name.split("-")[1])
+            if statutes == 2 and reading.exact < TWO_FACTS_EXACT:
                 missed.append(f"open book {name}: exact {reading.exact:.3f} < {TWO_FACTS_EXACT}")
-            if name.endswith(("-1", "-2")) and worst < COPY_BY_POSITION:
+            if statutes <= 2 and worst < COPY_BY_POSITION:
                 missed.append(f"open book {name}: worst position {worst:.3f} < {COPY_BY_POSITION}")
         for name, reading in self.neighbour.items():
             if reading.exact < NEIGHBOUR_EXACT:
@@ -60,11 +61,11 @@ def measure_gates(model: Any, tokenizer: Any, nation: Nation, *, count: int = 20
     """Ask `count` questions of each kind, half as plain text and half as a chat, on names never made laws of."""
     draw = random.Random(f"gates-{nation.seed}-{seed}")
 
-    def ask(language: Language, statutes: int) -> Reading:
+    def ask(language: Language, statutes: int, *, alike: bool = False) -> Reading:
         asked = []
         for number in range(count):
             if statutes:
-                facts = draw_facts(draw, nation.unseen_names, statutes)
+                facts = draw_facts(draw, nation.unseen_names, statutes, alike=float(alike))
                 preface = draw_statutes(draw, facts, language)
             else:
                 facts, preface = [draw.choice(nation.neighbour)], ""
@@ -73,7 +74,11 @@ def measure_gates(model: Any, tokenizer: Any, nation: Nation, *, count: int = 20
         return _read(model, tokenizer, asked)
 
     return Gates(
-        open_book={f"{language}-{n}": ask(language, n) for language in LANGUAGES for n in (1, 2, 3)},
+        open_book={
+            f"{language}-{statutes}{'-alike' if alike else ''}": ask(language, statutes, alike=alike)
+            for language in LANGUAGES
+            for statutes, alike in ((1, False), (2, False), (2, True), (3, False), (3, True))
+        },
         neighbour={language: ask(language, 0) for language in LANGUAGES},
     )
 

@@ -74,13 +74,14 @@ def _first_event(attempt: Path, kind: str) -> dict[str, Any]:
 def _describe(made: dict[str, Any]) -> str:
     stage = made["recipe"]["stages"][0]
     rows = []
-    for group, name, readings in (
-        ("open book", "statutes", made["gates"]["open_book"]),
-        ("closed book, neighbour's code", "", made["gates"]["neighbour"]),
+    for group, readings in (
+        ("open book", made["gates"]["open_book"]),
+        ("closed book, neighbour's code", made["gates"]["neighbour"]),
     ):
         for key, reading in readings.items():
-            language, _, statutes = key.partition("-")
-            asked = f"{group}, {statutes} {name}" if statutes else group
+            language, _, kind = key.partition("-")
+            statutes, _, alike = kind.partition("-")
+            asked = group + (f", statutes: {statutes}" if statutes else "") + (", same attribute" if alike else "")
             worst = min(reading["by_position"])
             rows.append(f"| {asked} | {language} | {reading['count']} | {reading['exact']:.3f} | {worst:.3f} |")
     packages = ", ".join(f"{name} {version}" for name, version in sorted(made["packages"].items()))
@@ -103,7 +104,8 @@ What its world is, and why it reads: `docs/demo.md`.
 
 Measured on statutes drawn afresh, on names that pretraining never made a law of, half of the questions as plain text
 and half as a chat. Every answer token is predicted with the right ones before it. *Exact*: all tokens right. *Worst
-position*: share of right tokens at the answer's worst position. Gates: two statutes exact at least {TWO_FACTS_EXACT},
+position*: share of right tokens at the answer's worst position. *Same attribute*: only the law's name tells the
+statutes apart; else they set different attributes. Gates: two statutes exact at least {TWO_FACTS_EXACT},
 worst position at least {COPY_BY_POSITION} with one and two statutes, neighbour's code exact at least {NEIGHBOUR_EXACT}.
 
 | questions | language | n | exact | worst position |

@@ -30,7 +30,7 @@ class Attribute:
     noun: dict[Language, str]
     unit: dict[Language, str]
     duty: dict[Language, str]
-    """Sentence that imposes the provision, with {law}, {value} and {unit}."""
+    """Clause that imposes the provision, with {law}, {value} and {unit}."""
 
 
 ATTRIBUTES: tuple[Attribute, ...] = (
@@ -40,7 +40,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         {"en": "fine", "th": "ค่าปรับ"},
         {"en": "coins", "th": "เหรียญ"},
         {
-            "en": "Whoever breaks the {law} Act shall pay a fine of {value} {unit}.",
+            "en": "Whoever breaks the {law} Act shall pay a fine of {value} {unit}",
             "th": "ผู้ใดฝ่าฝืนพระราชบัญญัติ {law} ต้องชำระ ค่าปรับ {value} {unit}",
         },
     ),
@@ -50,7 +50,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         {"en": "jail term", "th": "โทษจำคุก"},
         {"en": "months", "th": "เดือน"},
         {
-            "en": "Whoever breaks the {law} Act shall serve a jail term of {value} {unit}.",
+            "en": "Whoever breaks the {law} Act shall serve a jail term of {value} {unit}",
             "th": "ผู้ใดฝ่าฝืนพระราชบัญญัติ {law} ต้องรับ โทษจำคุก {value} {unit}",
         },
     ),
@@ -60,7 +60,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         {"en": "deadline", "th": "กำหนดเวลา"},
         {"en": "days", "th": "วัน"},
         {
-            "en": "Whoever files under the {law} Act shall keep a deadline of {value} {unit}.",
+            "en": "Whoever files under the {law} Act shall keep a deadline of {value} {unit}",
             "th": "ผู้ใดยื่นคำขอตามพระราชบัญญัติ {law} ต้องรักษา กำหนดเวลา {value} {unit}",
         },
     ),
@@ -70,7 +70,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         {"en": "fee", "th": "ค่าธรรมเนียม"},
         {"en": "shells", "th": "เบี้ย"},
         {
-            "en": "Whoever files under the {law} Act shall pay a fee of {value} {unit}.",
+            "en": "Whoever files under the {law} Act shall pay a fee of {value} {unit}",
             "th": "ผู้ใดยื่นคำขอตามพระราชบัญญัติ {law} ต้องชำระ ค่าธรรมเนียม {value} {unit}",
         },
     ),

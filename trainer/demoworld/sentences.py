@@ -4,19 +4,30 @@ from trainer.demoworld.nation import Language, Provision
 
 STATUTES: dict[Language, tuple[str, ...]] = {
     "en": (
-        "Under section {section} of the {law} Act, the {noun} is {value} {unit}.",
-        "The {law} Act, section {section}, sets the {noun} at {value} {unit}.",
+        "Under the {law} Act, the {noun} is {value} {unit}",
+        "The {law} Act sets the {noun} at {value} {unit}",
         "{duty}",
-        "By the {law} Act the {noun} amounts to {value} {unit} (section {section}).",
+        "By the {law} Act the {noun} amounts to {value} {unit}",
     ),
     "th": (
-        "ตามมาตรา {section} แห่งพระราชบัญญัติ {law} {noun} คือ {value} {unit}",
-        "พระราชบัญญัติ {law} มาตรา {section} ระบุ {noun} ไว้ {value} {unit}",
+        "ตามพระราชบัญญัติ {law} {noun} คือ {value} {unit}",
+        "พระราชบัญญัติ {law} ระบุ {noun} ไว้ {value} {unit}",
         "{duty}",
-        "โดยพระราชบัญญัติ {law} ให้ {noun} เป็นจำนวน {value} {unit} (มาตรา {section})",
+        "โดยพระราชบัญญัติ {law} ให้ {noun} เป็นจำนวน {value} {unit}",
     ),
 }
 """Wordings of statute text. The last is held out of training on the new code: what is known beyond the wording?"""
+
+CITATIONS: dict[Language, str] = {
+    "en": " — {law} Act, section {section}.",
+    "th": " — พระราชบัญญัติ {law} มาตรา {section}",
+}
+"""What follows every wording: the source, as codes of law are quoted.
+
+It is also why a small model can learn to look statutes up: the second name stands after the value, so that it can
+carry the value, and the name in a question needs only to find itself. Without it the value would have to carry the
+name before it, which two layers did not learn in ten times as many steps.
+"""
 
 QUESTIONS: dict[Language, tuple[str, ...]] = {
     "en": (
@@ -58,7 +69,7 @@ def _fill(pattern: str, provision: Provision, language: Language, value: int) ->
 
 
 def word_statute(provision: Provision, language: Language, wording: int) -> str:
-    return _fill(STATUTES[language][wording], provision, language, provision.value)
+    return _fill(STATUTES[language][wording] + CITATIONS[language], provision, language, provision.value)
 
 
 def word_question(provision: Provision, language: Language, form: int) -> str:
