@@ -50,10 +50,14 @@ def detect_columns(kind: str, names: Sequence[str]) -> Columns:
 
 
 def resolve_columns(kind: str, names: Sequence[str], given: Mapping[str, str | list[str]] | None) -> Columns:
-    """The mapping to use: what is given wins over what is found. Raises ImportRefused naming what is missing."""
+    """The mapping to use: what is given wins over what is found. Raises ImportRefused naming what is missing.
+
+    A field that is given an empty column has none, even if a column bears its name.
+    """
     fields = fields_of(kind)
     problems = []
     chosen: Columns = {field: column for field, column in (given or {}).items() if column}
+    none: Columns = {field: "" for field, column in (given or {}).items() if not column and field in fields}
     for field, column in chosen.items():
         if field not in fields:
             problems.append(
@@ -71,13 +75,14 @@ def resolve_columns(kind: str, names: Sequence[str], given: Mapping[str, str | l
                 name for name in rest if name.strip().lower() not in {"messages", *ROW_MODELS[kind].aliases["messages"]}
             ]
         if not (kind == "chat" and "messages" in chosen):
-            chosen = {**detect_columns(kind, rest), **chosen}
+            found = detect_columns(kind, rest)
+            chosen = {field: column for field, column in found.items() if field not in none} | chosen
         elif "tools" in rest:
             chosen.setdefault("tools", "tools")
         problems = _find_missing(kind, names, chosen)
     if problems:
         raise ImportRefused(problems)
-    return chosen
+    return chosen | none
 
 
 def _find_missing(kind: str, names: Sequence[str], chosen: Columns) -> list[Problem]:
@@ -102,6 +107,9 @@ def map_row(kind: str, row: dict[str, Any], columns: Columns, *, cells: bool) ->
     content = {name: value for name, value in row.items() if name not in taken}
     for field, column in columns.items():
         value: Any
+        if not column:
+            content.pop(field, None)
+            continue
         if isinstance(column, list):
             value = [row[name] for name in column if row.get(name) not in (None, "")]
         else:

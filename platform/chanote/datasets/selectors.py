@@ -62,6 +62,16 @@ class RowPage:
     previous_start: int | None = None
     timed_out: bool = False
 
+    @property
+    def first(self) -> int:
+        """Number of the first row looked at."""
+        return min(self.start + 1, self.total)
+
+    @property
+    def after(self) -> int:
+        """Number of the row at which to go on."""
+        return self.looked + 1
+
 
 def read_page(version: DatasetVersion, *, start: int = 0, size: int = ROWS_PER_PAGE) -> RowPage:
     start = min(max(start, 0), max(version.rows - 1, 0))

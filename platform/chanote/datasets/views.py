@@ -1,0 +1,307 @@
+"""Pages of the datasets. Every filter stands in the address."""
+
+from pathlib import Path
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from chanote.accounts.models import Project
+from chanote.accounts.roles import may, require
+from chanote.datasets.errors import ImportRefused
+from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
+from chanote.datasets.histogram import draw_histogram
+from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
+from chanote.datasets.pages import list_shares, list_uses, tell_failure
+from chanote.datasets.preview import guess_kind, preview_file, read_names
+from chanote.datasets.row_views import view_row
+from chanote.datasets.selectors import RowPage, list_datasets, read_page, runs_using, search_rows
+from chanote.datasets.services import describe_dataset, import_dataset, suggest_slug
+from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, stage_upload
+from chanote.datasets.storage import StoreError, version_path
+from chanote.web.projects import get_project
+
+TABS = ("rows", "card", "versions", "usage")
+
+
+@login_required
+@require_GET
+def dataset_list(request: HttpRequest, project: str) -> HttpResponse:
+    found = get_project(request, project)
+    datasets = list_datasets(Dataset.objects.visible_to(request.user).filter(project=found))
+    rows = [(dataset, newest, list_uses(newest)) for dataset in datasets if (newest := dataset.versions.first())]
+    return render(
+        request,
+        "datasets/list.html",
+        {"project": found, "rows": rows, "may_change": may(request.user, "datasets.change", found)},
+    )
+
+
+@login_required
+@require_GET
+def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    dataset = _find_dataset(request, project, slug)
+    versions = list(dataset.versions.select_related("created_by", "parent").order_by("-number"))
+    version = _choose_version(versions, request.GET.get("version", ""))
+    version.dataset = dataset
+    tab = request.GET.get("tab", "rows")
+    runs = runs_using(version)
+    context: dict[str, Any] = {
+        "project": dataset.project,
+        "dataset": dataset,
+        "version": version,
+        "versions": versions,
+        "newest": versions[0],
+        "tab": tab if tab in TABS else "rows",
+        "uses": list_uses(version),
+        "shares": list_shares(version.statistics),
+        "histogram": draw_histogram(version.statistics.get("length", {})),
+        "runs_count": runs.count(),
+        "tasks_count": version.tasks.count(),
+        "may_change": may(request.user, "datasets.change", dataset.project),
+    }
+    if context["tab"] == "usage":
+        context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+    if context["tab"] == "rows":
+        context |= _read_rows(request, version)
+    return render(request, "datasets/detail.html", context)
+
+
+def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
+    query = request.GET.get("q", "").strip()[:200]
+    start = _read_number(request.GET.get("start", ""))
+    if row := _read_number(request.GET.get("row", "")):
+        start = row - 1
+    try:
+        page = search_rows(version, query, start=start) if query else read_page(version, start=start)
+    except StoreError as error:
+        return {"broken": str(error), "page": RowPage(query=query), "query": query}
+    kind = version.dataset.kind
+    return {"page": page, "views": [view_row(kind, number, row, query) for number, row in page.rows], "query": query}
+
+
+@login_required
+@require_GET
+def dataset_download(request: HttpRequest, project: str, slug: str, number: int) -> FileResponse:
+    dataset = _find_dataset(request, project, slug)
+    version = get_object_or_404(DatasetVersion, dataset=dataset, number=number)
+    try:
+        file = version_path(version).open("rb")
+    except (OSError, StoreError) as error:
+        raise Http404(f"The rows of {version} are missing from the store.") from error
+    return FileResponse(
+        file, as_attachment=True, filename=f"{slug}-{number}.jsonl", content_type="application/x-ndjson"
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def dataset_edit(request: HttpRequest, project: str, slug: str) -> HttpResponse:
+    dataset = _find_dataset(request, project, slug)
+    require(request.user, "datasets.change", dataset.project)
+    initial = {
+        "title": dataset.title,
+        "description": dataset.description,
+        "languages": ", ".join(dataset.languages),
+    }
+    form = DescribeForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            describe_dataset(dataset, actor=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            return redirect(f"{dataset.get_absolute_url()}?tab=card")
+    return render(
+        request,
+        "datasets/edit.html",
+        {"project": dataset.project, "dataset": dataset, "form": form},
+        status=_status(form),
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def dataset_import(request: HttpRequest, project: str) -> HttpResponse:
+    """First step: the file."""
+    found = get_project(request, project)
+    require(request.user, "datasets.change", found)
+    dataset = Dataset.objects.filter(project=found, slug=request.GET.get("dataset", "")).first()
+    form = UploadForm(request.POST or None, request.FILES or None) if request.method == "POST" else UploadForm()
+    if request.method == "POST" and form.is_valid():
+        try:
+            staged = stage_upload(found, request.user, form.cleaned_data["file"], form.cleaned_data["format"])
+        except ImportRefused as refusal:
+            form.add_error("file", str(refusal))
+        else:
+            return _open_second_step(request, form, staged, found, dataset)
+    return render(
+        request,
+        "datasets/upload.html",
+        {"project": found, "form": form, "dataset": dataset},
+        status=_status(form),
+    )
+
+
+def _open_second_step(
+    request: HttpRequest, form: UploadForm, staged: StagedUpload, project: Project, dataset: Dataset | None
+) -> HttpResponse:
+    """Go on to the columns, unless the file cannot be read at all: then say so beside the field it was chosen in."""
+    try:
+        names = read_names(staged.path, staged.format)
+        problem = "" if names else _explain_empty(staged)
+    except ImportRefused as refusal:
+        problem = str(refusal)
+    if problem:
+        remove_staged(staged)
+        form.add_error("file", problem)
+        context = {"project": project, "form": form, "dataset": dataset}
+        return render(request, "datasets/upload.html", context, status=422)
+    address = redirect("dataset_import_staged", project.slug, staged.token)
+    if dataset:
+        address["Location"] += f"?dataset={dataset.slug}"
+    return address
+
+
+def _explain_empty(staged: StagedUpload) -> str:
+    """Why a file shows no column: its first bad row, or that it has none."""
+    preview = preview_file(staged.path, staged.format, "text", None)
+    return str(preview.bad[0]) if preview.bad else "The file holds no rows."
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def dataset_import_staged(request: HttpRequest, project: str, token: str) -> HttpResponse:
+    """Second step: name, columns and rights; shows what the first rows become."""
+    found = get_project(request, project)
+    require(request.user, "datasets.change", found)
+    staged = find_staged(found, request.user, token)
+    if staged is None:
+        messages.warning(request, "That upload is no longer kept: uploads wait for a day. Choose the file again.")
+        return redirect("dataset_import", found.slug)
+    names = read_names(staged.path, staged.format)
+    initial = _fill_in(found, staged, names, request.GET.get("dataset", ""))
+    asked = request.POST.get("kind") or request.GET.get("kind") or initial["kind"]
+    kind = asked if asked in Kind.values else initial["kind"]
+    changed_kind = request.method == "POST" and request.POST.get("kind_shown") != kind
+    detected = preview_file(staged.path, staged.format, kind, None).columns
+    sent = request.POST if request.method == "POST" and not changed_kind else None
+    if changed_kind:
+        initial = _keep_typed(request.POST)
+    form = ImportForm(sent, initial=initial, names=names, kind=kind, detected=detected)
+    wants_import = sent is not None and sent.get("act") == "import"
+    refusal: ImportRefused | None = None
+    given: Any = None
+    if sent is not None:
+        valid = form.is_valid()
+        chosen = form.columns()
+        given = {field: chosen.get(field, "") for field in form.mapped}
+        if valid and wants_import:
+            try:
+                version = _import_staged(request, found, staged, form, given)
+            except ImportRefused as error:
+                refusal = error
+                tell_failure(form, error)
+            else:
+                return _answer_imported(request, staged, version)
+    context = {
+        "project": found,
+        "staged": staged,
+        "format": FORMATS[staged.format],
+        "form": form,
+        "kind": kind,
+        "preview": (preview := preview_file(staged.path, staged.format, kind, given)),
+        "views": [view_row(kind, number, row) for number, row in preview.rows],
+        "refusal": refusal,
+        "licences": LICENCES,
+        "changed_kind": changed_kind,
+    }
+    return render(request, "datasets/columns.html", context, status=422 if wants_import else 200)
+
+
+def _keep_typed(post: QueryDict) -> dict[str, Any]:
+    """What was typed before the kind was changed, without its columns: they say nothing about another kind's."""
+    typed: dict[str, Any] = {name: value for name, value in post.items() if not name.startswith("column_")}
+    return typed | {"uses": post.getlist("uses"), "non_commercial": "non_commercial" in post}
+
+
+def _fill_in(project: Project, staged: StagedUpload, names: list[str], slug: str) -> dict[str, Any]:
+    """First values of the form: those of the dataset that gets a new version, else what the file shows."""
+    dataset = Dataset.objects.filter(project=project, slug=slug).first()
+    newest = dataset and dataset.versions.order_by("-number").first()
+    if dataset and newest:
+        return {
+            "slug": dataset.slug,
+            "title": dataset.title,
+            "kind": dataset.kind,
+            "description": dataset.description,
+            "languages": ", ".join(dataset.languages),
+            "licence": newest.licence,
+            "uses": newest.uses,
+            "non_commercial": newest.non_commercial,
+            "source": newest.source,
+        }
+    return {
+        "slug": suggest_slug(staged.name),
+        "title": Path(staged.name).stem,
+        "kind": guess_kind(names),
+        "uses": [Use.TRAIN, Use.DISTIL, Use.EVALUATE],
+    }
+
+
+def _import_staged(
+    request: HttpRequest, project: Project, staged: StagedUpload, form: ImportForm, columns: dict[str, Any]
+) -> DatasetVersion:
+    asked = form.cleaned_data
+    fields = ("slug", "title", "kind", "licence", "uses", "non_commercial", "source", "languages", "reason")
+    return import_dataset(
+        project=project,
+        file=staged.path,
+        format=staged.format,
+        columns=columns,
+        description=asked["description"],
+        actor=request.user,
+        **{name: asked[name] for name in fields},
+    )
+
+
+def _answer_imported(request: HttpRequest, staged: StagedUpload, version: DatasetVersion) -> HttpResponse:
+    remove_staged(staged)
+    if version.unchanged:
+        messages.info(
+            request,
+            f"Rows and rights are exactly those of version {version.number}, so no new version was made.",
+        )
+    else:
+        messages.success(request, f"Imported {version.rows:,} rows as {version.reference}.")
+    return redirect(version.dataset.get_absolute_url())
+
+
+def _find_dataset(request: HttpRequest, project: str, slug: str) -> Dataset:
+    found = get_project(request, project)
+    dataset = get_object_or_404(Dataset.objects.visible_to(request.user), project=found, slug=slug)
+    dataset.project = found
+    return dataset
+
+
+def _choose_version(versions: list[DatasetVersion], asked: str) -> DatasetVersion:
+    if not versions:
+        raise Http404("The dataset has no version.")
+    if not asked:
+        return versions[0]
+    for version in versions:
+        if str(version.number) == asked:
+            return version
+    raise Http404(f"The dataset has no version {asked}.")
+
+
+def _read_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else 0
+
+
+def _status(form: Any) -> int:
+    return 422 if form.is_bound else 200
