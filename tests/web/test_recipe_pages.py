@@ -170,11 +170,11 @@ def test_live_typing_answers_with_the_other_side_only(client_of, researcher, rec
     client = client_of(researcher)
     fields = fields_of(client.get(url("recipe_edit", "mine")))
     live = {"HX-Request": "true"}
-    text = client.post(url("recipe_edit", "mine"), fields | {"stages[0].steps": "9", "do": "form"}, headers=live)
+    text = client.post(url("recipe_edit", "mine"), fields | {"stages[0].steps": "9", "live": "form"}, headers=live)
     assert "steps: 9" in text.content.decode()
     assert 'id="form-panel"' not in text.content.decode()
     fields["yaml"] = [TEXT.replace("steps: 5", "steps: 8")]
-    form = client.post(url("recipe_edit", "mine"), fields | {"do": "text"}, headers=live).content.decode()
+    form = client.post(url("recipe_edit", "mine"), fields | {"live": "text"}, headers=live).content.decode()
     assert 'name="stages[0].steps" value="8"' in form
     assert '<textarea class="input mono yaml"' not in form
 

@@ -1,31 +1,13 @@
 """Recipes for the installation's administrator: to look at, since revisions never change."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
 from chanote.recipes.models import Recipe, Revision
-
-
-class LookOnly(admin.ModelAdmin):
-    """Rows change through services alone, which check and write the audit log."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return self.model._default_manager.visible_to(request.user)
+from chanote.web.site import ReadOnlyAdmin
 
 
 @admin.register(Recipe)
-class RecipeAdmin(LookOnly):
+class RecipeAdmin(ReadOnlyAdmin):
     list_display = ["slug", "title", "project", "from_library", "created", "created_by"]
     list_filter = ["project"]
     search_fields = ["slug", "title"]
@@ -33,7 +15,7 @@ class RecipeAdmin(LookOnly):
 
 
 @admin.register(Revision)
-class RevisionAdmin(LookOnly):
+class RevisionAdmin(ReadOnlyAdmin):
     list_display = ["recipe", "number", "message", "created", "created_by"]
     list_filter = ["recipe__project"]
     search_fields = ["recipe__slug", "message"]

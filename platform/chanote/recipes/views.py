@@ -187,7 +187,7 @@ def _edit(request: HttpRequest, project: Project, recipe: Recipe | None, initial
     if request.method != "POST":
         editor = open_editor(initial["yaml"], project, options)
         return _render_editor(request, context, editor)
-    operation = request.POST.get("do", "")
+    operation = _operation(request)
     editor = update_editor(request.POST, operation, project, options)
     if operation in ("save", "launch") and editor.can_go_on:
         done = _save(request, project, recipe, editor, context, launch=operation == "launch")
@@ -195,6 +195,11 @@ def _edit(request: HttpRequest, project: Project, recipe: Recipe | None, initial
             return done
     blocked = operation in ("save", "launch")
     return _render_editor(request, context, editor, status=422 if blocked else 200)
+
+
+def _operation(request: HttpRequest) -> str:
+    """The button that was pressed; without one, the side that is being typed in."""
+    return request.POST.get("do") or request.POST.get("live", "")
 
 
 def _save(
@@ -275,7 +280,7 @@ def _render_editor(request: HttpRequest, context: dict[str, Any], editor: Editor
     context["command"] = _commands(request, context["recipe"], number, context["slug"] or "name")
     if not getattr(request, "htmx", False):
         return render(request, "recipes/editor.html", context, status=status)
-    operation = request.POST.get("do", "")
+    operation = _operation(request)
     if operation == "form" and not editor.drawn_anew:
         return render(request, "recipes/_live_text.html", context)
     if operation == "text":
