@@ -13,6 +13,8 @@ import psutil
 
 from chanote.accounts.models import Membership, Project, User
 from chanote.recipes.models import Recipe, Revision
+from chanote.runs import launching
+from chanote.runs.launching import start_attempt
 from chanote.runs.models import Attempt, MetricSeries, Run, RunEvent, State
 from chanote.runs.services import launch_run
 from tests.trainer_runs import REPOSITORY, TINY, text_rows
@@ -23,32 +25,15 @@ ENDS = (State.FINISHED, State.FAILED, State.STOPPED, State.CANCELLED)
 
 
 class Installation:
-    """Works on the database that the test process uses too."""
+    """Works on the database that the test process uses too; programs take their settings from the environment."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        self.settings = settings
         self.workers: list[subprocess.Popen[bytes]] = []
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "chanote.settings",
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "platform"), str(REPOSITORY)]),
-            "CHANOTE_RUNS_DIRECTORY": str(self.home / "runs"),
-            "CHANOTE_LEASE_SECONDS": "2",
-            "CHANOTE_RECONCILE_SECONDS": "1",
-            "CHANOTE_STOP_GRACE_SECONDS": "20",
-            "CHANOTE_MINIMUM_FREE_MB": "1",
-            **self.settings,
-        }
 
     def start_worker(self, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.home / "worker.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "chanote.runs.worker", *arguments], env=self.environment, stdout=log, stderr=log
-            )
+            worker = subprocess.Popen([sys.executable, "-m", "chanote.runs.worker", *arguments], stdout=log, stderr=log)
         self.workers.append(worker)
         return worker
 
@@ -59,6 +44,12 @@ class Installation:
                 worker.kill()
             worker.wait()
         left = self.processes()
+        # Supervisors that this process started are its children: waiting for them leaves no zombie.
+        for supervisor in launching.SUPERVISORS:
+            if supervisor.pid in [process.pid for process in left]:
+                supervisor.kill()
+            supervisor.wait()
+        launching.SUPERVISORS.clear()
         for process in left:
             process.kill()
         psutil.wait_procs(left, timeout=10)
@@ -172,9 +163,21 @@ def tiny_stage(steps: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-def launch_tiny(project: Project, user: User, *, steps: int = 6, **fields: Any) -> Run:
-    revision = write_recipe(project, [tiny_stage(steps, **fields)])
+def launch_tiny(project: Project, user: User, *, steps: int = 6, script: str = "", **fields: Any) -> Run:
+    """A queued run of the tiny policy; `script` tells the scripted trainer what to do."""
+    revision = write_recipe(project, [tiny_stage(steps, **fields)], description=script)
     return launch_run(revision=revision, owner=user)
+
+
+def start(run: Run) -> Attempt:
+    """What a worker does with a nudge, done by this process: its supervisor is as detached from it as from a worker."""
+    assert start_attempt(newest(run).pk)
+    return newest(run)
+
+
+def let_go(run: Run) -> None:
+    """Let a scripted trainer go on that waits."""
+    (Path(newest(run).directory) / "go").touch()
 
 
 def newest(run: Run) -> Attempt:
@@ -192,5 +195,3 @@ def losses(run: Run) -> dict[int, float]:
     steps_N, values_N, _ = read_points(MetricSeries.objects.get(run=run, key="train/loss"))
     assert len(set(steps_N.tolist())) == len(steps_N), f"doubled steps: {steps_N.tolist()}"
     return dict(zip(steps_N.tolist(), values_N.tolist(), strict=True))
-
-

@@ -1,7 +1,7 @@
 """Fixtures of tests that start real processes."""
 
-import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +27,16 @@ def installation(
 
     database = tmp_path / "chanote.sqlite3"
     shutil.copy(migrated, database)
-    monkeypatch.setenv("CHANOTE_DATABASE_URL", f"sqlite:///{database}")
+    numbers = {"LEASE_SECONDS": 2, "RECONCILE_SECONDS": 1, "STOP_GRACE_SECONDS": 20}
+    for name, value in numbers.items():
+        setattr(settings, name, value)
+        monkeypatch.setenv(f"CHANOTE_{name}", str(value))
     settings.RUNS_DIRECTORY = tmp_path / "runs"
-    settings.MINIMUM_FREE_BYTES = 1
-    settings.LEASE_SECONDS = 2
-    settings.RECONCILE_SECONDS = 1
+    settings.MINIMUM_FREE_BYTES = 0
+    monkeypatch.setenv("CHANOTE_RUNS_DIRECTORY", str(settings.RUNS_DIRECTORY))
+    monkeypatch.setenv("CHANOTE_MINIMUM_FREE_MB", "0")
+    monkeypatch.setenv("CHANOTE_DATABASE_URL", f"sqlite:///{database}")
+    monkeypatch.setattr("chanote.runs.leases.START_SECONDS", 4)
     with django_db_blocker.unblock():
         own = connections["default"]
         connections["default"] = type(own)({**own.settings_dict, "NAME": str(database)}, "default")
@@ -43,4 +48,11 @@ def installation(
             connections["default"].close()
             connections["default"] = own
     assert not left, f"left behind: {[process.pid for process in left]}"
-    assert os.environ["CHANOTE_DATABASE_URL"]
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts are done by tests/scripted_trainer.py."""
+    from tests.trainer_runs import REPOSITORY
+
+    monkeypatch.setenv("CHANOTE_TRAINER_COMMAND", f"{sys.executable} {REPOSITORY / 'tests/scripted_trainer.py'}")

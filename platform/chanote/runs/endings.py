@@ -1,9 +1,11 @@
 """How an attempt ends: its true state from what is known, written once."""
 
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -15,6 +17,8 @@ from trainer.contract import ExitCode
 
 LAST_WORDS = ("run_finished", "attempt_stopped", "attempt_failed")
 TAIL_BYTES = 4096
+FULL_BYTES = 64 * 1024
+"""Less than this is no room for a line of events beside what other programs write."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ def judge(attempt: Attempt, exit_code: int | None, *, unreadable: str = "") -> E
         return Ending(State.FINISHED, exit_code=exit_code)
     if attempt.cancel_requested:
         return Ending(State.CANCELLED, exit_code=exit_code)
-    if code == ExitCode.STOPPED and not unreadable:
+    # SIGTERM itself ends a trainer that was asked to stop before it could listen.
+    deaf = code == -signal.SIGTERM and attempt.stop_requested
+    if (code == ExitCode.STOPPED or deaf) and not unreadable:
         return Ending(State.STOPPED, exit_code=exit_code)
     if unreadable:
         fault = f"The trainer's events could not be stored to the end: {unreadable}"
@@ -45,8 +51,12 @@ def judge(attempt: Attempt, exit_code: int | None, *, unreadable: str = "") -> E
         fault = last.payload["error"]
     elif code is None:
         fault = "The trainer vanished without a word: it was killed, or the machine went down."
+    elif code == -signal.SIGKILL and attempt.stop_requested:
+        fault = f"The trainer saved nothing within {settings.STOP_GRACE_SECONDS} s of the wish to stop and was killed."
     elif code < 0:
         fault = describe_signal(-code)
+    elif is_full(Path(attempt.directory)):
+        fault = f"The disk that holds {attempt.directory} is full; free some space."
     else:
         fault = last_line(Path(attempt.directory) / "stderr.log") or f"The trainer ended with exit code {code}."
     return Ending(State.FAILED, fault=advise(attempt, fault), exit_code=exit_code)
@@ -68,6 +78,14 @@ def describe_signal(number: int) -> str:
     except ValueError:
         name = f"signal {number}"
     return f"The trainer was ended by {name}; stderr.log may say more."
+
+
+def is_full(directory: Path) -> bool:
+    """Too full for the trainer to say what happened."""
+    try:
+        return shutil.disk_usage(directory).free < FULL_BYTES
+    except OSError:
+        return False
 
 
 def last_line(path: Path) -> str:

@@ -209,7 +209,7 @@ def _check_lengths(project: Project, recipe: Recipe) -> Iterator[Problem]:
         if isinstance(stage, TrainingStage) and stage.sequence_length > context:
             yield Problem(
                 f"stages[{number}].sequence_length",
-                f"{stage.sequence_length} tokens do not fit the context of {owner}, {context} tokens; use at most that.",
+                f"{stage.sequence_length} tokens do not fit the context of {owner}; use at most {context}.",
             )
 
 

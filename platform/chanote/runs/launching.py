@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 
 import chanote
 import trainer
 from chanote.runs.leases import claim
-from chanote.runs.models import Attempt, OutboxMessage, State
+from chanote.runs.models import Attempt, OutboxMessage
 from chanote.runs.queue import first_in_queue
 
 log = structlog.get_logger(__name__)
@@ -55,12 +56,10 @@ def nudge_first() -> None:
 
 def prepare_broker() -> None:
     """Make the folders of the embedded broker, readable by their owner only."""
-    from django.conf import settings
-
     if not settings.CELERY_BROKER_URL.startswith("filesystem"):
         return
     for option in ("data_folder_in", "processed_folder", "control_folder"):
-        Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS[option]).mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS[option])).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def start_attempt(attempt_id: int) -> bool:
@@ -76,7 +75,7 @@ def start_attempt(attempt_id: int) -> bool:
 def start_supervisor(attempt: Attempt, fence: int) -> None:
     """Start a supervisor that outlives this process. When it cannot start, the lease runs out and it is tried again."""
     directory = Path(attempt.directory)
-    output: int | Path = subprocess.DEVNULL
+    output = subprocess.DEVNULL
     try:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         output = os.open(directory / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
@@ -117,7 +116,3 @@ def start_what_waits() -> int:
     while (attempt := first_in_queue()) is not None and start_attempt(attempt.pk):
         started += 1
     return started
-
-
-def waiting_messages() -> int:
-    return OutboxMessage.objects.filter(attempt__state=State.QUEUED).count()

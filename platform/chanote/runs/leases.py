@@ -1,6 +1,7 @@
 """Who may write for an attempt: claims, fences and leases. Each is one conditional UPDATE, so that of many one wins."""
 
 import socket
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -65,7 +66,7 @@ def claim_expired(attempt: Attempt) -> int | None:
     return attempt.fence + 1 if taken else None
 
 
-def hold(attempt_id: int, fence: int, *, expecting: dict[str, object] | None = None, **fields: object) -> None:
+def hold(attempt_id: int, fence: int, *, expecting: Mapping[str, object] | None = None, **fields: object) -> None:
     """Renew the lease and write fields of the attempt, if the fence still holds; raises Superseded otherwise.
 
     Called first in a transaction it keeps every later write of that transaction under the same fence. `expecting`

@@ -1,5 +1,6 @@
 """The trainer as an operating-system process: started, recognised again, asked to stop, swept away."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,29 +46,22 @@ class Trainer:
 
     def kill(self) -> None:
         """End the trainer and everything it started."""
-        if self.is_alive():
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-            if self.child is not None:
-                self.child.wait()
+        self.kill_group()
         self.sweep()
+
+    def kill_group(self) -> None:
+        if not self.is_alive():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.child is not None:
+            self.child.wait()
 
     def sweep(self) -> None:
         """End what the trainer started and left behind."""
         for process in _marked(self.directory):
             if process.pid != os.getpid():
                 _send(process.pid, signal.SIGKILL)
-
-    def wait(self, seconds: float) -> bool:
-        """True when it ended within that time."""
-        end = time.monotonic() + seconds
-        while self.is_alive():
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.05)
-        return True
 
 
 def start_trainer(directory: Path) -> Trainer:
@@ -149,12 +143,3 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         return
-
-
-def is_supervisor(pid: int | None, attempt_id: int) -> bool:
-    """Whether a process is the supervisor of an attempt."""
-    try:
-        words = psutil.Process(pid).cmdline() if pid else []
-    except psutil.Error:
-        return False
-    return "chanote.runs.supervisor" in words and words[-2:-1] == [str(attempt_id)]

@@ -52,7 +52,7 @@ def purge_processed_messages() -> None:
     if not settings.CELERY_BROKER_URL.startswith("filesystem"):
         return
     oldest = time.time() - PROCESSED_SECONDS
-    for message in Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["processed_folder"]).glob("*.msg"):
+    for message in Path(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["processed_folder"])).glob("*.msg"):
         try:
             if message.stat().st_mtime < oldest:
                 message.unlink()

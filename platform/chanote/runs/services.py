@@ -145,7 +145,10 @@ def move_run(run: Run, *, actor: Any = None, position: int) -> None:
 def continue_parked(attempt_id: int) -> Attempt | None:
     """Queue a run again that was stopped only because the platform shut down; None where nothing is to continue."""
     run, attempt = _lock(Run.objects.get(attempts=attempt_id))
-    if attempt.pk != attempt_id or attempt.stop_requested or run.state not in (State.STOPPED, State.FAILED):
+    if attempt.pk != attempt_id or attempt.stop_requested:
+        return None
+    # A trainer that was killed because it did not save in time is taken up again as well.
+    if run.state != State.STOPPED and not (run.state == State.FAILED and (attempt.exit_code or 0) < 0):
         return None
     again = _requeue(run, newest_checkpoint(run), first=True)
     record("run.parked", run, attempt=again.number)

@@ -1,8 +1,10 @@
 """Staying with one attempt: start or find its trainer, store what it tells, pass on wishes, close it."""
 
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +26,7 @@ Result = TypeVar("Result")
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 DRAIN_TRIES = 5
+LEAVE_SECONDS = 30
 
 
 class Supervision:
@@ -35,11 +38,13 @@ class Supervision:
         self.log = structlog.get_logger(__name__).bind(attempt=attempt_id, fence=fence)
         self.parking = parking
         """Tells that this installation is being shut down: the trainer shall save, and the run be queued again."""
+        self.trainer: Trainer | None = None
+        self.problem = ""
+        """Why the newest events cannot be stored."""
         self._asked_to_stop: float | None = None
 
     def watch(self) -> None:
         """Stay until the attempt has ended."""
-        trainer = None
         try:
             trainer = self.enter()
             if trainer is None:
@@ -51,7 +56,7 @@ class Supervision:
             trainer.sweep()
             self.close(trainer.exit_code())
         except Superseded as reason:
-            self.leave(trainer, str(reason))
+            self.leave(str(reason))
 
     def enter(self) -> Trainer | None:
         """The trainer of the attempt: found again, or started. None when the attempt could be closed at once."""
@@ -60,28 +65,31 @@ class Supervision:
         found = find_trainer(attempt.directory, pid=attempt.trainer_pid, started=attempt.trainer_started)
         if found is not None:
             self.log.info("adopted the trainer", pid=found.pid)
+            self.trainer = found
             self.persist(lambda: self.note_trainer(found, adopted=True))
             return found
         if attempt.trainer_pid is not None or (Path(attempt.directory) / "events.jsonl").exists():
             self.close(None)
             return None
         if attempt.cancel_requested or attempt.stop_requested:
-            self.close(None)
+            self.close_early(Ending(State.CANCELLED if attempt.cancel_requested else State.STOPPED))
             return None
         try:
             directory = write_spec(attempt)
             # Between this and the start nothing may wait: a supervisor that lost its fence must not start a second one.
             self.persist(lambda: hold(self.attempt_id, self.fence))
-            started = start_trainer(directory)
+            self.trainer = started = start_trainer(directory)
         except OSError as error:
-            self.close_failed(f"The attempt's directory {attempt.directory} cannot be written: {error.strerror}.")
+            fault = (
+                f"The attempt's directory {attempt.directory} cannot be written: {error.strerror}; free or repair it."
+            )
+            self.close_early(Ending(State.FAILED, fault=fault))
             return None
         self.log.info("started the trainer", pid=started.pid)
         self.persist(lambda: self.note_trainer(started, adopted=False))
         return started
 
     def note_trainer(self, trainer: Trainer, *, adopted: bool) -> None:
-
         with transaction.atomic():
             hold(self.attempt_id, self.fence, trainer_pid=trainer.pid, trainer_started=trainer.started)
             if adopted:
@@ -89,13 +97,47 @@ class Supervision:
 
     def look_once(self) -> None:
         """Store what is new, renew the lease when it is half over, and see what people wish."""
-        while ingest_new_lines(self.attempt_id, self.fence):
-            apply_effects(self.attempt_id, self.fence)
+        self.problem = self.take_in()
         self.attempt = attempt = Attempt.objects.get(pk=self.attempt_id)
         if attempt.fence != self.fence or attempt.state not in ACTIVE:
-            raise Superseded(f"attempt {self.attempt_id} is held by fence {attempt.fence} and {attempt.state}")
+            raise Superseded(f"attempt {self.attempt_id} is {attempt.state} under fence {attempt.fence}")
         if attempt.lease_until is None or attempt.lease_until <= renew_before():
             hold(self.attempt_id, self.fence)
+
+    def take_in(self) -> str:
+        """Store every whole line there is, with its effects; what kept it from that, empty when nothing did."""
+        try:
+            while ingest_new_lines(self.attempt_id, self.fence):
+                with self.lease_kept():
+                    apply_effects(self.attempt_id, self.fence)
+        except (Superseded, OperationalError, InterfaceError):
+            raise
+        except OSError as error:
+            return error.strerror or str(error)
+        except Exception as error:  # an event that cannot be stored must not leave a trainer without supervisor
+            if not self.problem:
+                self.log.exception("events cannot be stored")
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    @contextmanager
+    def lease_kept(self) -> Iterator[None]:
+        """Renew the lease from a thread as long as something slow goes on."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(settings.LEASE_SECONDS / 3):
+                with suppress(Superseded, OperationalError, InterfaceError):
+                    hold(self.attempt_id, self.fence)
+            connection.close()
+
+        thread = threading.Thread(target=renew, name="lease")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def pass_on_wishes(self, trainer: Trainer) -> None:
 
@@ -113,8 +155,9 @@ class Supervision:
     def close(self, exit_code: int | None) -> None:
         """Store the rest of the events and write how the attempt ended."""
         unreadable = self.drain()
-        self.persist(lambda: apply_effects(self.attempt_id, self.fence))
-        self.persist(lambda: retry_effects(self.attempt_id))
+        with self.lease_kept():
+            self.persist(lambda: apply_effects(self.attempt_id, self.fence))
+            self.persist(lambda: retry_effects(self.attempt_id))
 
         def end() -> None:
             attempt = Attempt.objects.select_related("run").get(pk=self.attempt_id)
@@ -127,30 +170,37 @@ class Supervision:
         else:
             self.persist(nudge_first)
 
-    def close_failed(self, fault: str) -> None:
-
-        self.persist(lambda: close_attempt(self.attempt_id, self.fence, Ending(State.FAILED, fault=fault)))
+    def close_early(self, ending: Ending) -> None:
+        """Close an attempt whose trainer never started."""
+        self.persist(lambda: close_attempt(self.attempt_id, self.fence, ending))
         self.persist(nudge_first)
 
     def drain(self) -> str:
         """Store every whole line that is left; why that was not possible, empty when it was."""
-        for left in reversed(range(DRAIN_TRIES)):
-            try:
-                while self.persist(lambda: ingest_new_lines(self.attempt_id, self.fence)):
-                    pass
-                return ""
-            except OSError as error:
-                fault = error.strerror or str(error)
-            if left:
-                time.sleep(RETRY_SECONDS)
-        return fault
+        for _ in range(DRAIN_TRIES):
+            self.problem = self.persist(self.take_in)
+            if not self.problem:
+                break
+            time.sleep(RETRY_SECONDS)
+        return self.problem
 
-    def leave(self, trainer: Trainer | None, reason: str) -> None:
-        """Another holds the attempt and has adopted its trainer; where it has ended, its trainer must end as well."""
+    def leave(self, reason: str) -> None:
+        """Another supervisor holds the attempt. It has this one's trainer too, unless it has its own, or has closed."""
         self.log.warning("superseded", reason=reason)
-        state = self.persist(lambda: Attempt.objects.filter(pk=self.attempt_id).values_list("state", flat=True).first())
-        if trainer is not None and state not in ACTIVE:
-            trainer.kill()
+        if self.trainer is None:
+            return
+        end = time.monotonic() + LEAVE_SECONDS
+        while True:
+            attempt = self.persist(lambda: Attempt.objects.filter(pk=self.attempt_id).first())
+            if attempt is None or attempt.state not in ACTIVE or attempt.trainer_pid is not None:
+                break
+            if time.monotonic() > end:
+                return
+            time.sleep(RETRY_SECONDS)
+        if attempt is None or attempt.state not in ACTIVE:
+            self.trainer.kill()
+        elif attempt.trainer_pid != self.trainer.pid:
+            self.trainer.kill_group()
 
     def persist(self, act: Callable[[], Result]) -> Result:
         """Do something with the database until it works: it may be locked, full or away for a while."""

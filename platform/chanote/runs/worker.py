@@ -1,17 +1,14 @@
 """The worker: one process that listens for nudges and, in a thread, looks after leases and the queue.
 
-    python -m chanote.runs.worker [--park]
+    python -m chanote.runs.worker
 
-With --park the runs of this machine are parked when the worker is told to end: their trainers save a checkpoint and
-the runs go on at the next start. Without it they go on alone, which is what an upgrade of the platform wants.
+When it ends, the runs go on: each has a supervisor of its own.
 """
 
 import os
-import signal
 import socket
 import sys
 import threading
-import time
 
 import django
 import structlog
@@ -62,7 +59,7 @@ def beat() -> None:
     Worker.objects.filter(heartbeat__lt=now - timedelta(days=1)).delete()
 
 
-def run_worker(*, park: bool = False) -> int:
+def run_worker() -> int:
     """Work until SIGTERM or SIGINT."""
     from chanote.celery import app
     from chanote.runs.launching import prepare_broker
@@ -88,36 +85,15 @@ def run_worker(*, park: bool = False) -> int:
         code = 0
     watch.ended.set()
     watch.join(timeout=30)
-    if park:
-        park_runs()
     Worker.objects.filter(name=worker_name()).delete()
     return code
 
 
-def park_runs() -> int:
-    """Have every supervisor of this machine park its run, and wait until they have; how many were left."""
-    from django.conf import settings
-
-    from chanote.runs.leases import HOLDS_SLOT, this_host
-    from chanote.runs.models import Attempt
-    from chanote.runs.processes import is_supervisor
-
-    mine = Attempt.objects.filter(state__in=HOLDS_SLOT, worker=this_host(), supervisor_pid__isnull=False)
-    for attempt in mine:
-        if is_supervisor(attempt.supervisor_pid, attempt.pk):
-            log.info("parking", attempt=attempt.pk)
-            os.kill(attempt.supervisor_pid, signal.SIGTERM)
-    end = time.monotonic() + settings.STOP_GRACE_SECONDS + 10
-    while (left := mine.count()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return left
-
-
-def main(arguments: list[str]) -> int:
+def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chanote.settings")
     django.setup()
-    return run_worker(park="--park" in arguments)
+    return run_worker()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
