@@ -7,7 +7,6 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
-from django.forms import ModelChoiceField
 from django.http import HttpRequest
 
 from chanote.accounts.models import ApiToken, Membership, Project, User
@@ -107,12 +106,6 @@ class MembershipAdmin(VisibleAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["user", "project"] if obj else []
-
-    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        form = super().get_form(request, *args, **kwargs)
-        if isinstance(field := form.base_fields.get("project"), ModelChoiceField):
-            field.queryset = Project.objects.visible_to(request.user)
-        return form
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         try:

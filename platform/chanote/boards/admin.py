@@ -3,20 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chanote.boards.models import Board, Evaluation, Sample, Task
+from chanote.web.site import VisibleAdmin
 
 
-class Visible(admin.ModelAdmin):
-    """Rows of the projects that the person belongs to."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return self.model._default_manager.visible_to(request.user)
-
-
-class Frozen(Visible):
+class Frozen(VisibleAdmin):
     """Rows that are written once by the platform."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -27,7 +20,7 @@ class Frozen(Visible):
 
 
 @admin.register(Board)
-class BoardAdmin(Visible):
+class BoardAdmin(VisibleAdmin):
     list_display = ["slug", "title", "project", "baseline", "created"]
     list_filter = ["project"]
     search_fields = ["slug", "title"]

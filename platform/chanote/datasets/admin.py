@@ -3,23 +3,20 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chanote.audit.services import record
 from chanote.datasets.models import Dataset, DatasetVersion
+from chanote.web.site import ReadOnlyAdmin, VisibleAdmin
 
 
 @admin.register(Dataset)
-class DatasetAdmin(admin.ModelAdmin):
+class DatasetAdmin(VisibleAdmin):
     list_display = ["slug", "title", "kind", "project", "created"]
     list_filter = ["kind", "project"]
     search_fields = ["slug", "title"]
     fields = ["project", "slug", "kind", "title", "description", "languages", "created", "created_by"]
     readonly_fields = ["project", "slug", "kind", "created", "created_by"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
-        return Dataset.objects.visible_to(request.user)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -33,20 +30,8 @@ class DatasetAdmin(admin.ModelAdmin):
 
 
 @admin.register(DatasetVersion)
-class DatasetVersionAdmin(admin.ModelAdmin):
+class DatasetVersionAdmin(ReadOnlyAdmin):
     list_display = ["reference", "rows", "licence", "non_commercial", "created", "created_by"]
     list_filter = ["dataset__kind", "non_commercial", "dataset__project"]
     list_select_related = ["dataset", "created_by"]
     search_fields = ["dataset__slug", "sha256"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[DatasetVersion]:
-        return DatasetVersion.objects.visible_to(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -3,9 +3,12 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+
+from chanote.accounts.visibility import VisibleQuerySet
 
 
 class VisibleAdmin(admin.ModelAdmin):
@@ -13,6 +16,21 @@ class VisibleAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return self.model._default_manager.visible_to(request.user)
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Filters over related rows offer those alone that the visible rows name."""
+        return [self._narrow(one) if isinstance(one, str) else one for one in super().get_list_filter(request)]
+
+    def _narrow(self, path: str) -> Any:
+        field = get_fields_from_path(self.model, path)[-1]
+        return (path, admin.RelatedOnlyFieldListFilter) if field.is_relation else path
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        rows = db_field.related_model._default_manager.get_queryset()
+        if field is not None and isinstance(rows, VisibleQuerySet):
+            field.queryset = rows.visible_to(request.user)
+        return field
 
 
 class ReadOnlyAdmin(VisibleAdmin):
