@@ -1,5 +1,7 @@
 """Reads about models."""
 
+from pathlib import Path
+
 from django.db.models import Count, QuerySet
 
 from chanote.accounts.models import Project
@@ -15,3 +17,8 @@ def models_with_counts(models: QuerySet[Model]) -> QuerySet[Model]:
     return models.select_related("parent").annotate(
         runs_count=Count("runs", distinct=True), evaluations_count=Count("evaluations", distinct=True)
     )
+
+
+def has_files(model: Model) -> bool:
+    """Whether the files of a model still lie where it says. Their content is checked when a run starts."""
+    return (Path(model.location) / "config.json").is_file()
