@@ -5,9 +5,10 @@ import importlib
 import importlib.util
 import os
 import sys
+from typing import Any
 
 from chanote import __version__
-from chanote.commands.answers import FAILED, MACHINE, CommandEnd, print_answer, print_end
+from chanote.commands.answers import FAILED, MACHINE, REFUSED, CommandEnd, print_answer, print_end
 
 NOUNS = ("up", "demo", "user", "token", "dataset", "model", "recipe", "run", "board")
 
@@ -34,8 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     as_json = "--json" in (argv if argv is not None else sys.argv)
     try:
         _set_up_django()
-        args = build_parser().parse_args(argv)
-        answer = args.action(args)
+        answer = _act(build_parser().parse_args(argv))
     except CommandEnd as end:
         print_end(end, as_json=as_json)
         return end.code
@@ -49,6 +49,21 @@ def main(argv: list[str] | None = None) -> int:
         return answer
     print_answer(answer, as_json=as_json)
     return 0
+
+
+def _act(args: argparse.Namespace) -> Any:
+    from django.core.exceptions import PermissionDenied
+    from django.db import OperationalError, ProgrammingError
+
+    try:
+        return args.action(args)
+    except PermissionDenied as error:
+        raise CommandEnd(str(error), REFUSED) from error
+    except (OperationalError, ProgrammingError) as error:
+        # Both mean that the tables are not there; a broken query is told by its own test.
+        raise CommandEnd(
+            f"The database is not ready ({error}); start `chanote up` once, or check CHANOTE_DATABASE_URL.", MACHINE
+        ) from error
 
 
 def _set_up_django() -> None:

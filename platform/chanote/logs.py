@@ -7,7 +7,7 @@ import structlog
 
 
 def configure_logs(*, debug: bool, json_lines: bool) -> None:
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -45,7 +45,7 @@ def check_file(args: argparse.Namespace) -> dict[str, Any]:
         problems = [{"field": problem.field, "message": problem.message} for problem in checked.problems]
         raise CommandEnd("The recipe cannot run as it stands.", REFUSED, problems)
     assert checked.recipe is not None
-    return {"ready": True, "stages": [stage.kind for stage in checked.recipe.stages]}
+    return {"ready": True, "stages": [stage["kind"] for stage in checked.recipe.model_dump()["stages"]]}
 
 
 def save_file(args: argparse.Namespace) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def steer(args: argparse.Namespace) -> dict[str, Any]:
     require(actor, "runs.launch", run.project)
     try:
         getattr(services, f"{args.verb}_run")(run, actor=actor)
-    except services.ActRefused as refusal:
+    except services.RunRefused as refusal:
         raise CommandEnd(str(refusal), REFUSED) from refusal
     run.refresh_from_db()
     return _describe(run)
