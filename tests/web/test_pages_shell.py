@@ -273,6 +273,8 @@ class TestTags:
         assert f'datetime="{moment.isoformat(timespec="seconds")}"' in ago(moment)
         assert ">38 min ago<" in ago(moment)
         assert ">in 38 min<" in ago(timezone.now() + timedelta(minutes=38, seconds=1))
+        assert ">26 h ago<" in ago(timezone.now() - timedelta(hours=26, minutes=9))
+        assert ">3 d ago<" in ago(timezone.now() - timedelta(days=3, hours=9))
         assert ago(None) == ""
 
     def test_old_times_are_dates(self):

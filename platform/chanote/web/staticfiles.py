@@ -13,6 +13,9 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 class CollectedFiles(CompressedManifestStaticFilesStorage):
     """Hashed names of compressed copies once `collectstatic` has run; before that, the source under its own name."""
 
+    support_js_module_import_aggregation = True
+    """Modules name their imports by the hashed names too."""
+
     def url(self, name: str | None, force: bool = False) -> str:
         if not self.hashed_files and not force:
             return StaticFilesStorage.url(self, name)

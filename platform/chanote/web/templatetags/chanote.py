@@ -73,7 +73,7 @@ def ago(value: datetime | None) -> SafeString | str:
         return ""
     local = timezone.localtime(value)
     seconds = (timezone.now() - value).total_seconds()
-    words = "just now" if abs(seconds) < 5 else f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+    words = "just now" if abs(seconds) < 5 else f"{about(seconds)} ago" if seconds > 0 else f"in {about(seconds)}"
     if abs(seconds) > 14 * 86400:
         words = f"{local:%-d %b %Y}"
     return format_html(
@@ -82,6 +82,15 @@ def ago(value: datetime | None) -> SafeString | str:
         f"{local:%Y-%m-%d %H:%M:%S %Z}",
         words,
     )
+
+
+def about(seconds: float) -> str:
+    """A length of time in its largest unit, as one says it: `26 h`."""
+    seconds = abs(seconds)
+    for size, unit, most in ((1, "s", 60), (60, "min", 60), (3600, "h", 48)):
+        if seconds < size * most:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds // 86400:.0f} d"
 
 
 @register.filter
