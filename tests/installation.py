@@ -137,7 +137,7 @@ def add_texts(project: Project, *, slug: str = "texts", count: int = 24, uses: t
         format="jsonl",
         uses=list(uses),
         licence="CC0-1.0",
-        actor=User.objects.first(),
+        actor=project.memberships.exclude(role="viewer").first().user,
     )
 
 

@@ -1,11 +1,18 @@
 """Fixtures of tests that start real processes."""
 
+import os
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +60,95 @@ def installation(
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts are done by tests/scripted_trainer.py."""
-    from tests.trainer_runs import REPOSITORY
-
     monkeypatch.setenv("CHANOTE_TRAINER_COMMAND", f"{sys.executable} {REPOSITORY / 'tests/scripted_trainer.py'}")
+
+
+def _need(program: str | None, name: str) -> str:
+    """The program, or a skip; in CI everything must be there."""
+    if program is None:
+        assert os.environ.get("CI") != "true", f"{name} is not installed"
+        pytest.skip(f"{name} is not installed")
+    return program
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Redis server of this test alone."""
+    server = _need(shutil.which("redis-server"), "redis-server")
+    port = find_free_port()
+    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server with an empty, migrated database, for the tests of one file."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = _need(str(installed[-1]) if installed else shutil.which("initdb"), "PostgreSQL")
+    folder = Path(tempfile.mkdtemp(prefix="chanote-postgres-"))
+    port = find_free_port()
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        # The server refuses to run as root.
+        shutil.chown(folder, user)
+    data = folder / "data"
+    quiet = {"user": user, "stdout": subprocess.DEVNULL, "cwd": folder}
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    control = str(Path(initdb).with_name("pg_ctl"))
+    subprocess.run([initdb, "-D", data, "-U", "chanote", "-A", "trust", "-E", "UTF8"], check=True, **quiet)
+    subprocess.run(
+        [control, "-D", data, "-w", "-l", folder / "server.log", "-o", options, "start"], check=True, **quiet
+    )
+    url = f"postgresql://chanote@127.0.0.1:{port}/postgres"
+    try:
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chanote.settings", "CHANOTE_DATABASE_URL": url}
+        command = [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--verbosity", "0", "--skip-checks"]
+        subprocess.run(command, env=environment, check=True, timeout=120)
+        yield url
+    finally:
+        subprocess.run([control, "-D", data, "-w", "-m", "immediate", "stop"], check=True, **quiet)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def on_postgres(installation: "Installation", postgres_url: str, monkeypatch) -> Iterator["Installation"]:  # noqa: F821
+    """The installation with its tables in PostgreSQL."""
+    from django.db import connections
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    from chanote.environment import read_database
+
+    monkeypatch.setenv("CHANOTE_DATABASE_URL", postgres_url)
+    on_file = connections["default"]
+    connections["default"] = DatabaseWrapper(
+        {**on_file.settings_dict, **read_database(Path()), "OPTIONS": {}}, "default"
+    )
+    try:
+        yield installation
+    finally:
+        connections["default"].close()
+        connections["default"] = on_file
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)

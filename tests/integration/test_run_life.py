@@ -62,7 +62,7 @@ def test_stopping_and_resuming_gives_the_curve_of_a_run_never_stopped(installati
 
 
 def test_a_killed_trainer_is_told_and_its_run_resumed(installation: Installation, people):
-    run = launch_tiny(*people, steps=400, checkpoint_every=5)
+    run = launch_tiny(*people, steps=200, checkpoint_every=10)
     installation.start_worker()
     attempt = installation.wait_for_step(run, 12)
     os.kill(attempt.trainer_pid, signal.SIGKILL)
@@ -75,5 +75,5 @@ def test_a_killed_trainer_is_told_and_its_run_resumed(installation: Installation
     resume_run(run, actor=people[1])
     installation.wait_for_end(run)
     assert (run.state, run.fault) == (State.FINISHED, "")
-    assert list(losses(run)) == list(range(1, 401))
+    assert list(losses(run)) == list(range(1, 201))
     installation.wait_until_quiet()

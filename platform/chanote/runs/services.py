@@ -9,6 +9,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from chanote.accounts.models import Project
+from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.models.models import Model
 from chanote.recipes.models import Revision
@@ -30,6 +31,7 @@ class RunRefused(ValueError):
 def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | None = None, notes: str = "") -> Run:
     """Freeze the revision, and queue a run of it. Raises LaunchRefused with every obstacle found."""
     project = revision.project
+    _permit(owner, "runs.launch", project)
     recipe = Recipe.model_validate(revision.resolved)
     if seed is not None:
         recipe = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
@@ -63,6 +65,7 @@ def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | No
 @transaction.atomic
 def stop_run(run: Run, *, actor: Any = None) -> None:
     """Ask the trainer to save a checkpoint and leave; the run can be resumed."""
+    _permit(actor, "runs.launch", run.project)
     run, attempt = _lock(run)
     if run.state == State.QUEUED:
         raise RunRefused(f"{run.name} waits in the queue and has nothing to stop; cancel it instead.")
@@ -76,6 +79,7 @@ def stop_run(run: Run, *, actor: Any = None) -> None:
 @transaction.atomic
 def cancel_run(run: Run, *, actor: Any = None, reason: str = "") -> None:
     """End the run for good: at once while it waits, else by stopping its trainer and killing it if that takes long."""
+    _permit(actor, "runs.launch", run.project)
     run, attempt = _lock(run)
     _refuse_ended(run, "cancelled")
     if attempt.cancel_requested:
@@ -94,6 +98,7 @@ def cancel_run(run: Run, *, actor: Any = None, reason: str = "") -> None:
 @transaction.atomic
 def resume_run(run: Run, *, actor: Any = None, checkpoint: Checkpoint | None = None) -> Attempt:
     """Queue a new attempt that continues from a checkpoint: the newest that is kept, or the one named."""
+    _permit(actor, "runs.launch", run.project)
     run, _ = _lock(run)
     _refuse_active(run, "resumed")
     if run.state == State.FINISHED:
@@ -114,6 +119,7 @@ def resume_run(run: Run, *, actor: Any = None, checkpoint: Checkpoint | None = N
 @transaction.atomic
 def retry_run(run: Run, *, actor: Any = None) -> Attempt:
     """Queue a new attempt from the start, of the same frozen spec."""
+    _permit(actor, "runs.launch", run.project)
     run, _ = _lock(run)
     _refuse_active(run, "retried")
     attempt = _requeue(run, None)
@@ -124,6 +130,7 @@ def retry_run(run: Run, *, actor: Any = None) -> Attempt:
 @transaction.atomic
 def move_run(run: Run, *, actor: Any = None, position: int) -> None:
     """Put a waiting run at a place in the queue, counted from 1; the others keep their order."""
+    _permit(actor, "runs.order_queue", run.project)
     lock_queue()
     waiting = list(Run.objects.filter(state=State.QUEUED).order_by("priority", "created"))
     places = [one.pk for one in waiting]
@@ -159,6 +166,12 @@ def newest_checkpoint(run: Run) -> Checkpoint | None:
     """The furthest checkpoint whose files are kept, of the newest attempt that made one."""
     kept = run.checkpoints.filter(removed=None).order_by("-attempt__number", "-step")
     return next((one for one in kept if Path(one.directory).is_dir()), None)
+
+
+def _permit(actor: Any, permission: str, project: Project) -> None:
+    """Nobody asks for what the role forbids, by whatever way; without an actor it is the platform itself that acts."""
+    if actor is not None:
+        require(actor, permission, project)
 
 
 def _lock(run: Run) -> tuple[Run, Attempt]:
