@@ -46,6 +46,8 @@ def configure_logs(*, debug: bool, json_lines: bool) -> None:
                 "django.utils.autoreload": {"level": "INFO"},
                 "httpx": {"level": "WARNING"},
                 "celery": {"level": "WARNING"},
+                # It warns that a folder has no host name.
+                "kombu.connection": {"level": "ERROR"},
             },
         }
     )

@@ -102,8 +102,8 @@ def serve(environment: dict[str, str]) -> Iterator[tuple[int, list[psutil.Proces
 
 
 def sum_memory_mb(processes: list[psutil.Process]) -> float:
-    """Sum of resident sets, which counts shared pages once for each process: an upper bound."""
-    return sum(process.memory_info().rss for process in processes) / 1e6
+    """Sum of proportional set sizes: a page shared by several processes counts once in all."""
+    return sum(process.memory_full_info().pss for process in processes) / 1e6
 
 
 def get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[bytes, bytes]:

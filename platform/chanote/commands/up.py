@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 from django.core.management import call_command
@@ -31,6 +33,12 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
 def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default 8000)")
+    parser.add_argument(
+        "--logs",
+        choices=["here", "files"],
+        default="files" if sys.stderr.isatty() else "here",
+        help="where the programs' logs go: standard error, or files in the home directory (default at a terminal)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -117,12 +125,15 @@ def serve(args: argparse.Namespace, *, once_up: Callable[[], None] | None = None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     resume_interrupted_runs()
-    watchers = [Watcher(name, command, stop) for name, command in programs.items()]
+    logs = settings.HOME / "logs" if args.logs == "files" else None
+    watchers = [Watcher(name, command, stop, logs) for name, command in programs.items()]
     try:
         for watcher in watchers:
             watcher.start()
         if wait_until_listening(args.host, args.port, stop):
             print(f"Chanote is at http://{args.host}:{args.port}/  (Ctrl-C stops it)", flush=True)
+            if logs:
+                print(f"Logs are in {logs}/", flush=True)
             if once_up:
                 once_up()
         while not stop.wait(0.2):
@@ -139,8 +150,8 @@ def serve(args: argparse.Namespace, *, once_up: Callable[[], None] | None = None
 class Watcher:
     """Keeps one program running: starts it again when it ends unasked, gives up when that never helps."""
 
-    def __init__(self, name: str, command: list[str], stop: threading.Event) -> None:
-        self.name, self.command, self.stop = name, command, stop
+    def __init__(self, name: str, command: list[str], stop: threading.Event, logs: Path | None) -> None:
+        self.name, self.command, self.stop, self.logs = name, command, stop, logs
         self.broken = False
         self.program: subprocess.Popen[bytes] | None = None
         self.thread = threading.Thread(target=self._keep_running, name=f"watch {name}", daemon=True)
@@ -151,8 +162,9 @@ class Watcher:
 
     def _keep_running(self) -> None:
         for count in range(RESTARTS + 1):
-            # A session of its own keeps the terminal's Ctrl-C away: stopping is our task, in the right order.
-            self.program = subprocess.Popen(self.command, start_new_session=True)
+            with self._open_log() as log:
+                # A session of its own keeps the terminal's Ctrl-C away: stopping is our task, in the right order.
+                self.program = subprocess.Popen(self.command, start_new_session=True, stdout=log, stderr=log)
             code = self.program.wait()
             if self.ending.is_set() or self.stop.is_set():
                 return
@@ -161,6 +173,12 @@ class Watcher:
                 return
         print(f"The {self.name} ended {RESTARTS} times; giving up.", file=sys.stderr, flush=True)
         self.broken = True
+
+    def _open_log(self) -> AbstractContextManager[IO[bytes] | None]:
+        if self.logs is None:
+            return nullcontext()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        return (self.logs / f"{self.name.replace(' ', '-')}.log").open("ab")
 
     def stop_program(self, grace_s: float = 10) -> None:
         self.ending.set()
