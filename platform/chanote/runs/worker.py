@@ -65,10 +65,13 @@ def run_worker() -> int:
     from chanote.runs.launching import prepare_broker
     from chanote.runs.models import Worker
 
+    # Celery would run Django's checks, which load every page and with them 100 MB that a worker never uses.
+    os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
     prepare_broker()
     watch = Watch()
     watch.start()
     arguments = [
+        "--quiet",
         "worker",
         "--pool=solo",
         "--loglevel=WARNING",
