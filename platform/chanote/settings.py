@@ -131,6 +131,8 @@ AXES_VERBOSE = False
 AXES_IPWARE_PROXY_COUNT = read_number("CHANOTE_PROXY_COUNT", default=0)
 
 LANGUAGE_CODE = "en"
+# Until the pages themselves are translated: half a page in another language helps nobody.
+LANGUAGES = [("en", "English")]
 TIME_ZONE = os.environ.get("CHANOTE_TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True

@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+from array import array
 from datetime import timedelta
 
 import pytest
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template import Context, Template
 from django.test import AsyncClient, Client, RequestFactory
@@ -14,6 +16,7 @@ from django.utils import timezone
 
 from chanote.accounts.models import Membership, Project
 from chanote.accounts.visibility import VisibleQuerySet
+from chanote.runs.metrics import Points, append_points
 from chanote.runs.models import Run
 from chanote.urls import *  # noqa: F403
 from chanote.urls import handler500, urlpatterns
@@ -100,6 +103,21 @@ class TestHome:
         other = client_of(curator).get("/p/law/").content.decode()
         assert "broken failed at step 412" not in other
         assert "broken" in other
+
+    def test_a_running_run_shows_its_loss_and_what_is_left(self, client_of, viewer, make_run):
+        run = make_run("steady", state="running", step=1180, started=timezone.now())
+        steps = array("q", range(1, 1181))
+        loss = Points(steps, array("d", [4 - step / 1000 for step in steps]), array("d", steps))
+        speed = Points(array("q", [1180]), array("d", [18.0]), array("d", [1.0]))
+        with transaction.atomic():
+            append_points(run, {"train/loss": loss, "system/seconds_per_step": speed}, source=1)
+        page = client_of(viewer).get("/p/law/").content.decode()
+        assert "<b>1,180 of 1,600</b>2 h 06 min left" in page
+        assert ">2.820</td>" in page
+        path = re.search(r'class="ln-s" d="(M[^"]+)"', page)[1]
+        places = [tuple(map(float, pair.split())) for pair in re.split("[ML]", path) if pair]
+        assert (places[0][1], places[-1][1]) == (3.0, 25.0)
+        assert all(0 <= x <= 112 for x, _ in places)
 
     def test_an_old_failure_waits_no_longer(self, client_of, researcher, make_run):
         make_run("broken", state="failed", ended=timezone.now() - timedelta(days=15), owner=researcher)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.contrib.staticfiles.storage import StaticFilesStorage
+from django.contrib.staticfiles.storage import HashedFilesMixin, StaticFilesStorage
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
@@ -14,7 +14,8 @@ class CollectedFiles(CompressedManifestStaticFilesStorage):
     """Hashed names of compressed copies once `collectstatic` has run; before that, the source under its own name."""
 
     support_js_module_import_aggregation = True
-    """Modules name their imports by the hashed names too."""
+    # Modules name their imports by the hashed names too; in files of others, words in comments look like imports.
+    _js_module_import_aggregation_patterns = ("js/*.js", HashedFilesMixin._js_module_import_aggregation_patterns[1])
 
     def url(self, name: str | None, force: bool = False) -> str:
         if not self.hashed_files and not force:
