@@ -3,23 +3,20 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chanote.audit.services import record
 from chanote.models.models import Model
+from chanote.web.site import VisibleAdmin
 
 WORDS = ("title", "licence", "description")
 
 
 @admin.register(Model)
-class ModelAdmin(admin.ModelAdmin):
+class ModelAdmin(VisibleAdmin):
     list_display = ["slug", "title", "origin", "parameters", "licence", "project", "created"]
     list_filter = ["origin", "project"]
     search_fields = ["slug", "title", "sha256"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        return Model.objects.visible_to(request.user)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [field.name for field in Model._meta.fields if field.name not in WORDS]
