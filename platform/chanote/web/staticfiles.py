@@ -15,7 +15,7 @@ class CollectedFiles(CompressedManifestStaticFilesStorage):
 
     support_js_module_import_aggregation = True
     # Modules name their imports by the hashed names too; in files of others, words in comments look like imports.
-    _js_module_import_aggregation_patterns = ("js/*.js", HashedFilesMixin._js_module_import_aggregation_patterns[1])
+    _js_module_import_aggregation_patterns = ("js/*.js", HashedFilesMixin._js_module_import_aggregation_patterns[1])  # type: ignore[attr-defined]
 
     def url(self, name: str | None, force: bool = False) -> str:
         if not self.hashed_files and not force:
