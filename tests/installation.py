@@ -60,8 +60,9 @@ class Installation:
         found = []
         for process in psutil.process_iter():
             try:
-                mine = process.environ().get("CHANOTE_RUNS_DIRECTORY") == str(self.home / "runs")
-                trainer = process.environ().get("CHANOTE_ATTEMPT_DIRECTORY", "").startswith(str(self.home))
+                surroundings = process.environ()
+                mine = surroundings.get("CHANOTE_RUNS_DIRECTORY", "").startswith(str(self.home))
+                trainer = surroundings.get("CHANOTE_ATTEMPT_DIRECTORY", "").startswith(str(self.home))
                 known = process.pid in [os.getpid(), *(worker.pid for worker in self.workers)]
                 if (mine or trainer) and not known and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)

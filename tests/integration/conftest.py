@@ -136,6 +136,19 @@ def on_postgres(installation: "Installation", postgres_url: str, monkeypatch) ->
         connections["default"] = on_file
 
 
+@pytest.fixture
+def small_disk(installation: "Installation", settings, monkeypatch) -> Iterator[Path]:  # noqa: F821
+    """A file system of 256 KiB on which the runs of the installation lie."""
+    place = installation.home / "small"
+    place.mkdir()
+    _need(shutil.which("mount") if os.geteuid() == 0 else None, "mount, or the right of root to use it,")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=True)
+    settings.RUNS_DIRECTORY = place / "runs"
+    monkeypatch.setenv("CHANOTE_RUNS_DIRECTORY", str(place / "runs"))
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
 def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

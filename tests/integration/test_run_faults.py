@@ -1,9 +1,7 @@
 """Processes killed, paused and repeated at bad moments: the run ends in a true state, and each step is told once."""
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -291,20 +289,6 @@ def test_a_supervisor_told_to_end_parks_its_run(installation: Installation, peop
     assert run.state == State.FINISHED
     each_step_once(run, 20)
     installation.wait_until_quiet()
-
-
-@pytest.fixture
-def small_disk(installation: Installation, settings, monkeypatch):
-    """A file system of 256 KiB for the runs."""
-    place = installation.home / "small"
-    place.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root may mount a small tmpfs to fill")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=True)
-    settings.RUNS_DIRECTORY = place / "runs"
-    monkeypatch.setenv("CHANOTE_RUNS_DIRECTORY", str(place / "runs"))
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_a_full_disk_ends_the_run_with_that_reason(installation: Installation, people, small_disk: Path):

@@ -15,6 +15,7 @@ from tests.installation import (
     losses,
     make_people,
     newest,
+    start,
 )
 
 pytestmark = [pytest.mark.trains, pytest.mark.timeout(180)]
@@ -76,4 +77,16 @@ def test_a_killed_trainer_is_told_and_its_run_resumed(installation: Installation
     installation.wait_for_end(run)
     assert (run.state, run.fault) == (State.FINISHED, "")
     assert list(losses(run)) == list(range(1, 201))
+    installation.wait_until_quiet()
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_fails_the_run(installation: Installation, people, small_disk):
+    run = launch_tiny(*people, steps=20, checkpoint_every=5)
+    start(run)
+    installation.wait_for_end(run)
+    assert (run.state, newest(run).exit_code) == (State.FAILED, 3)
+    assert "checkpoint of step 5 could not be written" in run.fault
+    assert "free space" in run.fault
+    assert list(losses(run)) == [1, 2, 3, 4, 5]
+    assert not Checkpoint.objects.filter(run=run).exists()
     installation.wait_until_quiet()

@@ -9,6 +9,7 @@ from chanote.runs.endings import Ending, close_attempt, judge
 from chanote.runs.ingest import apply_effects, ingest_new_lines, retry_effects
 from chanote.runs.leases import Superseded, claim
 from chanote.runs.models import Attempt, Checkpoint, Run, RunEvent, State
+from chanote.runs.services import resume_run, retry_run
 from tests.installation import add_texts, event_types, launch_tiny, losses, newest
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +116,29 @@ def saved(seq: int, step: int) -> str:
     path = f"checkpoints/step-{step:06d}"
     facts = {"stage": 0, "step": step, "path": path, "sha256": "a" * 64, "bytes": 7, "stage_finished": True}
     return line(seq, type="checkpoint_saved", **facts)
+
+
+def started(resumed_from: int | None) -> str:
+    facts = {"pid": 1, "hostname": "h", "device": "cpu", "threads": 1, "packages": {}, "hardware": {}}
+    return line(0, type="attempt_started", resumed_from_step=resumed_from, **facts)
+
+
+def test_resuming_past_an_attempt_in_between_brings_its_own_points_back(attempt: Attempt, run: Run):
+    """The second attempt starts over and gets to step 2; the third continues the first from its step 4."""
+    tell(attempt, started(None), *[metrics(step, step, 1.0) for step in range(1, 7)], saved(7, 4))
+    take_in(attempt)
+    (Path(attempt.directory) / "checkpoints/step-000004").mkdir(parents=True)
+    close_attempt(attempt.pk, 1, Ending(State.FAILED, fault="f"))
+    for act, first, value in ((retry_run, 1, 2.0), (resume_run, 5, 3.0)):
+        again = act(run)
+        assert claim(again.pk) == 1
+        Path(again.directory).mkdir(parents=True)
+        tell(again, started(first - 1 or None), metrics(1, first, value), metrics(2, first + 1, value))
+        take_in(again)
+        if act is retry_run:
+            assert losses(run) == {1: 2.0, 2: 2.0}
+            close_attempt(again.pk, 1, Ending(State.FAILED, fault="f"))
+    assert losses(run) == {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 3.0, 6: 3.0}
 
 
 def test_checkpoints_come_and_go_with_their_events(attempt: Attempt, run: Run):

@@ -1,5 +1,6 @@
 """What may be asked of a run in which state, and what the queue says."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def test_the_queue_keeps_the_order_that_an_admin_gives_it(project, researcher, t
 def test_a_run_says_why_it_waits(project, researcher, texts):
     first, second, third = (launch_tiny(project, researcher) for _ in range(3))
     assert "No worker has ever been started" in waiting_reason(first)
-    worker = Worker.objects.create(name="w", host="h", pid=1, heartbeat=timezone.now() - timezone.timedelta(minutes=10))
+    worker = Worker.objects.create(name="w", host="h", pid=1, heartbeat=timezone.now() - timedelta(minutes=10))
     assert "No worker has been heard from for 60" in waiting_reason(first)
     Worker.objects.filter(pk=worker.pk).update(heartbeat=timezone.now())
     assert waiting_reason(second) == "Number 2 in the queue: 1 run starts first."

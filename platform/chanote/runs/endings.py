@@ -13,6 +13,7 @@ from chanote.audit.services import record
 from chanote.runs.ingest import add_platform_event
 from chanote.runs.leases import hold
 from chanote.runs.models import Attempt, Run, RunEvent, State
+from chanote.runs.services import newest_checkpoint
 from trainer.contract import ExitCode
 
 LAST_WORDS = ("run_finished", "attempt_stopped", "attempt_failed")
@@ -64,10 +65,10 @@ def judge(attempt: Attempt, exit_code: int | None, *, unreadable: str = "") -> E
 
 def advise(attempt: Attempt, fault: str) -> str:
     """The fault with the way on, when there is one."""
-    if attempt.run.checkpoints.filter(removed=None).exists():
-        newest = attempt.run.checkpoints.filter(removed=None).order_by("-step").values_list("step", flat=True)[0]
-        return f"{fault.rstrip('. ')}. It can be resumed from step {newest}."
-    return fault
+    checkpoint = newest_checkpoint(attempt.run)
+    if checkpoint is None:
+        return fault
+    return f"{fault.rstrip('. ')}. It can be resumed from step {checkpoint.step}."
 
 
 def describe_signal(number: int) -> str:

@@ -19,7 +19,8 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from chanote.runs.leases import hold
-from chanote.runs.metrics import Points, append_points, trim_superseded
+from chanote.runs.lineage import put_points_in_place
+from chanote.runs.metrics import Points, append_points
 from chanote.runs.models import Attempt, Checkpoint, Run, RunEvent
 from trainer.contract import EventLine, RunSpec, parse_event
 from trainer.contract import events as told
@@ -45,7 +46,7 @@ class Batch:
 
 def ingest_new_lines(attempt_id: int, fence: int) -> int:
     """Store the next whole lines; the number of bytes taken, 0 when there are none. Raises Superseded, OSError."""
-    attempt = Attempt.objects.select_related("run").get(pk=attempt_id)
+    attempt = Attempt.objects.select_related("run", "resume_from__attempt").get(pk=attempt_id)
     batch = read_batch(attempt)
     if batch is None:
         return 0
@@ -115,7 +116,7 @@ def store(attempt: Attempt, batch: Batch) -> None:
             )
         )
         if isinstance(event, told.AttemptStarted):
-            trim_superseded(attempt.run, attempt.number, after_step=event.resumed_from_step)
+            put_points_in_place(attempt, event.resumed_from_step)
         _note_checkpoint(attempt, event)
     RunEvent.objects.bulk_create(rows)
     append_points(attempt.run, points, source=attempt.number)
