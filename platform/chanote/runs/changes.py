@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from chanote.runs.models import ACTIVE, Attempt, MetricChunk, MetricSeries, Run, RunEvent
 from chanote.runs.pages import Figures, Mark, list_marks, read_figures
@@ -97,9 +97,8 @@ def look_at(run_ids: Iterable[UUID]) -> dict[UUID, Seen]:
     ids = list(run_ids)
     found: dict[UUID, Seen] = {}
     runs, series, attempts = _read_rows(ids)
-    newest = {}
-    for run_id, event in RunEvent.objects.filter(attempt__run__in=ids).order_by("id").values_list("attempt__run", "id"):
-        newest[run_id] = event
+    events = RunEvent.objects.filter(attempt__run__in=ids).order_by().values_list("attempt__run")
+    newest = dict(events.annotate(newest=Max("id")))
     for run_id, run in runs.items():
         found[run_id] = _see(run, series[run_id], attempts[run_id], newest.get(run_id, 0))
     return found
@@ -159,8 +158,8 @@ def _see(run: Run, series: list[MetricSeries], attempts: list[Attempt], event: i
 def _read_events(after: Mapping[UUID, int]) -> dict[UUID, list[RunEvent]]:
     """Events of each run behind its own cursor: ids of different runs may become visible out of order."""
     wanted = Q()
-    for run_id, event in after.items():
-        wanted |= Q(attempt__run=run_id, id__gt=event)
+    for run_id, last in after.items():
+        wanted |= Q(attempt__run=run_id, id__gt=last)
     found: dict[UUID, list[RunEvent]] = defaultdict(list)
     if not after:
         return found

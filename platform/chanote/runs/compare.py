@@ -111,13 +111,12 @@ def compare_runs(runs: Sequence[Run], *, all_keys: bool) -> Compared:
 
 def flatten(value: Any, path: str = "") -> dict[str, str]:
     """Leaves of nested values by their path: `recipe.stages[0].steps`."""
+    parts: dict[str, str] = {}
     if isinstance(value, Mapping) and value:
-        parts = {}
         for key, inner in value.items():
             parts |= flatten(inner, f"{path}.{key}" if path else str(key))
         return parts
     if isinstance(value, list) and value:
-        parts = {}
         for place, inner in enumerate(value):
             parts |= flatten(inner, f"{path}[{place}]")
         return parts
@@ -185,7 +184,7 @@ def _overlay(key: str, runs: Sequence[Run], series: Mapping[Any, MetricSeries], 
 
 def _list_scores(runs: Sequence[Run]) -> list[ScoreLine]:
     """For every task the last score of each run."""
-    places = {run.pk: place for place, run in enumerate(runs)}
+    places: dict[Any, int] = {run.pk: place for place, run in enumerate(runs)}
     found: dict[str, list[Evaluation | None]] = {}
     evaluations = Evaluation.objects.filter(run__in=runs).select_related("task").prefetch_related("boards")
     for one in evaluations.order_by("task__slug", "task__number", "step", "id"):

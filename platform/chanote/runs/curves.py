@@ -191,21 +191,3 @@ def spell_tick(value: float) -> str:
         if abs(value) >= size:
             return f"{value / unit:,.4g} {name}".replace("-", "\N{MINUS SIGN}")
     return spell_number(value)
-
-
-def round_figures(values: Iterable[float], digits: int = 6) -> list[float | None]:
-    """Values with so many significant digits, and None for what is no finite number: JSON has no word for it."""
-    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
-
-
-def encode_for_chart(curve: Curve) -> dict[str, object]:
-    """A curve as JSON for one chart: the extremes only where they differ from the mean."""
-    answer: dict[str, object] = {
-        "steps": ((curve.first_P + curve.last_P) // 2).tolist() if not curve.is_exact else curve.first_P.tolist(),
-        "mean": round_figures(curve.mean_P),
-        "broken": [int(place) for place in curve.broken_P.nonzero()[0]],
-        "count": curve.count,
-    }
-    if not curve.is_exact:
-        answer |= {"low": round_figures(curve.low_P), "high": round_figures(curve.high_P)}
-    return answer

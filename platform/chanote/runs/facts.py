@@ -23,14 +23,14 @@ def list_stages(run: Run) -> list[Mapping[str, Any]]:
     return list(run.snapshot.get("recipe", {}).get("stages", []))
 
 
-def name_method(run: Run) -> str:
+def name_method(run: Run, *, only_training: bool = False) -> str:
     """Kinds of the stages in order, such as `cpt → sft → evaluate`, each once in a row."""
     kinds: list[str] = []
     for stage in list_stages(run):
         kind = str(stage.get("kind", ""))
-        if kind and kinds[-1:] != [kind]:
+        if kind and kinds[-1:] != [kind] and not (only_training and kind == "evaluate"):
             kinds.append(kind)
-    return " → ".join(kinds)
+    return " → ".join(kinds) or "evaluate"
 
 
 def list_datasets(run: Run) -> list[str]:

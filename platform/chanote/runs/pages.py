@@ -155,9 +155,11 @@ def tell_event(event: RunEvent) -> tuple[str, str] | None:
 
 
 def read_events(run: Run) -> list[RunEvent]:
-    """The run's events in the order in which they were stored, without the rows of batches."""
-    events = RunEvent.objects.filter(attempt__run=run).exclude(type="batch_seen").select_related("attempt")
-    return list(events.order_by("id"))
+    """The run's events in the order in which they were stored, without rows of batches; of progress only the latest."""
+    events = RunEvent.objects.filter(attempt__run=run).select_related("attempt")
+    lasting = list(events.exclude(type__in=["batch_seen", "phase_progressed"]).order_by("id"))
+    progress = events.filter(type="phase_progressed").order_by("-id").first()
+    return sorted([*lasting, progress], key=lambda event: event.pk) if progress else lasting
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The table of runs: what the address asks for, and the rows with everything a row shows in a fixed number of queries."""
+"""The table of runs: what the address asks for, and rows with all they show, in a fixed number of queries."""
 
 import math
 from collections import defaultdict
@@ -105,7 +105,7 @@ def make_rows(runs: Iterable[Run]) -> list[Row]:
     rows = [
         Row(
             run=run,
-            method=name_method(run),
+            method=name_method(run, only_training=True),
             base=name_base(run),
             datasets=list_datasets(run),
             seconds=time_spent(run.attempts.all()),

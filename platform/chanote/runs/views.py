@@ -8,22 +8,21 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from chanote.accounts.roles import may
 from chanote.runs.compare import MOST_RUNS, compare_runs
-from chanote.runs.curves import arrange_charts, draw_chart, encode_for_chart
+from chanote.runs.curves import arrange_charts, draw_chart
 from chanote.runs.facts import list_datasets, list_verbs, name_base, name_method
 from chanote.runs.live import find_run
 from chanote.runs.log_text import STREAMS, LogText, read_on, read_tail
-from chanote.runs.metrics import read_curve
+from chanote.runs.metrics import encode_curve, read_curve
 from chanote.runs.models import Attempt, MetricSeries, Run, State
 from chanote.runs.pages import (
     dump_yaml,
-    find_resumable,
     list_checkpoints,
     list_evaluations,
     list_facts,
@@ -39,7 +38,6 @@ from chanote.runs.queue_page import read_queue
 from chanote.runs.table import (
     COLUMNS,
     PER_PAGE,
-    SORTS,
     Wish,
     export_rows,
     find_runs,
@@ -237,7 +235,7 @@ def curves(request: HttpRequest, project: str, number: int) -> HttpResponse:
     series = MetricSeries.objects.filter(run=run)
     if keys:
         series = series.filter(key__in=keys)
-    found = {one.key: encode_for_chart(read_curve(one, start=start, points=points)) for one in series[:MOST_KEYS]}
+    found = {one.key: encode_curve(read_curve(one, start=start, points=points)) for one in series[:MOST_KEYS]}
     return answer_unchanged(request, JsonResponse({"total": run.total_steps, "curves": found}))
 
 
@@ -336,7 +334,7 @@ def compare(request: HttpRequest, project: str) -> HttpResponse:
     }
     missing = [number for number in numbers if number not in runs]
     chosen = [runs[number] for number in numbers if number in runs]
-    problem = ""
+    problem, all_keys = "", request.GET.get("all") == "1"
     if missing:
         problem = f"There is no run {', '.join(f'#{number}' for number in missing)} in this project."
     if len(chosen) > MOST_RUNS:
@@ -346,11 +344,11 @@ def compare(request: HttpRequest, project: str) -> HttpResponse:
         "problem": problem,
         "chosen": len(chosen),
         "others": Run.objects.visible_to(request.user).filter(project=found).exclude(number__in=numbers)[:100],
-        "all_keys": request.GET.get("all") == "1",
+        "all_keys": all_keys,
         "page_url": request.get_full_path(),
     }
     if len(chosen) >= 2:
-        context["page"] = compare_runs(chosen[:MOST_RUNS], all_keys=context["all_keys"])
+        context["page"] = compare_runs(chosen[:MOST_RUNS], all_keys=all_keys)
     else:
         context["page"] = None
         context["only"] = chosen[0] if chosen else None
