@@ -55,6 +55,8 @@ def word_reasons(error: ValidationError) -> str:
 
 WORDS = {
     "missing": "is missing",
+    "too_short": "has too few entries",
+    "greater_than_equal": "is below 0",
     "string_type": "is not text",
     "int_type": "is not a whole number",
     "list_type": "is not a list",

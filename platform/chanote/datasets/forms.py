@@ -108,6 +108,8 @@ class ImportForm(DescribeForm):
         required=False, max_length=500, widget=forms.TextInput(attrs=ALONE), help_text="Why this version is made."
     )
     field_order = ["slug", "title", "kind"]
+    # The browser must not hold back a changed kind because a column of the old one is not chosen.
+    use_required_attribute = False
 
     def __init__(self, *args: Any, names: Sequence[str], kind: str, detected: Columns, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -120,11 +122,11 @@ class ImportForm(DescribeForm):
                 options.insert(1, (value, f"one option in each of {', '.join(chosen)}"))
             self.fields[f"column_{field}"] = forms.ChoiceField(
                 label=field,
-                required=False,
+                required=field in ROW_MODELS[kind].required and kind != "chat",
                 initial=value,
                 choices=options,
                 widget=forms.Select(attrs={"class": "select mono"}),
-                help_text="needed" if field in ROW_MODELS[kind].required else "",
+                error_messages={"required": "Say which column it is."},
             )
 
     def columns(self) -> Columns:

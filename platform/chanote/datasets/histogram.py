@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-LEFT, RIGHT, TOP, BOTTOM = 34.0, 316.0, 16.0, 78.0
+LEFT, RIGHT, TOP, BOTTOM = 34.0, 316.0, 24.0, 82.0
 MOST_BARS = 24
 MOST_LABELS = 5
 
@@ -30,9 +30,9 @@ class Histogram:
 
 
 def draw_histogram(length: dict[str, Any]) -> Histogram | None:
-    """The picture of `statistics["length"]`; None where there are no rows."""
+    """The picture of `statistics["length"]`; None where all rows are about as long."""
     bins = merge_bins([tuple(one) for one in length.get("bins", [])])
-    if not bins:
+    if len(bins) < 2:
         return None
     low, high = math.log(max(bins[0][0], 1)), math.log(max(bins[-1][1], 2))
 
@@ -85,9 +85,7 @@ def round_up(value: float) -> int:
 
 
 def spell_count(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:g}k"
-    return f"{value:g}"
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.10g}"
 
 
 def _label(low: int, high: int, place: Any) -> list[tuple[float, str]]:

@@ -33,7 +33,7 @@ TABS = ("rows", "card", "versions", "usage")
 def dataset_list(request: HttpRequest, project: str) -> HttpResponse:
     found = get_project(request, project)
     datasets = list_datasets(Dataset.objects.visible_to(request.user).filter(project=found))
-    rows = [(dataset, newest, list_uses(newest)) for dataset in datasets if (newest := dataset.versions.first())]
+    rows = [(dataset, newest) for dataset in datasets if (newest := next(iter(dataset.versions.all()), None))]
     return render(
         request,
         "datasets/list.html",
