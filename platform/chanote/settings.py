@@ -191,6 +191,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["chanote.api.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["chanote.api.throttles.PerMinute"],
     "DEFAULT_PAGINATION_CLASS": "chanote.api.paging.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -200,19 +201,29 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+API_REQUESTS_PER_MINUTE = {
+    "read": read_number("CHANOTE_API_READS_PER_MINUTE", default=6000, lowest=1),
+    "write": read_number("CHANOTE_API_WRITES_PER_MINUTE", default=1200, lowest=1),
+    "metrics": read_number("CHANOTE_API_METRIC_BATCHES_PER_MINUTE", default=60_000, lowest=1),
+}
+"""Of one user, each; reads and writes of strangers by their address."""
 SPECTACULAR_SETTINGS = {
     "TITLE": "Chanote",
     "DESCRIPTION": "Datasets, recipes, runs, models and boards over REST.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "chanote.api.schema.describe_errors",
+    ],
 }
 KNOX_TOKEN_MODEL = "accounts.ApiToken"
 REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "chanote_"}
 
 CELERY_HOME = HOME / "broker"
-CELERY_BROKER_URL = os.environ.get("CHANOTE_REDIS_URL") or "filesystem://"
+CELERY_BROKER_URL = os.environ.get("CHANOTE_REDIS_URL") or "filesystem://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {}
     if os.environ.get("CHANOTE_REDIS_URL")
@@ -233,7 +244,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 
-RUNS_DIRECTORY = Path(os.environ.get("CHANOTE_RUNS_DIRECTORY") or HOME / "runs")
+RUNS_DIRECTORY = Path(os.environ.get("CHANOTE_RUNS_DIRECTORY") or HOME / "runs").resolve()
 DEVICE_SLOTS = read_number("CHANOTE_DEVICE_SLOTS", default=1, lowest=1)
 """Runs that may train at the same time on this installation."""
 LEASE_SECONDS = read_number("CHANOTE_LEASE_SECONDS", default=30, lowest=2)

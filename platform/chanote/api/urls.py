@@ -1,0 +1,69 @@
+"""Addresses of the API, below `/api/v1/`."""
+
+from django.urls import path, register_converter
+
+from chanote.api import docs, views
+from chanote.boards import api as boards
+from chanote.datasets import api as datasets
+from chanote.models import api as models
+from chanote.recipes import api as recipes
+from chanote.runs import api as runs
+from chanote.runs import api_records as records
+
+
+class NumberConverter:
+    """A number that every database can hold; a longer one is no address."""
+
+    regex = "[0-9]{1,9}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+register_converter(NumberConverter, "number")
+
+app_name = "api"
+P = "projects/<slug:project>/"
+
+urlpatterns = [
+    path("schema/", docs.Schema.as_view(), name="schema"),
+    path("docs/", docs.Docs.as_view(), name="docs"),
+    path("me/", views.Me.as_view(), name="me"),
+    path("projects/", views.Projects.as_view(), name="projects"),
+    path(P, views.OneProject.as_view(), name="project"),
+    path(f"{P}datasets/", datasets.Datasets.as_view(), name="datasets"),
+    path(f"{P}datasets/<slug:slug>/", datasets.OneDataset.as_view(), name="dataset"),
+    path(f"{P}datasets/<slug:slug>/versions/", datasets.Versions.as_view(), name="dataset_versions"),
+    path(f"{P}datasets/<slug:slug>/versions/<number:number>/", datasets.OneVersion.as_view(), name="dataset_version"),
+    path(f"{P}datasets/<slug:slug>/versions/<number:number>/rows/", datasets.Rows.as_view(), name="dataset_rows"),
+    path(f"{P}models/", models.Models.as_view(), name="models"),
+    path(f"{P}models/<slug:slug>/", models.OneModel.as_view(), name="model"),
+    path(f"{P}check-recipe/", recipes.Check.as_view(), name="check_recipe"),
+    path(f"{P}recipes/", recipes.Recipes.as_view(), name="recipes"),
+    path(f"{P}recipes/<slug:slug>/", recipes.OneRecipe.as_view(), name="recipe"),
+    path(f"{P}recipes/<slug:slug>/revisions/", recipes.Revisions.as_view(), name="revisions"),
+    path(f"{P}recipes/<slug:slug>/revisions/<number:number>/", recipes.OneRevision.as_view(), name="revision"),
+    path(f"{P}runs/", runs.Runs.as_view(), name="runs"),
+    path(f"{P}runs/<number:number>/", runs.OneRun.as_view(), name="run"),
+    path(f"{P}runs/<number:number>/stop/", runs.Stop.as_view(), name="run_stop"),
+    path(f"{P}runs/<number:number>/cancel/", runs.Cancel.as_view(), name="run_cancel"),
+    path(f"{P}runs/<number:number>/resume/", runs.Resume.as_view(), name="run_resume"),
+    path(f"{P}runs/<number:number>/retry/", runs.Retry.as_view(), name="run_retry"),
+    path(f"{P}runs/<number:number>/move/", runs.Move.as_view(), name="run_move"),
+    path(f"{P}runs/<number:number>/checkpoints/", runs.Checkpoints.as_view(), name="run_checkpoints"),
+    path(f"{P}runs/<number:number>/events/", records.Events.as_view(), name="run_events"),
+    path(f"{P}runs/<number:number>/logs/", records.Logs.as_view(), name="run_logs"),
+    path(f"{P}runs/<number:number>/metrics/", records.metrics, name="run_metrics"),
+    path(f"{P}runs/<number:number>/curves/", records.Curves.as_view(), name="run_curves"),
+    path(f"{P}queue/", records.Queue.as_view(), name="queue"),
+    path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
+    path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),
+    path(f"{P}boards/", boards.Boards.as_view(), name="boards"),
+    path(f"{P}boards/<slug:slug>/", boards.OneBoard.as_view(), name="board"),
+    path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),
+    path(f"{P}evaluations/<number:number>/", boards.OneEvaluation.as_view(), name="evaluation"),
+    path(f"{P}evaluations/<number:number>/samples/", boards.Samples.as_view(), name="samples"),
+]
