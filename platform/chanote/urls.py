@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from chanote.web.site import open_login
 
@@ -12,13 +13,15 @@ admin.site.site_title = "Chanote"
 admin.site.site_url = "/"
 admin.site.login = open_login  # type: ignore[method-assign]
 
+APPS = ("web", "accounts", "audit", "datasets", "models", "recipes", "runs")
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    # The platform's own form knows of first passwords and writes the audit log.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("p/<slug:project>/boards/", include("chanote.boards.urls")),
+    *[path("", include(f"chanote.{app}.urls")) for app in APPS],
 ]
-for _app in ("web", "accounts", "audit", "datasets", "models", "recipes", "runs"):
-    if find_spec(f"chanote.{_app}.urls"):
-        urlpatterns.append(path("", include(f"chanote.{_app}.urls")))
 if find_spec("chanote.api.urls"):
     urlpatterns.append(path("api/v1/", include("chanote.api.urls")))
 

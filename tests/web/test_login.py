@@ -52,7 +52,7 @@ def test_the_fifth_wrong_password_locks_the_name_and_says_until_when(client, vie
     locked = client.post("/login/", WRONG)
     assert locked.status_code == 429
     assert 890 <= int(locked["Retry-After"]) <= 900
-    assert "The next try is possible" in locked.content.decode()
+    assert "The next try is possible in 15 minutes, at" in locked.content.decode()
     refused = client.post("/login/", RIGHT)
     assert refused.status_code == 429
     assert client.get("/profile/").status_code == 302

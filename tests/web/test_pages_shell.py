@@ -429,6 +429,9 @@ class TestAdmin:
         staff.refresh_from_db()
         assert not staff.is_superuser
 
+    def test_the_own_password_is_changed_on_the_platforms_form(self, client_of, staff):
+        assert client_of(staff).get("/admin/password_change/")["Location"] == "/password/"
+
     def test_the_audit_log_is_only_read(self, client_of, staff, project):
         from chanote.audit.services import record
 

@@ -1,5 +1,6 @@
 """The answer to a login while its name is locked."""
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +16,10 @@ TOO_MANY_REQUESTS = 429
 def answer_lockout(request: HttpRequest, *_: Any) -> HttpResponse:
     """A page that says when the next try is possible; set as AXES_LOCKOUT_CALLABLE."""
     opens = find_opening(request)
-    response = render(request, "accounts/locked.html", {"opens": opens}, status=TOO_MANY_REQUESTS)
-    response["Retry-After"] = str(max(1, round((opens - timezone.now()).total_seconds())))
+    seconds = max(1, math.ceil((opens - timezone.now()).total_seconds()))
+    context = {"opens": opens, "minutes": math.ceil(seconds / 60)}
+    response = render(request, "accounts/locked.html", context, status=TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(seconds)
     return response
 
 
