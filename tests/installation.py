@@ -1,5 +1,6 @@
 """A platform on a database file of its own, with real worker, supervisor and trainer processes."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -43,16 +44,16 @@ class Installation:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
-        left = self.processes()
-        # Supervisors that this process started are its children: waiting for them leaves no zombie.
+        # A supervisor ends a moment after it has closed its attempt.
+        _, left = psutil.wait_procs(self.processes(), timeout=5)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
         for supervisor in launching.SUPERVISORS:
-            if supervisor.pid in [process.pid for process in left]:
-                supervisor.kill()
+            # Those that this process started are its children: waiting for them leaves no zombie.
             supervisor.wait()
         launching.SUPERVISORS.clear()
-        for process in left:
-            process.kill()
-        psutil.wait_procs(left, timeout=10)
         return left
 
     def processes(self) -> list[psutil.Process]:

@@ -297,6 +297,7 @@ def test_a_full_disk_ends_the_run_with_that_reason(installation: Installation, p
     installation.wait_for_end(run)
     assert run.state == State.FAILED
     assert "is full" in run.fault
+    installation.wait_until_quiet()
     each_step_once(run, 1)
     (next(small_disk.glob("runs/*/attempt-1/ballast"))).unlink()
     assert retry_run(run).number == 2

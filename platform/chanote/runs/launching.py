@@ -88,7 +88,6 @@ def start_supervisor(attempt: Attempt, fence: int) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd="/",
                 env={**os.environ, "PYTHONPATH": import_path()},
                 start_new_session=True,
                 close_fds=True,
