@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
@@ -163,11 +163,15 @@ def _read_buckets(series: MetricSeries, start: int | None, stop: int | None, poi
 
 def store_batch(run: Run, name: str, points: Mapping[str, Points]) -> bool:
     """Store a named batch of points in one transaction; False when it had been stored before."""
-    with transaction.atomic():
+    try:
+        with transaction.atomic():
+            MetricBatch.objects.create(run=run, name=name)
+            append_points(run, points, source=0)
+    except IntegrityError:
+        # Also when the same batch is being stored by another process at this moment.
         if MetricBatch.objects.filter(run=run, name=name).exists():
             return False
-        MetricBatch.objects.create(run=run, name=name)
-        append_points(run, points, source=0)
+        raise
     return True
 
 
