@@ -1,6 +1,7 @@
 """The files below static/: their names and how they are served."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib.staticfiles.storage import HashedFilesMixin, StaticFilesStorage
@@ -36,6 +37,11 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         super().__init__(get_response)
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
+
+    def add_files(self, root: str, prefix: str | None = None) -> None:
+        """Before `collectstatic` has run there is no directory to add, which is no reason for a warning."""
+        if Path(root).is_dir():
+            super().add_files(root, prefix)
 
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if iscoroutinefunction(self.get_response):
