@@ -184,3 +184,25 @@ def test_passages_tell_their_language_and_long_ones_unfold():
     assert view.facts == [("year", "2020", "")]
     assert find_language("Was ist das?", "de") == "de"
     assert find_language("", 'x" onload="') == "", "a tag from a row is checked"
+
+
+def test_rows_in_another_store_are_fetched_once_and_checked(project, settings, tmp_path):
+    from django.core.files.base import ContentFile
+    from django.core.files.storage import storages
+
+    settings.HOME = tmp_path
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "artifacts": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    }
+    file = io.BytesIO(b'{"text": "one"}\n{"text": "two"}')
+    version = import_dataset(project=project, slug="far", kind="text", file=file, format="jsonl", actor=None)
+    assert [row["text"] for row in open_rows(version, 1)] == ["two"]
+    copy = version_path(version)
+    assert copy.is_relative_to(tmp_path / "cache")
+    copy.unlink()
+    storages["artifacts"].delete(name_of(version.sha256))
+    storages["artifacts"].save(name_of(version.sha256), ContentFile(b'{"text":"evil"}\n'))
+    with pytest.raises(StoreError, match="has other content than its name says"):
+        version_path(version)
+    assert not copy.exists()
