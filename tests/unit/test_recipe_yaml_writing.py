@@ -105,3 +105,9 @@ def test_library_recipes_take_a_change_without_losing_a_remark(slug):
     data["seed"] = 12
     data["stages"][0]["name"] = "other"
     assert rewrite(text, data).lost_remarks == 0
+
+
+def test_the_first_stage_of_an_empty_list_is_written_on_lines_of_its_own():
+    written = rewrite("# mine\nstages: []\nseed: 1\n", {"stages": [{"kind": "evaluate", "tasks": ["exam"]}], "seed": 1})
+    assert written.text == "# mine\nstages:\n  - kind: evaluate\n    tasks: [exam]\nseed: 1\n"
+    assert written.lost_remarks == 0

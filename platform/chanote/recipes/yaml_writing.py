@@ -174,13 +174,23 @@ class _Patch:
         for name in [key for key in old if key not in new]:
             self._remove_entry(*entries[name])
         for name, value in new.items():
-            if name in old:
+            if name in old and not self._fill_empty_list(*entries[name], old[name], value):
                 self.change(entries[name][1], old[name], value)
         added = {name: value for name, value in new.items() if name not in old}
         if added:
             written = _indent(dump(added), column)
             line = entries["stages"][0].start_mark.line if top and "stages" in entries else self._last_line(node) + 1
             self.edits.append((self.starts[line], self.starts[line], written))
+
+    def _fill_empty_list(self, key: yaml.Node, node: yaml.Node, old: Any, new: Any) -> bool:
+        """Write the first entries behind `stages: []` as a new list would be; False where that is not possible."""
+        line = self.lines[key.start_mark.line]
+        alone = not line[: key.start_mark.column].strip() and not line[node.end_mark.column :].strip()
+        if old != [] or not isinstance(new, list) or not new or not alone or key.start_mark.line != node.end_mark.line:
+            return False
+        written = _indent(dump({key.value: new}), key.start_mark.column)
+        self.edits.append((self.starts[key.start_mark.line], self.starts[key.start_mark.line + 1], written))
+        return True
 
     def _remove_entry(self, key: yaml.Node, value: yaml.Node) -> None:
         if self.lines[key.start_mark.line][: key.start_mark.column].strip():

@@ -137,7 +137,9 @@ def tell_event(event: RunEvent) -> tuple[str, str] | None:
         case "checkpoint_removed":
             return "Checkpoint removed", step
         case "task_scored":
-            return f"Scored on {facts.get('task')}", f"{step}, mean {facts.get('mean')}, {facts.get('samples')} items"
+            mean = facts.get("mean")
+            score = f"mean {mean:.4g}" if isinstance(mean, int | float) else "no mean"
+            return f"Scored on {facts.get('task')}", f"{step}, {score}, {facts.get('samples')} items"
         case "attempt_stopped":
             return "Stopped", f"{step}, {facts.get('reason', '')}".strip(", ")
         case "attempt_failed":

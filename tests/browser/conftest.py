@@ -1,0 +1,204 @@
+"""A real Chromium against the real product: web server, worker and trainer of one installation with the demo loaded."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import Platform
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 60_000
+"""Two busy cores do training and pages at once."""
+expect.set_options(timeout=PATIENCE_MS)
+PASSWORD = "correct horse battery"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a browser where there is none; in CI such a test fails instead."""
+    if os.environ.get("CI") == "true" or CHROMIUM:
+        return
+    skip = pytest.mark.skip(reason="no Chromium on the path; install it or name it in CHROMIUM")
+    for item in items:
+        if "browser" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """Serving on a free port; its administrator has never logged in."""
+    started = Platform(tmp_path_factory.mktemp("browser-home"), command="demo")
+    loaded = started.run("demo", "--load-only", "--port", str(started.port))
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+    started.command = "up"
+    started.password = loaded.stdout.split("one-time password ")[1].split()[0]
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Of one module: while Playwright's own event loop runs, no other test of this process may use one."""
+    assert CHROMIUM, "Chromium is not installed"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page and what went wrong on it: errors of the console, of scripts, and of the content policy."""
+
+    page: Page
+    faults: list[str] = field(default_factory=list)
+
+    @classmethod
+    def watch(cls, page: Page) -> "Visit":
+        visit = cls(page)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", visit._note)
+        page.on("pageerror", lambda error: visit.faults.append(f"{page.url}: {error}"))
+        page.on("requestfailed", visit._note_request)
+        return visit
+
+    def _note(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"{self.page.url}: {message.text} ({message.location.get('url', '')})")
+
+    def _note_request(self, request) -> None:
+        # Leaving a page ends its stream and what it was still asking for.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"{self.page.url}: {request.url} {request.failure}")
+
+
+@pytest.fixture
+def visit(chromium: Browser, platform: Platform) -> Iterator[Visit]:
+    """A person who has not logged in."""
+    context = chromium.new_context(base_url=platform.url, viewport={"width": 1280, "height": 800})
+    yield Visit.watch(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def member(chromium: Browser, lived_in: "LivedIn") -> Iterator[Visit]:
+    """An admin of the demo's project, logged in."""
+    with lived_in.browse(chromium, "member") as visit:
+        yield visit
+
+
+def log_in(page: Page, username: str, password: str) -> None:
+    page.goto("/login/")
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+def choose_password(page: Page, old: str, new: str) -> None:
+    page.locator("#id_old_password").fill(old)
+    page.locator("#id_new_password1").fill(new)
+    page.locator("#id_new_password2").fill(new)
+    page.get_by_role("button", name="Change password").click()
+
+
+def ask(platform: Platform, *arguments: str) -> dict:
+    """The answer of a `chanote` command in the demo's project."""
+    answer = platform.run(*arguments, "--json", "--project", "demo")
+    assert answer.returncode == 0, answer.stderr + answer.stdout
+    return json.loads(answer.stdout)
+
+
+RECIPE = """\
+base: demo-base
+stages:
+  - kind: evaluate
+    name: before
+    board: new-code
+    tasks: [read-only-choices]
+  - kind: cpt
+    name: read
+    data: [{{dataset: new-code}}, {{dataset: base-sample}}]
+    held_out: [{{dataset: read-only-reworded}}]
+    steps: {steps}
+    batch_size: 4
+    sequence_length: 64
+    measure_every: 20
+  - kind: evaluate
+    name: after
+    board: new-code
+    tasks: [read-only-choices]
+"""
+
+
+@dataclass
+class LivedIn:
+    """An installation where something has happened: a finished run, a cancelled one, and one that goes on."""
+
+    platform: Platform
+    model: str
+    """What the finished run made."""
+    one_time_password: str
+    """Of somebody who has not logged in yet."""
+    sessions: dict[str, dict] = field(default_factory=dict)
+    """Cookies of people who are logged in."""
+
+    @contextmanager
+    def browse(self, chromium: Browser, username: str, **options) -> Iterator[Visit]:
+        """A page of somebody who is logged in."""
+        context = chromium.new_context(
+            base_url=self.platform.url,
+            viewport={"width": 1280, "height": 800},
+            storage_state=self.sessions[username],
+            **options,
+        )
+        try:
+            yield Visit.watch(context.new_page())
+        finally:
+            context.close()
+
+
+@pytest.fixture(scope="session")
+def lived_in(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> LivedIn:
+    recipe = tmp_path_factory.mktemp("recipes") / "short.yaml"
+    for steps in (20, 40):
+        recipe.write_text(RECIPE.format(steps=steps))
+        ask(platform, "recipe", "save", "short", str(recipe), "--message", f"{steps} steps")
+    ask(platform, "run", "launch", "short", "--name", "short")
+    ask(platform, "run", "launch", "short", "--name", "given up")
+    ask(platform, "run", "cancel", "2")
+    newcomer = ask(platform, "user", "create", "newcomer", "--role", "viewer")
+    people = {
+        name: ask(platform, "user", "create", name, "--role", role)["one_time_password"]
+        for name, role in (("member", "admin"), ("viewer", "viewer"))
+    }
+    ask(platform, "run", "wait", "1")
+    recipe.write_text(RECIPE.format(steps=100_000))
+    ask(platform, "recipe", "save", "long", str(recipe))
+    ask(platform, "run", "launch", "long", "--name", "goes on")
+    lived = LivedIn(platform, "short-1-step-40", newcomer["one_time_password"])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        for name, password in people.items():
+            context = browser.new_context(base_url=platform.url)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            log_in(page, name, password)
+            choose_password(page, password, PASSWORD)
+            page.wait_for_url("**/")
+            lived.sessions[name] = context.storage_state()
+        browser.close()
+    return lived
