@@ -1,6 +1,6 @@
 """Addresses of the API, below `/api/v1/`."""
 
-from django.urls import path, register_converter
+from django.urls import path, re_path, register_converter
 
 from chanote.api import docs, views
 from chanote.boards import api as boards
@@ -66,4 +66,6 @@ urlpatterns = [
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),
     path(f"{P}evaluations/<number:number>/", boards.OneEvaluation.as_view(), name="evaluation"),
     path(f"{P}evaluations/<number:number>/samples/", boards.Samples.as_view(), name="samples"),
+    # Whatever else is asked for is answered in the API's own form.
+    re_path("", views.answer_unknown),
 ]

@@ -3,9 +3,11 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
@@ -13,6 +15,12 @@ from rest_framework.response import Response
 
 from chanote.accounts.models import ApiToken, Project
 from chanote.accounts.roles import require, role_of
+from chanote.api.errors import NOT_FOUND, answer_plain
+
+
+@csrf_exempt
+def answer_unknown(request: HttpRequest) -> JsonResponse:
+    return answer_plain(404, NOT_FOUND)
 
 
 class ApiView(GenericAPIView[Any]):
@@ -101,7 +109,7 @@ class Projects(ApiView):
     serializer_class = ProjectAnswer
     queryset = Project.objects.none()
 
-    @extend_schema(operation_id="projects_list", tags=["projects"])
+    @extend_schema(responses=ProjectAnswer(many=True), operation_id="projects_list", tags=["projects"])
     def get(self, request: Any) -> Response:
         """Projects in which you have a role, the newest first."""
         return self.answer_page(Project.objects.visible_to(request.user), ProjectAnswer)

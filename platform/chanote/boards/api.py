@@ -122,7 +122,7 @@ class Tasks(ProjectView):
     serializer_class = TaskAnswer
     queryset = Task.objects.none()
 
-    @extend_schema(operation_id="tasks_list", tags=["boards"])
+    @extend_schema(responses=TaskAnswer(many=True), operation_id="tasks_list", tags=["boards"])
     def get(self, request: Any, project: str) -> Response:
         """Tasks of the project, the newest first."""
         return self.answer_page(
@@ -169,7 +169,7 @@ class Boards(ProjectView):
     serializer_class = BoardAnswer
     queryset = Board.objects.none()
 
-    @extend_schema(operation_id="boards_list", tags=["boards"])
+    @extend_schema(responses=BoardAnswer(many=True), operation_id="boards_list", tags=["boards"])
     def get(self, request: Any, project: str) -> Response:
         """Boards of the project, the newest first."""
         return self.answer_page(Board.objects.filter(project=self.project).select_related("baseline"), BoardAnswer)
@@ -229,7 +229,12 @@ class Evaluations(ProjectView):
     serializer_class = EvaluationAnswer
     queryset = Evaluation.objects.none()
 
-    @extend_schema(parameters=[EvaluationsQuery], operation_id="evaluations_list", tags=["boards"])
+    @extend_schema(
+        parameters=[EvaluationsQuery],
+        responses=EvaluationAnswer(many=True),
+        operation_id="evaluations_list",
+        tags=["boards"],
+    )
     def get(self, request: Any, project: str) -> Response:
         """Scores of models on tasks, the newest first."""
         query = self.read_query(EvaluationsQuery)
@@ -262,7 +267,12 @@ class Samples(ProjectView):
     queryset = Sample.objects.none()
     page_ordering = "id"
 
-    @extend_schema(parameters=[SamplesQuery], operation_id="evaluations_samples", tags=["boards"])
+    @extend_schema(
+        parameters=[SamplesQuery],
+        responses=SampleAnswer(many=True),
+        operation_id="evaluations_samples",
+        tags=["boards"],
+    )
     def get(self, request: Any, project: str, number: int) -> Response:
         """Every item as the model answered it, in the order of the task."""
         evaluation = get_object_or_404(Evaluation, project=self.project, pk=number)

@@ -110,7 +110,7 @@ class Datasets(ProjectView):
     queryset = Dataset.objects.none()
     parser_classes = (MultiPartParser, FormParser)
 
-    @extend_schema(operation_id="datasets_list", tags=["datasets"])
+    @extend_schema(responses=DatasetAnswer(many=True), operation_id="datasets_list", tags=["datasets"])
     def get(self, request: Any, project: str) -> Response:
         """Datasets of the project."""
         return self.answer_page(DATASETS.filter(project=self.project), DatasetAnswer)
@@ -162,7 +162,7 @@ class Versions(ProjectView):
     queryset = DatasetVersion.objects.none()
     page_ordering = "-number"
 
-    @extend_schema(operation_id="datasets_versions", tags=["datasets"])
+    @extend_schema(responses=VersionAnswer(many=True), operation_id="datasets_versions", tags=["datasets"])
     def get(self, request: Any, project: str, slug: str) -> Response:
         """Versions of a dataset, the newest first."""
         dataset = get_object_or_404(Dataset, project=self.project, slug=slug)

@@ -42,7 +42,7 @@ class Models(ProjectView):
     serializer_class = ModelAnswer
     queryset = Model.objects.none()
 
-    @extend_schema(operation_id="models_list", tags=["models"])
+    @extend_schema(responses=ModelAnswer(many=True), operation_id="models_list", tags=["models"])
     def get(self, request: Any, project: str) -> Response:
         """Models of the project, the newest first."""
         return self.answer_page(Model.objects.filter(project=self.project).select_related("parent"), ModelAnswer)

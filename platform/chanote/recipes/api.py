@@ -65,7 +65,7 @@ class Recipes(ProjectView):
     serializer_class = RecipeAnswer
     queryset = Recipe.objects.none()
 
-    @extend_schema(operation_id="recipes_list", tags=["recipes"])
+    @extend_schema(responses=RecipeAnswer(many=True), operation_id="recipes_list", tags=["recipes"])
     def get(self, request: Any, project: str) -> Response:
         """Recipes of the project, the newest first."""
         return self.answer_page(RECIPES.filter(project=self.project), RecipeAnswer)
@@ -103,7 +103,7 @@ class Revisions(ProjectView):
     queryset = Revision.objects.none()
     page_ordering = "-number"
 
-    @extend_schema(operation_id="recipes_revisions", tags=["recipes"])
+    @extend_schema(responses=RevisionAnswer(many=True), operation_id="recipes_revisions", tags=["recipes"])
     def get(self, request: Any, project: str, slug: str) -> Response:
         """Revisions of a recipe, the newest first."""
         recipe = get_object_or_404(Recipe, project=self.project, slug=slug)

@@ -114,7 +114,7 @@ class Runs(ProjectView):
     queryset = Run.objects.none()
     page_ordering = "-number"
 
-    @extend_schema(parameters=[RunsQuery], operation_id="runs_list", tags=["runs"])
+    @extend_schema(parameters=[RunsQuery], responses=RunAnswer(many=True), operation_id="runs_list", tags=["runs"])
     def get(self, request: Any, project: str) -> Response:
         """Runs of the project, the newest first."""
         query = self.read_query(RunsQuery)
@@ -243,7 +243,7 @@ class Checkpoints(ProjectView):
     serializer_class = CheckpointAnswer
     queryset = Checkpoint.objects.none()
 
-    @extend_schema(operation_id="runs_checkpoints", tags=["runs"])
+    @extend_schema(responses=CheckpointAnswer(many=True), operation_id="runs_checkpoints", tags=["runs"])
     def get(self, request: Any, project: str, number: int) -> Response:
         """Checkpoints of a run, the newest first."""
         checkpoints = find_run(self, number).checkpoints.select_related("attempt", "model")

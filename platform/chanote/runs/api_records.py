@@ -122,7 +122,7 @@ class Events(ProjectView):
     queryset = RunEvent.objects.none()
     page_ordering = "id"
 
-    @extend_schema(operation_id="runs_events", tags=["runs"])
+    @extend_schema(responses=EventAnswer(many=True), operation_id="runs_events", tags=["runs"])
     def get(self, request: Any, project: str, number: int) -> Response:
         """What the run told while it lived, the oldest first; metrics are curves."""
         events = RunEvent.objects.filter(attempt__run=find_run(self, number)).select_related("attempt")
@@ -158,7 +158,7 @@ class Metrics(ProjectView):
     queryset = MetricSeries.objects.none()
     page_ordering = "key"
 
-    @extend_schema(operation_id="runs_metrics", tags=["metrics"])
+    @extend_schema(responses=SeriesAnswer(many=True), operation_id="runs_metrics", tags=["metrics"])
     def get(self, request: Any, project: str, number: int) -> Response:
         """The run's metrics with their latest values."""
         return self.answer_page(MetricSeries.objects.filter(run=find_run(self, number)), SeriesAnswer)

@@ -15,7 +15,10 @@ csv.field_size_limit(LONGEST)
 def read_csv(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:
     """(record number after the header, cells by column), or why the record cannot be read."""
     lines = _Lines(file)
-    first = next(lines, None)
+    try:
+        first = next(lines, None)
+    except RowError as error:
+        raise refuse("file", f"The header line {error}.") from None
     if first is None:
         return
     delimiter = max(DELIMITERS, key=first.count)
@@ -82,6 +85,8 @@ def _read_header(records: Any) -> list[str]:
         header = [name.strip() for name in next(records)]
     except csv.Error as error:
         raise refuse("file", f"The header line is not CSV: {error}.") from None
+    except RowError as error:
+        raise refuse("file", f"The header {error}.") from None
     except StopIteration:
         raise refuse("file", "The file has no header line; name the columns in its first line.") from None
     for place, name in enumerate(header, start=1):
