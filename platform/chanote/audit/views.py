@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -16,6 +18,7 @@ from chanote.audit.selectors import find_events, list_choices, read_audit_wish
 from chanote.web.projects import get_project
 
 PER_PAGE = 50
+HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @login_required
@@ -25,8 +28,22 @@ def audit(request: HttpRequest, project: str) -> HttpResponse:
     wish = read_audit_wish(request.GET)
     page = Paginator(find_events(request.user, found, wish), PER_PAGE).get_page(request.GET.get("page"))
     asked = {name: value for name, value in vars(wish).items() if value}
-    context = {"project": found, "wish": wish, "page": page, "asked": urlencode(asked), **list_choices(found)}
-    return render(request, "audit/log.html", context)
+    lines = [(event, tell_detail(event.detail)) for event in page]
+    context = {"project": found, "wish": wish, "page": page, "lines": lines, "asked": urlencode(asked)}
+    return render(request, "audit/log.html", context | list_choices(found))
+
+
+def tell_detail(detail: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values for a line of the page: empty values left out, hashes by their beginning. CSV has them whole."""
+    return [(name.replace("_", " "), _tell(value)) for name, value in detail.items() if value not in ("", None, [], {})]
+
+
+def _tell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value[:12] if isinstance(value, str) and HASH.match(value) else str(value)
 
 
 @login_required

@@ -30,7 +30,7 @@ def tasks_with_counts(tasks: QuerySet[Task]) -> QuerySet[Task]:
 
 
 def latest_evaluations(board: Board) -> dict[Task, list[Evaluation]]:
-    """The newest evaluation of each model, by task; most models first, likelihood last."""
+    """The newest evaluation of each model, by task; most models first, likelihood last, then the task frozen first."""
     newest: dict[tuple[int, int], Evaluation] = {}
     rows = board.evaluations.select_related("task", "model", "run").order_by("-created", "-pk")
     for evaluation in rows:
@@ -38,12 +38,13 @@ def latest_evaluations(board: Board) -> dict[Task, list[Evaluation]]:
     by_task: dict[Task, list[Evaluation]] = {}
     for evaluation in sorted(newest.values(), key=lambda one: one.pk):
         by_task.setdefault(evaluation.task, []).append(evaluation)
-    return dict(
-        sorted(
-            by_task.items(),
-            key=lambda pair: (-len(pair[1]), not pair[0].higher_is_better, pair[0].slug, -pair[0].number),
-        )
-    )
+    frozen = {task.slug: task.pk for task in sorted(by_task, key=lambda task: -task.pk)}
+
+    def place(pair: tuple[Task, list[Evaluation]]) -> tuple[int, bool, int, int]:
+        task, found = pair
+        return -len(found), not task.higher_is_better, frozen[task.slug], -task.number
+
+    return dict(sorted(by_task.items(), key=place))
 
 
 @dataclass(frozen=True)

@@ -133,14 +133,14 @@ def with_relations(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 
 def _latest_scores(ids: list[Any]) -> dict[Any, list[Evaluation]]:
-    """By run, the evaluations of its last scored step, ordered by task."""
+    """By run, the evaluations of its last scored step; the task frozen first leads, as on boards."""
     found: dict[Any, list[Evaluation]] = defaultdict(list)
     newest = Evaluation.objects.filter(run=OuterRef("run")).order_by().values("run").annotate(last=Max("step"))
     evaluations = (
         Evaluation.objects.filter(run__in=ids, mean__isnull=False)
         .filter(Q(step=Subquery(newest.values("last")[:1])) | Q(step__isnull=True))
         .select_related("task")
-        .order_by("task__slug", "-id")
+        .order_by("task_id", "-id")
     )
     for evaluation in evaluations:
         found[evaluation.run_id].append(evaluation)
