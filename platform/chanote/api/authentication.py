@@ -97,7 +97,7 @@ class TokenMemory:
         self._found.clear()
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "chanote.api.authentication.ApiTokenAuthentication"
     name = "token"
 

@@ -25,7 +25,7 @@ class VersionAnswer(serializers.ModelSerializer[DatasetVersion]):
     reference = serializers.CharField(help_text="The name recipes use: `slug@number`.")
     uses = serializers.ListField(child=serializers.CharField(), help_text="What the rights allow.")
     statistics = serializers.DictField()
-    parent = serializers.SlugRelatedField[Any](slug_field="number", read_only=True, allow_null=True)
+    parent = serializers.SlugRelatedField[Any](slug_field="number", read_only=True, allow_null=True)  # type: ignore[assignment]
 
     class Meta:
         model = DatasetVersion
@@ -65,7 +65,7 @@ class ImportRequest(serializers.Serializer[Any]):
     licence = serializers.CharField(max_length=80, required=False, default="", allow_blank=True, help_text="SPDX.")
     uses = serializers.MultipleChoiceField(choices=Use.choices, required=False)
     non_commercial = serializers.BooleanField(required=False, allow_null=True, default=None)
-    source = serializers.CharField(required=False, default="", allow_blank=True)
+    source = serializers.CharField(required=False, default="", allow_blank=True)  # type: ignore[assignment]
     languages = serializers.ListField(child=serializers.CharField(max_length=35), required=False, default=list)
     reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
 

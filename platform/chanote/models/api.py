@@ -16,7 +16,7 @@ from chanote.web.problems import Problem
 
 
 class ModelAnswer(serializers.ModelSerializer[Model]):
-    parent = serializers.SlugRelatedField[Any](slug_field="slug", read_only=True, allow_null=True)
+    parent = serializers.SlugRelatedField[Any](slug_field="slug", read_only=True, allow_null=True)  # type: ignore[assignment]
 
     class Meta:
         model = Model
@@ -32,7 +32,7 @@ class RegisterRequest(serializers.Serializer[Any]):
     title = serializers.CharField(max_length=160, required=False, default="", allow_blank=True)
     licence = serializers.CharField(max_length=80, required=False, default="", allow_blank=True)
     description = serializers.CharField(required=False, default="", allow_blank=True)
-    parent = serializers.CharField(
+    parent = serializers.CharField(  # type: ignore[assignment]
         required=False, default="", allow_blank=True, help_text="Slug of the model it came from."
     )
 

@@ -27,7 +27,7 @@ from chanote.runs.services import (
 from chanote.web.problems import Problem
 
 RUNS = Run.objects.select_related("project", "owner", "base", "revision__recipe")
-NUMBER = {"min_value": 1, "max_value": 2**31 - 1}
+NUMBER: dict[str, Any] = {"min_value": 1, "max_value": 2**31 - 1}
 
 
 class AttemptAnswer(serializers.ModelSerializer[Attempt]):

@@ -168,7 +168,7 @@ class Metrics(ProjectView):
         responses={200: OpenApiResponse(MetricsAnswer)},
         operation_id="runs_send_metrics",
         tags=["metrics"],
-        auth=[{"token": []}],
+        auth=[{"token": []}],  # type: ignore[list-item]  # as OpenAPI has it
     )
     def post(self, request: Any, project: str, number: int) -> Response:
         """Send points of a run's metrics. The batch's name makes sending twice harmless. Needs a token.
