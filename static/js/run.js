@@ -60,6 +60,7 @@ const reload = () => {
     if (!answer.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     swap("run-head", page);
+    onState(lastState);
     const tab = document.getElementById("run-tab");
     const keys = (text) => [...text.querySelectorAll("[data-chart]")].map((one) => one.dataset.chart).join(" ");
     const logs = tab.querySelector("[data-log]");
@@ -152,7 +153,9 @@ const onChange = (change) => {
 };
 
 const STATES = { waiting: "Connection lost; trying again.", polling: "Live stream blocked; asking every 3 s.", closed: "Live updates ended; reload the page." };
+let lastState = "live";
 const onState = (state) => {
+  lastState = state;
   const place = document.querySelector("[data-live-state]");
   if (!place) return;
   place.hidden = !STATES[state];
