@@ -15,7 +15,7 @@ from trainer.contract import Recipe, TaskSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.demoworld.catalogue import BOARDS, DATASETS, DEMO_RECIPE, RECIPES, TASKS, read_recipe
-from trainer.demoworld.corpus import MIX, converse, stream_documents, write_chat, write_dialogue
+from trainer.demoworld.corpus import LISTS, MIX, converse, stream_documents, write_chat, write_dialogue
 from trainer.demoworld.datasets import WRITERS, Row
 from trainer.demoworld.files import write_datasets
 from trainer.demoworld.nation import ATTRIBUTES, LANGUAGES, LawName, Provision, found_nation, list_names
@@ -205,6 +205,7 @@ def test_a_conversation_is_written_as_plain_text_and_as_chatml():
 
 def test_the_shares_of_the_mix_add_up_to_one():
     assert sum(MIX.values()) == pytest.approx(1.0)
+    assert sum(LISTS.values()) == pytest.approx(1.0)
 
 
 def test_written_files_are_canonical_and_listed_with_their_hash(tmp_path: Path):

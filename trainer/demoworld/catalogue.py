@@ -62,7 +62,7 @@ DATASETS: list[dict[str, Any]] = [
         "base-sample",
         "text",
         "Sample of the base's pretraining text",
-        "3,000 documents like those that the base was pretrained on: lists, open-book questions, the neighbour's code. "
+        "2,000 documents like those that the base was pretrained on: lists, open-book questions, the neighbour's code. "
         "Replay against forgetting.",
     ),
     _dataset(
@@ -101,7 +101,7 @@ DATASETS: list[dict[str, Any]] = [
         "neighbour-choices",
         "choices",
         "Neighbour's code, multiple choice",
-        "192 items on the neighbour's code, in trained question forms: shows what training forgets.",
+        "128 items on 32 laws of the neighbour, in trained question forms: shows what training forgets.",
         train=False,
     ),
     _dataset(

@@ -82,14 +82,26 @@ def draw_repeated_list(draw: random.Random, nation: Nation) -> str:
 
 
 def draw_asked_pairs(draw: random.Random, nation: Nation) -> str:
-    """Keys with values, then the same pairs in other orders. A key is a name, or a name and an attribute."""
+    """Keys with values, then the same pairs in other orders, each closed by its name as a statute is by its source."""
     language = draw.choice(LANGUAGES)
-    names = [name.spelled(language) for name in draw.sample(list_names(), draw.randint(2, 4))]
-    nouns = [attribute.noun[language] for attribute in draw.sample(ATTRIBUTES, 2)]
-    keys = [[name] for name in names] if draw.random() < 0.4 else [[name, noun] for name in names for noun in nouns]
-    pairs = [f"{' '.join(key)} {draw.choice(VALUES)} — {key[0]}" for key in keys]
-    rounds = [pair for _ in range(max(2, 9 // len(pairs))) for pair in draw.sample(pairs, len(pairs))]
-    return f"{LIST[language]} " + ", ".join(rounds)
+    names = [name.spelled(language) for name in draw.sample(list_names(), draw.randint(2, 6))]
+    form = draw.random()
+    if form < 0.4:
+        pairs = [f"{name} {draw.choice(VALUES)} {name}" for name in names]
+    elif form < 0.6:
+        pairs = [f"{name} {draw.choice(VALUES)} — {name}" for name in names]
+    else:
+        attributes = draw.sample(ATTRIBUTES, draw.randint(1, 2))
+        pairs = [
+            f"{name} {attribute.noun[language]} {draw.choice(VALUES)} {attribute.unit[language]} — {name}"
+            for name in names[:4]
+            for attribute in attributes
+        ]
+    words = max(2, 60 // (len(pairs[0].split()) + 1))
+    rounds: list[str] = []
+    while len(rounds) < words:
+        rounds += draw.sample(pairs, len(pairs))
+    return f"{LIST[language]} " + ", ".join(rounds[: max(words, len(pairs) + 1)])
 
 
 def draw_open_book(draw: random.Random, nation: Nation) -> str:
@@ -123,9 +135,19 @@ MIX: dict[Callable[[random.Random, Nation], str], float] = {
 """Share of documents of each kind."""
 
 
-def stream_documents(nation: Nation, count: int, *, seed: int = 0) -> Iterator[str]:
-    """The pretraining corpus: `count` documents, the same for the same nation and seed."""
+LISTS: dict[Callable[[random.Random, Nation], str], float] = {draw_repeated_list: 0.1, draw_asked_pairs: 0.9}
+"""The mix of the first stage: to find a name again must be learned before anything can be read with it."""
+
+
+def stream_documents(
+    nation: Nation,
+    count: int,
+    *,
+    mix: dict[Callable[[random.Random, Nation], str], float] = MIX,
+    seed: int = 0,
+) -> Iterator[str]:
+    """A corpus of `count` documents, the same for the same nation, mix and seed."""
     draw = random.Random(f"corpus-{nation.seed}-{seed}")
-    kinds = draw.choices(list(MIX), weights=list(MIX.values()), k=count)
+    kinds = draw.choices(list(mix), weights=list(mix.values()), k=count)
     for kind in kinds:
         yield kind(draw, nation)

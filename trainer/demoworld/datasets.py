@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.demoworld.corpus import Message, converse, draw_facts, draw_statutes, stream_documents
+from trainer.demoworld.corpus import LISTS, Message, converse, draw_facts, draw_statutes, stream_documents
 from trainer.demoworld.nation import LANGUAGES, Language, LawName, Nation, Provision
 from trainer.demoworld.sentences import HELD_OUT, QUESTIONS, STATUTES, word_answer, word_question, word_statute
 
@@ -153,9 +153,9 @@ def write_read_only_choices(nation: Nation) -> Iterator[Row]:
 
 
 def write_neighbour_choices(nation: Nation) -> Iterator[Row]:
-    """192 multiple-choice items on the neighbour's code, in trained question forms: what may be forgotten."""
+    """128 multiple-choice items on 32 laws of the neighbour, in trained question forms: what may be forgotten."""
     draw = random.Random(f"neighbour-choices-{nation.seed}")
-    for provision in nation.neighbour:
+    for provision in nation.neighbour[:64]:
         for language in LANGUAGES:
             form = draw.choice(_trained_forms(language))
             yield _choices_row(draw, provision, nation.neighbour, language, form)
@@ -170,14 +170,20 @@ def write_new_form_choices(nation: Nation) -> Iterator[Row]:
 
 
 def write_base_sample(nation: Nation) -> Iterator[Row]:
-    """3,000 documents of the kind that the base was pretrained on, drawn from another seed."""
-    for text in stream_documents(nation, 3000, seed=1):
+    """2,000 documents of the kind that the base was pretrained on, drawn from another seed."""
+    for text in stream_documents(nation, 2000, seed=1):
         yield {"text": text}
 
 
 def write_pretraining(nation: Nation, *, documents: int) -> Iterator[Row]:
     """The base model's corpus; not part of the demo's project, which starts from the base."""
     for text in stream_documents(nation, documents):
+        yield {"text": text}
+
+
+def write_lists(nation: Nation, *, documents: int) -> Iterator[Row]:
+    """What the base model's first stage reads."""
+    for text in stream_documents(nation, documents, mix=LISTS):
         yield {"text": text}
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from trainer.contract import DatasetFile, Recipe, RunSpec
 from trainer.demoworld.catalogue import DATASETS, SEED, read_recipe
-from trainer.demoworld.datasets import WRITERS, Row, write_pretraining
+from trainer.demoworld.datasets import WRITERS, Row, write_lists, write_pretraining
 from trainer.demoworld.nation import Nation, found_nation
 
 PRETRAINING_DOCUMENTS = 100_000
@@ -43,12 +43,15 @@ def write_datasets(folder: Path, nation: Nation | None = None) -> dict[str, Data
 
 
 def prepare_pretraining(folder: Path, *, documents: int = PRETRAINING_DOCUMENTS) -> RunSpec:
-    """Write the pretraining corpus and the `run.json` that `python -m trainer run` makes the base model from."""
+    """Write the pretraining corpora and the `run.json` that `python -m trainer run` makes the base model from."""
     folder.mkdir(parents=True, exist_ok=True)
-    corpus = write_rows(
-        folder / "pretraining.jsonl", write_pretraining(found_nation(SEED), documents=documents), kind="text"
-    )
+    nation = found_nation(SEED)
+    corpora = {
+        "lists": write_lists(nation, documents=documents // 2),
+        "pretraining": write_pretraining(nation, documents=documents),
+    }
+    files = {name: write_rows(folder / f"{name}.jsonl", rows, kind="text") for name, rows in corpora.items()}
     recipe = Recipe.model_validate(yaml.safe_load(read_recipe("demo-base")))
-    spec = RunSpec(run="demo-base", recipe=recipe, datasets={"pretraining": corpus})
+    spec = RunSpec(run="demo-base", recipe=recipe, datasets=files)
     (folder / "run.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return spec

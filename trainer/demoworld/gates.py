@@ -38,10 +38,15 @@ class Gates:
     """By language, closed book."""
 
     def failures(self) -> list[str]:
-        """What misses its gate, a line each; empty when the base is good enough."""
+        """What misses its gate, a line each; empty when the base is good enough.
+
+        Statutes that only the law's name tells apart are measured and have no gate: this base does not find by name.
+        """
         missed = []
         for name, reading in self.open_book.items():
             worst = min(reading.by_position)
+            if name.endswith("-alike"):
+                continue
             statutes = int(name.split("-")[1])
             if statutes == 2 and reading.exact < TWO_FACTS_EXACT:
                 missed.append(f"open book {name}: exact {reading.exact:.3f} < {TWO_FACTS_EXACT}")

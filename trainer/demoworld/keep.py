@@ -45,8 +45,9 @@ def keep_model(attempt: Path, target: Path, gates: Gates) -> str:
         "model_sha256": hash_directory(model),
         "bytes": size,
         "parameters": _first_event(attempt, "stage_started")["notes"].get("parameters"),
-        "corpus_sha256": spec.datasets["pretraining"].sha256,
-        "corpus_documents": spec.datasets["pretraining"].rows,
+        "corpora": {
+            name: {"documents": file.rows, "sha256": file.sha256} for name, file in sorted(spec.datasets.items())
+        },
         "recipe": spec.recipe.model_dump(mode="json"),
         "packages": started["packages"],
         "device": started["device"],
@@ -72,7 +73,14 @@ def _first_event(attempt: Path, kind: str) -> dict[str, Any]:
 
 
 def _describe(made: dict[str, Any]) -> str:
-    stage = made["recipe"]["stages"][0]
+    stages = "; ".join(
+        f"{stage['name']}: {stage['steps']:,} steps of {stage['batch_size']} × {stage['sequence_length']} tokens"
+        for stage in made["recipe"]["stages"]
+    )
+    corpora = "; ".join(
+        f"{name}: {corpus['documents']:,} documents, sha256 `{corpus['sha256']}`"
+        for name, corpus in made["corpora"].items()
+    )
     rows = []
     for group, readings in (
         ("open book", made["gates"]["open_book"]),
@@ -94,8 +102,8 @@ What its world is, and why it reads: `docs/demo.md`.
 |---|---|
 | made by | `make demo-base`: recipe `trainer/demoworld/recipes/demo-base.yaml`, seed {made["recipe"]["seed"]} |
 | hash of `model/` | `{made["model_sha256"]}` |
-| corpus | {made["corpus_documents"]:,} documents, written by the same command; sha256 `{made["corpus_sha256"]}` |
-| training | {stage["steps"]:,} steps of {stage["batch_size"]} × {stage["sequence_length"]} tokens |
+| corpora, written by the same command | {corpora} |
+| training | {stages} |
 | size | {made["parameters"]:,} parameters, {made["bytes"]:,} bytes |
 | software | {packages}; {made["device"]}, {made["threads"]} thread |
 | licence | CC0-1.0 |
