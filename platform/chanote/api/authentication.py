@@ -1,10 +1,8 @@
 """Who calls: a hashed, expiring token in `Authorization: Bearer chanote_…`."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
-from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.crypto import hash_token
@@ -17,8 +15,6 @@ SCHEME = "Bearer"
 LONGEST_TOKEN = 200
 LAST_USED_EVERY = timedelta(minutes=1)
 """How exactly `last_used` is kept: a write for every request would cost more than most requests."""
-REMEMBERED_SECONDS = 5.0
-REMEMBERED_TOKENS = 1000
 INVALID = "The token is unknown, revoked or expired; make a new one on your profile page."
 
 
@@ -64,37 +60,6 @@ def note_use(token: ApiToken) -> None:
     if token.last_used is None or now - token.last_used >= LAST_USED_EVERY:
         ApiToken.objects.filter(pk=token.pk).update(last_used=now)
         token.last_used = now
-
-
-class TokenMemory:
-    """Tokens that were found a moment ago, for requests so many that even the look-up counts.
-
-    A revoked token is refused at the latest REMEMBERED_SECONDS later.
-    """
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[float, ApiToken]] = {}
-
-    def find(self, request: HttpRequest) -> ApiToken | None:
-        text = read_header(request)
-        if text is None:
-            return None
-        digest = hash_token(text)
-        until, token = self._found.get(digest, (0.0, None))
-        if token is not None and time.monotonic() < until:
-            if token.expiry is None or token.expiry > timezone.now():
-                return token
-            return None
-        token = find_token(text)
-        if token is not None:
-            note_use(token)
-            if len(self._found) >= REMEMBERED_TOKENS:
-                self._found.clear()
-            self._found[digest] = (time.monotonic() + REMEMBERED_SECONDS, token)
-        return token
-
-    def forget(self) -> None:
-        self._found.clear()
 
 
 class TokenScheme(OpenApiAuthenticationExtension):

@@ -134,8 +134,9 @@ class Datasets(ProjectView):
         parsed.is_valid(raise_exception=True)
         given = dict(parsed.validated_data)
         file = given.pop("file")
-        if "uses" in given:
-            given["uses"] = [use for use in Use.values if use in given["uses"]]
+        # Of a form that leaves them out the fields make "none" and "no"; what was not said is for the import to decide.
+        given["uses"] = [use for use in Use.values if use in given["uses"]] if "uses" in request.data else None
+        given["non_commercial"] = given["non_commercial"] if "non_commercial" in request.data else None
         given["format"] = given.get("format") or guess_format(file.name or "")
         try:
             version = import_dataset(project=self.project, file=file, actor=request.user, **given)
