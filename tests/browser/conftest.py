@@ -146,7 +146,7 @@ stages:
 
 @dataclass
 class LivedIn:
-    """An installation where something has happened: a finished run, a cancelled one, and one that goes on."""
+    """An installation where something has happened: runs that finished, were cancelled, go on, and wait."""
 
     platform: Platform
     model: str
@@ -189,6 +189,7 @@ def lived_in(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Li
     recipe.write_text(RECIPE.format(steps=100_000))
     ask(platform, "recipe", "save", "long", str(recipe))
     ask(platform, "run", "launch", "long", "--name", "goes on")
+    ask(platform, "run", "launch", "short", "--name", "waits")
     lived = LivedIn(platform, "short-1-step-40", newcomer["one_time_password"])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

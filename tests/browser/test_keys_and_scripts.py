@@ -1,0 +1,139 @@
+"""The keyboard alone goes everywhere; without scripts every page can still be read and forms still work."""
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import LivedIn, Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.trains, pytest.mark.timeout(300)]
+
+READING = {
+    "/p/demo/": "This installation",
+    "/p/demo/runs/": "given up",
+    "/p/demo/runs/1/checkpoints/": "step",
+    "/p/demo/runs/1/logs/": "Standard",
+    "/p/demo/runs/1/config/": "schema_version: 1",
+    "/p/demo/runs/1/samples/": "trained",
+    "/p/demo/runs/compare/?run=1&run=2": "short",
+    "/p/demo/queue/": "goes on",
+    "/p/demo/recipes/short/": "read-only-reworded",
+    "/p/demo/recipes/short/edit/": "Continued pretraining",
+    "/p/demo/recipes/short/diff/": "steps: 40",
+    "/p/demo/datasets/new-code/": "Act",
+    "/p/demo/models/demo-base/": "Qwen3ForCausalLM",
+    "/p/demo/boards/new-code/": "demo-base",
+    "/p/demo/audit/": "run.launched",
+    "/p/demo/members/": "member",
+}
+"""Pages, each with words that its content holds."""
+
+
+@pytest.fixture
+def plain(chromium: Browser, lived_in: LivedIn):
+    """A browser that runs no script of a page."""
+    with lived_in.browse(chromium, "member", java_script_enabled=False) as visit:
+        yield visit.page
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+
+
+def test_the_first_tab_stop_skips_to_the_content(member: Visit):
+    page = member.page
+    page.goto("/p/demo/runs/")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    assert focused(page) == "main"
+
+
+def test_a_slash_goes_to_the_filter_and_is_a_letter_inside_it(member: Visit):
+    page = member.page
+    page.goto("/p/demo/runs/")
+    page.keyboard.press("/")
+    field = page.get_by_role("searchbox")
+    expect(field).to_be_focused()
+    page.keyboard.type("given/up")
+    expect(field).to_have_value("given/up")
+
+
+def test_j_and_k_walk_the_rows_and_x_selects_two_to_compare(member: Visit):
+    page = member.page
+    page.goto("/p/demo/runs/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.get_by_role("link", name="goes on")).to_be_focused()
+    page.keyboard.press("x")
+    page.keyboard.press("k")
+    expect(page.get_by_role("link", name="waits")).to_be_focused()
+    assert page.locator("tbody input[type=checkbox]:checked").count() == 1
+
+
+def test_control_slash_lists_the_keys_and_escape_closes_the_list(member: Visit):
+    page = member.page
+    page.goto("/p/demo/")
+    page.keyboard.press("Control+/")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+
+
+def test_single_keys_can_be_switched_off(member: Visit):
+    page = member.page
+    page.goto("/p/demo/runs/")
+    page.keyboard.press("Control+/")
+    page.get_by_label("Single keys work").uncheck()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).not_to_be_focused()
+
+
+def test_the_colour_theme_is_kept_and_drawn_by_the_server(member: Visit):
+    page = member.page
+    page.goto("/p/demo/")
+    switch = page.locator("[data-theme-switch]")
+    switch.click()
+    switch.click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.goto("/p/demo/runs/")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize(("path", "words"), READING.items())
+def test_a_page_without_scripts_shows_its_content(path: str, words: str, plain: Page):
+    plain.goto(path)
+    expect(plain.locator("main h1")).to_be_visible()
+    expect(plain.locator("main")).to_contain_text(words)
+
+
+def test_the_run_page_without_scripts_shows_figures_and_curves(plain: Page):
+    plain.goto("/p/demo/runs/1/")
+    expect(plain.locator("#run-head")).to_contain_text(re.compile(r"Loss\s*\d"))
+    expect(plain.get_by_role("region", name="Metrics")).to_contain_text("train/loss")
+    plain.goto("/p/demo/runs/1/charts/")
+    drawings = plain.locator("figure svg[role=img]")
+    assert drawings.count() >= 4
+    curve = plain.locator("figure", has_text="Loss").first.locator("svg[role=img] path.ln-s")
+    assert curve.first.get_attribute("d").count("L") >= 10
+
+
+def test_a_filter_without_scripts_still_filters(plain: Page):
+    plain.goto("/p/demo/runs/")
+    plain.get_by_role("searchbox").fill("given")
+    plain.get_by_role("button", name="Show").click()
+    expect(plain.locator("main tbody tr")).to_have_count(1)
+    expect(plain.locator("main tbody")).to_contain_text("given up")
+
+
+def test_the_form_of_a_recipe_works_without_scripts(plain: Page):
+    plain.goto("/p/demo/recipes/-/new/")
+    plain.locator("#add-evaluate").click()
+    plain.locator("#f-stages-0-tasks").get_by_label("read-only-choices").check()
+    plain.get_by_role("button", name="Update the text from the form").click()
+    expect(plain.locator("#yaml")).to_have_value(re.compile("kind: evaluate[\\s\\S]*read-only-choices"))
