@@ -1,5 +1,6 @@
 """The recipe pages: form and text agree, nothing typed is lost, a ready recipe is launched."""
 
+import io
 import re
 
 import pytest
@@ -207,6 +208,24 @@ def test_detail_shows_obstacles_at_their_lines_and_refuses_launch(client_of, res
     assert 'class="ln why"' in html
     answer = client_of(researcher).post(url("recipe_launch", "mine"), {"revision": "1"}, follow=True)
     assert "stages[0].data[0].dataset" in answer.content.decode()
+
+
+def test_save_and_launch_saves_the_change_and_launches_that_revision(client_of, researcher, material, recipe, project):
+    from chanote.datasets.services import import_dataset
+    from chanote.runs.models import Run
+
+    row = b'{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}\n'
+    import_dataset(
+        project=project, slug="talk", kind="chat", file=io.BytesIO(row), format="jsonl", reason="rows", actor=researcher
+    )
+    client = client_of(researcher)
+    page = client.get(url("recipe_edit", "mine"))
+    assert "Ready" in page.content.decode()
+    fields = fields_of(page) | {"stages[0].steps": "11", "run_name": "from the form", "do": "launch"}
+    answer = client.post(url("recipe_edit", "mine"), fields)
+    run = Run.objects.get()
+    assert answer.url == reverse("run", args=["law", run.number])
+    assert (run.name, run.revision.number, run.total_steps) == ("from the form", 2, 11)
 
 
 def test_the_difference_of_two_revisions_in_meaning_and_in_words(client_of, researcher, recipe, project):
