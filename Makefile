@@ -63,5 +63,9 @@ replicate: setup-test
 soak: setup-test
 	@$(BIN)/python -m pytest -q -m soak --timeout 7200 $(ARGS)
 
+# The picture of the README, taken from a run of the demo while it trains.
+screenshot: setup-test
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/browser/make_screenshot.py
+
 clean:
 	@rm -rf build dist static/vendor .pytest_cache .mypy_cache .ruff_cache

@@ -24,6 +24,7 @@ const spellTick = (value) => {
   for (const [unit, name] of [[1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
     if (Math.abs(value) >= unit) return `${Number((value / (name === "k" ? 1e3 : unit)).toPrecision(4)).toLocaleString("en")} ${name}`;
   }
+  if (Math.abs(value) >= 1e-5 && Math.abs(value) < 1e-3) return String(Number(value.toPrecision(3)));
   return value === 0 ? "0" : spell(value);
 };
 

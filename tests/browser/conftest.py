@@ -124,6 +124,9 @@ def ask(platform: Platform, *arguments: str) -> dict:
 
 RECIPE = """\
 base: demo-base
+description: >
+  Reads the new code for {steps} steps, which is far too short to learn it, and long enough to see every page of a run
+  with real content on it.
 stages:
   - kind: evaluate
     name: before

@@ -10,6 +10,8 @@ from chanote.boards.whiskers import Axis, Whisker, make_axis
 
 LETTER_COLUMNS = 10
 """Beyond so many, a model shows its own letters only instead of lining them up in columns."""
+OTHERS = 2
+"""Other tasks beside the chosen one; more do not fit on a screen 1280 pixels wide."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def lay_out_board(content: BoardContent, reference: str) -> BoardPage:
         for value in (entry.estimate.mean, entry.estimate.low, entry.estimate.high)
     ]
     axis = make_axis(bounds)
-    others = tuple(other for name, other in content.tables.items() if name != reference)[:3]
+    others = tuple(other for name, other in content.tables.items() if name != reference)[:OTHERS]
     columns = table.letter_columns
     rows = tuple(_lay_out_row(entry, table, unit, axis, columns, content.baseline, others) for entry in table.entries)
     base = next((row for row in rows if row.is_baseline), None)
