@@ -105,6 +105,16 @@ def test_the_colour_theme_is_kept_and_drawn_by_the_server(member: Visit):
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
+def test_times_in_words_stay_true_while_the_page_is_open(member: Visit):
+    page = member.page
+    page.clock.install()
+    page.goto("/p/demo/runs/1/")
+    launched = page.get_by_role("region", name="Particulars").locator("time")
+    expect(launched).to_have_text(re.compile("just now| s ago| min ago"))
+    page.clock.fast_forward("02:00:00")
+    expect(launched).to_have_text("2 h ago")
+
+
 @pytest.mark.parametrize(("path", "words"), READING.items())
 def test_a_page_without_scripts_shows_its_content(path: str, words: str, plain: Page):
     plain.goto(path)

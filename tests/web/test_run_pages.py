@@ -149,7 +149,7 @@ def test_the_stage_strip_tells_done_running_and_planned(run, researcher, client_
     strip = page[page.index('<ol class="stages">') :].partition("</ol>")[0]
     text = " ".join(re.sub(r"<[^>]+>", " ", strip).split())
     assert "read-laws cpt Finished from step 1, 50 steps" in text
-    assert "answer sft Running from step 51, 50 steps tokenising 1,200 of 5,000" in text
+    assert "answer sft Running from step 51, 50 steps, tokenising 1,200 of 5,000" in text
     assert text.endswith("evaluate Planned no steps")
 
 

@@ -11,7 +11,7 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Max, Q
 
 from chanote.runs.models import ACTIVE, Attempt, MetricChunk, MetricSeries, Run, RunEvent
-from chanote.runs.pages import Figures, Mark, list_marks, read_figures
+from chanote.runs.pages import Figures, Mark, list_marks, read_figures, word_phase
 from chanote.web.templatetags.chanote import span
 
 MOST_POINTS = 2000
@@ -47,7 +47,8 @@ class Change:
     points: dict[str, list[list[float | None]]] = field(default_factory=dict)
     """By key: steps and values."""
     marks: list[Mark] = field(default_factory=list)
-    phase: str = ""
+    phase: str | None = None
+    """What a stage does between its steps; empty once that is done."""
     reload: bool = False
     """A list on the page grew: fetch it again."""
     resync: bool = False
@@ -56,19 +57,19 @@ class Change:
     """The run ended; nothing will follow."""
 
     def __bool__(self) -> bool:
-        return bool(self.state or self.points or self.marks or self.phase or self.reload or self.resync or self.over)
+        return bool(self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
             "state": self.state,
             "points": self.points,
             "marks": [vars(mark) for mark in self.marks],
-            "phase": self.phase,
             "reload": self.reload,
             "resync": self.resync,
             "over": self.over,
         }
-        return {name: value for name, value in parts.items() if value}
+        found = {name: value for name, value in parts.items() if value}
+        return found if self.phase is None else found | {"phase": self.phase}
 
 
 def describe_state(run: Run, figures: Figures) -> dict[str, Any]:
@@ -223,7 +224,6 @@ def _compare(
     )
     for event in events:
         if event.type == "phase_progressed":
-            facts = event.payload
-            change.phase = f"{facts.get('phase')} {facts.get('done', 0):,} of {facts.get('total', 0):,}"
+            change.phase = word_phase(event.payload)
     change.over = run.state not in ACTIVE and before.state.get("active", True)
     return change

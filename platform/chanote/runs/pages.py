@@ -77,7 +77,7 @@ def list_stage_lines(run: Run, events: Iterable[RunEvent]) -> list[StageLine]:
             line.first_step, line.steps = event.payload.get("first_step"), event.payload.get("steps")
             line.notes = event.payload.get("notes") or {}
         elif event.type == "phase_progressed":
-            line.phase = f"{event.payload.get('phase')} {event.payload.get('done'):,} of {event.payload.get('total'):,}"
+            line.phase = word_phase(event.payload)
         elif event.type == "stage_finished":
             line.look, line.word, line.phase = "finished", "Finished", ""
     if run.state not in (State.RUNNING, State.STOPPING):
@@ -85,6 +85,12 @@ def list_stage_lines(run: Run, events: Iterable[RunEvent]) -> list[StageLine]:
             if line.look == "running":
                 line.look, line.word, line.phase = str(run.state), str(State(run.state).label), ""
     return lines
+
+
+def word_phase(facts: dict[str, Any]) -> str:
+    """What a stage does between its steps and how far it is; empty once that is done."""
+    done, total = facts.get("done", 0), facts.get("total", 0)
+    return f"{facts.get('phase')} {done:,} of {total:,}" if done < total else ""
 
 
 @dataclass(frozen=True)
