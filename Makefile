@@ -57,6 +57,12 @@ format: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev static/vendor/.ready
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/bench/run.py --only "$(ONLY)" --out build/bench.json
 
+demo-base: $(VENV)/.ready
+	@rm -rf build/demo-base
+	@$(BIN)/python -m trainer.demoworld write --pretraining build/demo-base
+	@OMP_NUM_THREADS=1 $(BIN)/python -m trainer run build/demo-base
+	@$(BIN)/python -m trainer.demoworld keep build/demo-base artifacts/demo-base
+
 replicate: setup-test
 	@$(BIN)/python -m pytest -q -m replication --timeout 7200 $(ARGS)
 

@@ -130,7 +130,11 @@ def write_new_code_exam(nation: Nation) -> Iterator[Row]:
 def _choices_row(
     draw: random.Random, provision: Provision, code: tuple[Provision, ...], language: Language, form: int
 ) -> Row:
-    """Four answers with different values; the wrong values are what other laws of the code set for the attribute."""
+    """Four answers with different values; the wrong values are what other laws of `code` set for the attribute.
+
+    `code` is the group that the asked law belongs to: were wrong values taken from laws whose questions are taught,
+    their values would look familiar, and a model that knows nothing would do worse than chance.
+    """
     set_elsewhere = {other.value for other in code if other.attribute == provision.attribute}
     others = sorted(set_elsewhere - {provision.value})
     values = [provision.value, *draw.sample(others, 3)]
@@ -149,7 +153,7 @@ def write_read_only_choices(nation: Nation) -> Iterator[Row]:
     draw = random.Random(f"read-only-choices-{nation.seed}")
     for provision in nation.read_only:
         for language in LANGUAGES:
-            yield _choices_row(draw, provision, nation.new_code, language, draw.choice(_trained_forms(language)))
+            yield _choices_row(draw, provision, nation.read_only, language, draw.choice(_trained_forms(language)))
 
 
 def write_neighbour_choices(nation: Nation) -> Iterator[Row]:
@@ -166,7 +170,7 @@ def write_new_form_choices(nation: Nation) -> Iterator[Row]:
     draw = random.Random(f"new-form-choices-{nation.seed}")
     for provision in nation.taught:
         for language in LANGUAGES:
-            yield _choices_row(draw, provision, nation.new_code, language, HELD_OUT)
+            yield _choices_row(draw, provision, nation.taught, language, HELD_OUT)
 
 
 def write_base_sample(nation: Nation) -> Iterator[Row]:
