@@ -24,9 +24,9 @@ CITATIONS: dict[Language, str] = {
 }
 """What follows every wording: the source, as codes of law are quoted.
 
-It is also why a small model can learn to look statutes up: the second name stands after the value, so that it can
-carry the value, and the name in a question needs only to find itself. Without it the value would have to carry the
-name before it, which two layers did not learn in ten times as many steps.
+The second name stands after the value and can gather it; a name that is met later needs only to find itself. On lists
+of this form two layers learn to look values up by name in a thousand steps; without the second name they had not in
+eight thousand.
 """
 
 QUESTIONS: dict[Language, tuple[str, ...]] = {
