@@ -1,4 +1,4 @@
-"""Installs the programs the tests drive (Chromium, Redis, PostgreSQL, Thai fonts) where that can be done: Debian as root.
+"""Installs the programs the tests drive (Chromium, Redis, PostgreSQL, Thai fonts), on Debian as root.
 
 Elsewhere it names what is missing; the tests that need it are then skipped, saying so.
 """
