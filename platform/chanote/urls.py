@@ -1,7 +1,5 @@
 """Every address of the platform."""
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
@@ -20,9 +18,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("p/<slug:project>/boards/", include("chanote.boards.urls")),
+    path("api/v1/", include("chanote.api.urls")),
     *[path("", include(f"chanote.{app}.urls")) for app in APPS],
 ]
-if find_spec("chanote.api.urls"):
-    urlpatterns.append(path("api/v1/", include("chanote.api.urls")))
 
 handler500 = "chanote.web.errors.answer_failure"

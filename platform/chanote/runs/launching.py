@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 import chanote
-import trainer
+import trainer.contract
 from chanote.runs.leases import claim
 from chanote.runs.models import Attempt, OutboxMessage
 from chanote.runs.queue import first_in_queue
