@@ -6,8 +6,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.gzip import gzip_page
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
@@ -23,8 +25,12 @@ def answer_unknown(request: HttpRequest) -> JsonResponse:
     return answer_plain(404, NOT_FOUND)
 
 
+@method_decorator(gzip_page, name="dispatch")
 class ApiView(GenericAPIView[Any]):
-    """A view of one noun. `scope` is that noun in the scopes of tokens."""
+    """A view of one noun. `scope` is that noun in the scopes of tokens.
+
+    No answer holds a secret, so that all may be compressed.
+    """
 
     scope: str | None = None
     page_ordering = "-id"
