@@ -72,6 +72,22 @@ class BatchSeen(Contract):
     rows: list[list[SampleToken]]
 
 
+class RolloutsStored(Contract):
+    """The rollouts of a step stand in `path`, one `StoredRollout` a line."""
+
+    type: Literal["rollouts_stored"] = "rollouts_stored"
+    stage: NonNegativeInt
+    step: NonNegativeInt
+    path: str
+    """Relative to the attempt directory."""
+    groups: PositiveInt
+    rollouts: PositiveInt
+    masked: NonNegativeInt = 0
+    mean_reward: float | NonFinite | None = None
+    truncated: NonNegativeInt = 0
+    bytes: NonNegativeInt
+
+
 class CheckpointSaved(Contract):
     """Follows the rename that makes the checkpoint exist."""
 
@@ -142,6 +158,7 @@ Event = Annotated[
     | PhaseProgressed
     | MetricsLogged
     | BatchSeen
+    | RolloutsStored
     | CheckpointSaved
     | CheckpointRemoved
     | TaskScored
