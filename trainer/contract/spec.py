@@ -16,7 +16,7 @@ SHA256 = r"^[0-9a-f]{64}$"
 class DatasetFile(Contract):
     """One dataset version as a file of canonical JSON lines."""
 
-    kind: Literal["chat", "text", "prompts", "choices"]
+    kind: Literal["chat", "text", "prompts", "choices", "preferences"]
     path: str
     sha256: str = Field(pattern=SHA256)
     rows: NonNegativeInt

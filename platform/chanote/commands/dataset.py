@@ -12,7 +12,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     take = verbs.add_parser("import", parents=[common], help="import a JSONL, CSV or Parquet file as a new version")
     take.add_argument("file", type=Path)
     take.add_argument("--name", default="", help="name of the dataset (default: the file's name)")
-    take.add_argument("--kind", required=True, choices=["chat", "text", "prompts", "choices"])
+    take.add_argument("--kind", required=True, choices=["chat", "text", "prompts", "choices", "preferences"])
     take.add_argument("--format", choices=["jsonl", "csv", "parquet"], help="default: by the file's ending")
     take.add_argument("--column", action="append", default=[], metavar="FIELD=COLUMN", help="map a column; repeatable")
     take.add_argument("--title", default="")

@@ -13,16 +13,12 @@ Columns = dict[str, str | list[str]]
 """Field → column; for the options of `choices` also a list of columns, one per option."""
 
 STRUCTURED = {"messages", "tools", "citations", "choices"}
-TURNS = ("system", "user", "context", "assistant")
-"""Fields from which a conversation is put together where the file has no column of messages."""
 OPTION = re.compile(r"(?:(?:choice|option|answer)[ _-]?)?([a-h]|[0-9]{1,2})\Z")
-SHAREGPT = {"human": "user", "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant"}
 
 
 def fields_of(kind: str) -> list[str]:
     """Fields that columns can be mapped to."""
-    own = list(ROW_MODELS[kind].model_fields)
-    return [*own, *TURNS] if kind == "chat" else own
+    return [*ROW_MODELS[kind].model_fields, *ROW_MODELS[kind].loose]
 
 
 def detect_columns(kind: str, names: Sequence[str]) -> Columns:
@@ -41,7 +37,7 @@ def detect_columns(kind: str, names: Sequence[str]) -> Columns:
                 found[field] = by_name[alias]
                 taken.add(by_name[alias])
     if kind == "chat" and "messages" in found:
-        found = {field: column for field, column in found.items() if field not in TURNS}
+        found = {field: column for field, column in found.items() if field not in ROW_MODELS[kind].loose}
     if kind == "choices" and "choices" not in found:
         options = [name for name in names if OPTION.match(name.strip().lower()) and name not in taken]
         if len(options) >= 2:
@@ -70,7 +66,7 @@ def resolve_columns(kind: str, names: Sequence[str], given: Mapping[str, str | l
     if not problems:
         spoken_for = {name for column in chosen.values() for name in ([column] if isinstance(column, str) else column)}
         rest = [name for name in names if name not in spoken_for]
-        if kind == "chat" and "messages" not in chosen and chosen.keys() & set(TURNS):
+        if kind == "chat" and "messages" not in chosen and chosen.keys() & set(ROW_MODELS[kind].loose):
             rest = [
                 name for name in rest if name.strip().lower() not in {"messages", *ROW_MODELS[kind].aliases["messages"]}
             ]
@@ -121,7 +117,7 @@ def map_row(kind: str, row: dict[str, Any], columns: Columns, *, cells: bool) ->
         if field in content:
             raise RowError(f"has both a column {field!r} and the column {column!r} mapped to it; leave one out")
         content[field] = value
-    return _put_turns_together(content) if kind == "chat" else content
+    return ROW_MODELS[kind].put_together(content)
 
 
 def _parse_cell(field: str, text: str) -> Any:
@@ -129,28 +125,3 @@ def _parse_cell(field: str, text: str) -> Any:
         return parse_object(f'{{"cell":{text}}}')["cell"]
     except RowError:
         raise RowError(f"{field} is not a JSON list: {text[:60]!r}") from None
-
-
-def _put_turns_together(content: dict[str, Any]) -> dict[str, Any]:
-    messages = content.get("messages")
-    if isinstance(messages, list):
-        return {**content, "messages": [_rename_turn(message) for message in messages]}
-    if "messages" in content:
-        return content
-    turns = {field: content.pop(field, None) for field in TURNS}
-    user, context = turns["user"], turns["context"]
-    for field, value in turns.items():
-        if value is not None and not isinstance(value, str):
-            raise RowError(f"{field} is not text")
-    if user and context:
-        user = f"{user}\n\n{context}"
-    spoken = [("system", turns["system"]), ("user", user), ("assistant", turns["assistant"])]
-    return {**content, "messages": [{"role": role, "content": text} for role, text in spoken if text]}
-
-
-def _rename_turn(message: Any) -> Any:
-    """ShareGPT's `from` and `value` as role and content."""
-    if isinstance(message, dict) and "role" not in message and {"from", "value"} <= message.keys():
-        rest = {key: value for key, value in message.items() if key not in {"from", "value"}}
-        return {**rest, "role": SHAREGPT.get(message["from"], message["from"]), "content": message["value"]}
-    return message

@@ -24,6 +24,7 @@ KINDS = {
     Kind.TEXT: "text: documents, such as sections of law",
     Kind.PROMPTS: "prompts: questions, with reference answers and cited sections",
     Kind.CHOICES: "choices: questions with options, one of them right",
+    Kind.PREFERENCES: "preferences: conversations with two answers, one of them preferred",
 }
 LICENCES = (
     "CC0-1.0",

@@ -13,6 +13,7 @@ class Kind(models.TextChoices):
     TEXT = "text", "text"
     PROMPTS = "prompts", "prompts"
     CHOICES = "choices", "choices"
+    PREFERENCES = "preferences", "preferences"
 
 
 class Use(models.TextChoices):
@@ -28,7 +29,7 @@ class Dataset(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="datasets")
     slug = models.CharField(max_length=80, validators=[slug_validator])
     title = models.CharField(max_length=160)
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
     description = models.TextField(blank=True)
     languages = models.JSONField(default=list, blank=True)
     """BCP 47 tags, such as ["th", "en"]."""

@@ -42,6 +42,8 @@ def guess_kind(names: list[str]) -> str:
     found = {kind: detect_columns(kind, names) for kind in ROW_MODELS}
     if {"question", "choices", "answer"} <= found["choices"].keys():
         return "choices"
+    if {"chosen", "rejected"} <= found["preferences"].keys():
+        return "preferences"
     if "messages" in found["chat"]:
         return "chat"
     if "text" in found["text"]:

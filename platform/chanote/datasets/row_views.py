@@ -106,7 +106,20 @@ def _view_choices(view: RowView, row: dict[str, Any], query: str) -> set[str]:
     return {"question", "choices", "answer", "language"}
 
 
-VIEWS = {"chat": _view_chat, "text": _view_text, "prompts": _view_prompt, "choices": _view_choices}
+def _view_preference(view: RowView, row: dict[str, Any], query: str) -> set[str]:
+    shown = _view_chat(view, row, query)
+    for name, icon in (("chosen", "check"), ("rejected", "cross")):
+        view.passages.append(make_passage(name.capitalize(), icon, row[name], query, row.get("language")))
+    return {*shown, "chosen", "rejected"}
+
+
+VIEWS = {
+    "chat": _view_chat,
+    "text": _view_text,
+    "prompts": _view_prompt,
+    "choices": _view_choices,
+    "preferences": _view_preference,
+}
 
 
 def make_passage(label: str, icon: str, text: str, query: str, language: Any = "", note: str = "") -> Passage:

@@ -30,6 +30,13 @@ class RowModel(BaseModel):
     """Fields that a column must be found for."""
     aliases: ClassVar[dict[str, tuple[str, ...]]]
     """Field → other names under which files have it, in lower case."""
+    loose: ClassVar[tuple[str, ...]] = ()
+    """Further columns that `put_together` takes fields from."""
+
+    @classmethod
+    def put_together(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a row from the columns of a file, under their fields' names. Raises RowError."""
+        return content
 
     def texts(self) -> Iterator[str]:
         """What a reader or a model reads of the row."""

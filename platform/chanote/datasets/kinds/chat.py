@@ -5,7 +5,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chanote.datasets.errors import RowError
 from chanote.datasets.kinds.base import RowModel
+
+TURNS = ("system", "user", "context", "assistant")
+SHAREGPT = {"human": "user", "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant"}
 
 
 class Message(BaseModel):
@@ -25,6 +29,7 @@ class Message(BaseModel):
 
 class ChatRow(RowModel):
     required = ("messages",)
+    loose = TURNS
     aliases = {
         "messages": ("conversations", "conversation", "dialog", "dialogue", "chat"),
         "system": ("system_prompt",),
@@ -42,6 +47,23 @@ class ChatRow(RowModel):
             raise ValueError("messages holds no turn of the assistant")
         return self
 
+    @classmethod
+    def put_together(cls, content: dict[str, Any]) -> dict[str, Any]:
+        messages = content.get("messages")
+        if isinstance(messages, list):
+            return {**content, "messages": [rename_turn(message) for message in messages]}
+        if "messages" in content:
+            return content
+        turns = {field: content.pop(field, None) for field in TURNS}
+        user, context = turns["user"], turns["context"]
+        for field, value in turns.items():
+            if value is not None and not isinstance(value, str):
+                raise RowError(f"{field} is not text")
+        if user and context:
+            user = f"{user}\n\n{context}"
+        spoken = [("system", turns["system"]), ("user", user), ("assistant", turns["assistant"])]
+        return {**content, "messages": [{"role": role, "content": text} for role, text in spoken if text]}
+
     def texts(self) -> Iterator[str]:
         for message in self.messages:
             yield message.content or ""
@@ -50,3 +72,11 @@ class ChatRow(RowModel):
         law = (self.model_extra or {}).get("law_name")
         if isinstance(law, str):
             yield law
+
+
+def rename_turn(message: Any) -> Any:
+    """ShareGPT's `from` and `value` as role and content."""
+    if isinstance(message, dict) and "role" not in message and {"from", "value"} <= message.keys():
+        rest = {key: value for key, value in message.items() if key not in {"from", "value"}}
+        return {**rest, "role": SHAREGPT.get(message["from"], message["from"]), "content": message["value"]}
+    return message
