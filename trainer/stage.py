@@ -92,12 +92,19 @@ class StageWork:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         parts: dict[str, float] = {}
+        counted = 0
         for batch in micro_batches:
             if batch.targets:
                 terms = self.algorithm.loss(batch, self.policy, targets=targets)
                 terms.total.backward()
                 for name, value in terms.terms.items():
                     parts[name] = parts.get(name, 0.0) + value.item()
+                counted += batch.targets if terms.counted is None else terms.counted
+        if counted < targets:
+            parts = {name: value * targets / max(1, counted) for name, value in parts.items()}
+            for weight in self.policy.model.parameters():
+                if weight.grad is not None:
+                    weight.grad.mul_(targets / max(1, counted))
         norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.stage.optimizer.clip_norm).item()
         loss = sum(parts.values())
         if math.isfinite(loss) and math.isfinite(norm):

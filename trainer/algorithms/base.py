@@ -25,6 +25,9 @@ class LossTerms:
     """Named parts of a micro-batch's loss. Their sum is what is differentiated."""
 
     terms: "dict[str, Tensor]"
+    counted: int | None = None
+    """Targets that the terms really count, where only the forward pass shows which: the step's gradient, formed as if
+    all counted, is then scaled up to their number over all micro-batches. None: every target counts."""
 
     @property
     def total(self) -> "Tensor":

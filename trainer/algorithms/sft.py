@@ -1,11 +1,21 @@
-"""Supervised fine-tuning: likelihood of the answers in conversations.
+"""Supervised fine-tuning: likelihood of the answers in conversations, or another objective on their probability.
 
-    L = −(1/N) Σ_d Σ_t m_{d,t} log π(x_{d,t} | x_{d,<t}),    N = Σ m over the optimiser step
+    L = (1/N) Σ_d Σ_t m_{d,t} f(p_{d,t}),    p_{d,t} = π(x_{d,t} | x_{d,<t}),    N = Σ m over the optimiser step
 
 with mask m = 1 on the assistant's tokens and the token that ends its turn, 0 on everything that others say and that the
-template adds (`loss_on: all` sets m = 1 everywhere). Source: Ouyang et al. 2022, arXiv:2203.02155, section 3.5. The
-mean runs over tokens, not over conversations, and over the whole optimiser step, so that micro-batches of unequal
-length weigh what their tokens weigh.
+template adds (`loss_on: all` sets m = 1 everywhere). The mean runs over tokens, not over conversations, and over the
+whole optimiser step, so that micro-batches of unequal length weigh what their tokens weigh.
+
+    nll                f = −log p                          Ouyang et al. 2022, arXiv:2203.02155, section 3.5
+    f_alpha            f = (1 − p^α) / α                   Li et al. 2025, arXiv:2510.00526
+    only_top_p         f = (1 − p) · 1[p ≥ q]              ibid., the indicator is not differentiated
+    only_bottom_p      f = (1 − p) · 1[p ≤ q]
+    only_top_logp      f = −log p · 1[p ≥ q]
+    only_bottom_logp   f = −log p · 1[p ≤ q]
+
+The gradient of f_α is p^α times that of −log p. With `denominator: kept` N counts only the tokens that the threshold q
+keeps, as the authors' own code does; their number is known after the last micro-batch, and the gradient is divided
+then.
 """
 
 from typing import TYPE_CHECKING
@@ -21,7 +31,16 @@ from trainer.failures import InvalidSpec
 
 if TYPE_CHECKING:
     from trainer.data.batch import TokenBatch
+    from trainer.losses import Side
     from trainer.policy import Policy
+
+THRESHOLDED: "dict[str, tuple[float, Side]]" = {
+    "only_top_p": (1.0, "above"),
+    "only_bottom_p": (1.0, "below"),
+    "only_top_logp": (0.0, "above"),
+    "only_bottom_logp": (0.0, "below"),
+}
+"""Objective → its α, and the side of the threshold that it keeps."""
 
 
 class Sft(Algorithm):
@@ -56,7 +75,33 @@ class Sft(Algorithm):
         return render_conversation(row["messages"], render, loss_on=self.stage.loss_on)
 
     def loss(self, batch: "TokenBatch", policy: "Policy", *, targets: int) -> LossTerms:
-        return LossTerms({"nll": policy.summed_nll(batch) / max(1, targets)})
+        from trainer.losses import IGNORED, summed_f_alpha
+
+        stage = self.stage
+        if stage.objective == "nll" or batch.targets == 0:
+            return LossTerms({"nll": policy.summed_nll(batch) / max(1, targets)})
+        alpha, side = THRESHOLDED.get(stage.objective, (stage.alpha, None))
+        target_N = batch.labels_N != IGNORED
+        total, kept = summed_f_alpha(
+            policy.hidden(batch)[target_N],
+            policy.model.get_output_embeddings().weight,
+            batch.labels_N[target_N],
+            alpha=alpha,
+            threshold=stage.threshold if side else None,
+            side=side or "above",
+        )
+        return LossTerms(
+            {stage.objective: total / max(1, targets)}, counted=kept if stage.denominator == "kept" else None
+        )
 
     def notes(self) -> dict[str, str | int | float | bool]:
-        return {"loss_on": "answers and their end token" if self.stage.loss_on == "assistant" else "every token"}
+        stage = self.stage
+        facts: dict[str, str | int | float | bool] = {
+            "loss_on": "answers and their end token" if stage.loss_on == "assistant" else "every token",
+            "objective": stage.objective,
+        }
+        if stage.objective == "f_alpha":
+            facts["alpha"] = stage.alpha
+        if stage.objective in THRESHOLDED:
+            facts |= {"threshold": stage.threshold, "denominator": f"{stage.denominator} tokens"}
+        return facts
