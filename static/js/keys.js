@@ -10,15 +10,17 @@ const writes = (element) =>
   (element.isContentEditable || ["TEXTAREA", "SELECT"].includes(element.tagName) ||
     (element.tagName === "INPUT" && !["checkbox", "radio", "button", "submit"].includes(element.type)));
 
-const links = () => [...document.querySelectorAll("main tbody tr")]
-  .map((row) => row.querySelector("a.name, th a, td a"))
-  .filter((link) => link?.checkVisibility?.() ?? link);
+const links = () => {
+  const named = [...document.querySelectorAll("main [data-walk]")];
+  const all = named.length ? named : [...document.querySelectorAll("main tbody tr")].map((row) => row.querySelector("a.name, th a, td a"));
+  return all.filter((link) => link?.checkVisibility?.() ?? link);
+};
 
 const walk = (step) => {
   const all = links();
   if (!all.length) return;
-  const row = document.activeElement?.closest?.("tr");
-  const at = row ? all.findIndex((link) => row.contains(link)) : -1;
+  const row = document.activeElement?.closest?.("tr, [data-walk]");
+  const at = row ? all.findIndex((link) => row.contains(link)) : all.findIndex((link) => link.matches("[aria-current]"));
   const next = at < 0 ? (step > 0 ? 0 : all.length - 1) : Math.min(Math.max(at + step, 0), all.length - 1);
   all[next].focus();
 };

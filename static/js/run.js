@@ -62,6 +62,7 @@ const reload = () => {
     swap("run-head", page);
     onState(lastState);
     const tab = document.getElementById("run-tab");
+    if (tab.querySelector("[data-steady]")) return;
     const keys = (text) => [...text.querySelectorAll("[data-chart]")].map((one) => one.dataset.chart).join(" ");
     const logs = tab.querySelector("[data-log]");
     const busy = tab.contains(document.activeElement) || getSelection().type === "Range";
@@ -147,6 +148,7 @@ const onChange = (change) => {
     view.marks.push(...change.marks.filter((mark) => !known.has(`${mark.kind} ${mark.step}`)));
     view.marks.sort((a, b) => a.step - b.step);
   }
+  if (change.rollouts) document.dispatchEvent(new CustomEvent("rollouts-stored", { detail: change.rollouts }));
   if (change.points) showPoints(change.points);
   if (change.resync) refetchCurves();
   if (change.reload || change.over) reload();

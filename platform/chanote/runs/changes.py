@@ -19,7 +19,7 @@ MOST_POINTS = 2000
 MOST_EVENTS = 200
 RUNS_PER_QUERY = 400
 """SQLite refuses expressions nested deeper than 1,000."""
-QUIET = frozenset({"phase_progressed"})
+QUIET = frozenset({"phase_progressed", "rollouts_stored"})
 """Events that change a number on the page but no list."""
 
 
@@ -49,6 +49,8 @@ class Change:
     marks: list[Mark] = field(default_factory=list)
     phase: str | None = None
     """What a stage does between its steps; empty once that is done."""
+    rollouts: int = 0
+    """The latest step whose rollouts were stored meanwhile."""
     reload: bool = False
     """A list on the page grew: fetch it again."""
     resync: bool = False
@@ -64,6 +66,7 @@ class Change:
             "state": self.state,
             "points": self.points,
             "marks": [vars(mark) for mark in self.marks],
+            "rollouts": self.rollouts,
             "reload": self.reload,
             "resync": self.resync,
             "over": self.over,
@@ -225,5 +228,7 @@ def _compare(
     for event in events:
         if event.type == "phase_progressed":
             change.phase = word_phase(event.payload)
+        elif event.type == "rollouts_stored":
+            change.rollouts = event.payload.get("step", 0)
     change.over = run.state not in ACTIVE and before.state.get("active", True)
     return change

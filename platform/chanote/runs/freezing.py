@@ -21,14 +21,15 @@ from chanote.datasets.models import DatasetVersion, Use
 from chanote.datasets.selectors import find_version
 from chanote.datasets.storage import version_path
 from chanote.models.models import Model, Origin
+from chanote.models.vocabulary import compare_vocabularies
 from chanote.web.problems import Problem
 from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
 from trainer.contract.stages.evaluate import EvaluateStage
 
-ROW_KINDS = {"cpt": ("text",), "sft": ("chat",)}
-"""Kinds of rows that a stage trains on, as in `trainer.algorithms`, which the platform does not import."""
+FORBIDDEN = {Use.TRAIN: "trained on", Use.DISTIL: "used to distil a teacher", Use.EVALUATE: "evaluated on"}
+"""What must not be done with rows whose rights lack a use."""
 
 
 class LaunchRefused(ValueError):
@@ -42,7 +43,8 @@ class LaunchRefused(ValueError):
 def find_obstacles(project: Project, recipe: Recipe) -> list[Problem]:
     """Everything that would keep this recipe from running now, with the field of each. Empty: it may be launched."""
     return [
-        *_check_base(project, recipe),
+        *_check_model(project, "base", recipe.base),
+        *_check_named_models(project, recipe),
         *_check_stages(project, recipe),
         *_check_lengths(project, recipe),
         *_check_machine(),
@@ -61,7 +63,8 @@ def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
     spec = RunSpec(
         run="",
         recipe=recipe,
-        base=_freeze_base(project, recipe.base) if recipe.base else None,
+        base=_freeze_model(project, recipe.base) if recipe.base else None,
+        models={slug: _freeze_model(project, slug) for _, slug in _named_models(recipe)},
         datasets={version.reference: freeze_version(version) for version in versions},
         tasks={
             name: TaskSpec.model_validate({**task.definition, "dataset": task.dataset_version.reference})
@@ -100,51 +103,67 @@ def describe_code() -> dict[str, Any]:
     return described
 
 
-def _check_base(project: Project, recipe: Recipe) -> Iterator[Problem]:
-    if not recipe.base:
+def _check_model(project: Project, path: str, slug: str) -> Iterator[Problem]:
+    if not slug:
         return
-    model = Model.objects.filter(project=project, slug=recipe.base).first()
+    model = Model.objects.filter(project=project, slug=slug).first()
     if model is None:
         known = _list_some(Model.objects.filter(project=project).values_list("slug", flat=True))
-        yield Problem("base", f"{recipe.base} is no model of this project; {known or 'register a model first'}.")
+        yield Problem(path, f"{slug} is no model of this project; {known or 'register a model first'}.")
     elif model.origin == Origin.HUB and not Path(model.location).is_dir():
-        yield Problem("base", f"{recipe.base} is known by its hub name only; register its files from a directory.")
+        yield Problem(path, f"{slug} is known by its hub name only; register its files from a directory.")
     elif not Path(model.location).is_dir():
         yield Problem(
-            "base", f"the files of {recipe.base} are gone from {model.location}; put them back or register it again."
+            path, f"the files of {slug} are gone from {model.location}; put them back or register it again."
         )
+
+
+def _check_named_models(project: Project, recipe: Recipe) -> Iterator[Problem]:
+    """Models beside the policy are there and have its tokens: they read what it writes."""
+    base = Model.objects.filter(project=project, slug=recipe.base).first() if recipe.base else None
+    for path, slug in _named_models(recipe):
+        found = list(_check_model(project, path, slug))
+        yield from found
+        if not found and base is not None:
+            model = Model.objects.get(project=project, slug=slug)
+            difference = compare_vocabularies(Path(base.location), Path(model.location))
+            if difference:
+                yield Problem(
+                    path,
+                    f"{slug} has another tokenizer than {base.slug} ({difference}); choose a model of the same family.",
+                )
 
 
 def _check_stages(project: Project, recipe: Recipe) -> Iterator[Problem]:
     for number, stage in enumerate(recipe.stages):
         if isinstance(stage, TrainingStage):
-            kind = str(getattr(stage, "kind", ""))
             for field in ("data", "held_out"):
                 for place, source in enumerate(getattr(stage, field)):
                     path = f"stages[{number}].{field}[{place}].dataset"
-                    use = Use.TRAIN if field == "data" else None
-                    yield from _check_dataset(project, path, source.dataset, stage=kind, use=use)
+                    use = Use(stage.use) if field == "data" else None
+                    yield from _check_dataset(project, path, source.dataset, stage=stage, use=use)
             yield from _check_apart(project, number, stage)
         elif isinstance(stage, EvaluateStage):
             for place, name in enumerate(stage.tasks):
                 yield from _check_task(project, f"stages[{number}].tasks[{place}]", name)
 
 
-def _check_dataset(project: Project, path: str, name: str, *, stage: str, use: Use | None) -> Iterator[Problem]:
+def _check_dataset(
+    project: Project, path: str, name: str, *, stage: TrainingStage, use: Use | None
+) -> Iterator[Problem]:
     try:
         version = find_version(project, name)
     except DatasetVersion.DoesNotExist as error:
         yield Problem(path, f"{str(error).rstrip('.')}; choose one of the project's datasets.")
         return
-    kinds = ROW_KINDS.get(stage, ())
-    if kinds and version.dataset.kind not in kinds:
+    if version.dataset.kind not in stage.row_kinds:
         yield Problem(
             path,
-            f"{version.reference} holds {version.dataset.kind} rows, and a {stage} stage takes "
-            f"{' or '.join(kinds)} rows; choose another dataset.",
+            f"{version.reference} holds {version.dataset.kind} rows, and a {getattr(stage, 'kind', '')} stage takes "
+            f"{' or '.join(stage.row_kinds)} rows; choose another dataset.",
         )
     if use is not None and use not in version.uses:
-        yield Problem(path, _refuse_use(version, use, "trained on"))
+        yield Problem(path, _refuse_use(version, use, FORBIDDEN[use]))
     elif use is None and not {Use.TRAIN, Use.EVALUATE} & set(version.uses):
         yield Problem(path, _refuse_use(version, Use.EVALUATE, "measured on"))
     yield from _check_file(path, version)
@@ -174,7 +193,7 @@ def _check_task(project: Project, path: str, name: str) -> Iterator[Problem]:
         yield Problem(path, f"{name} is no task of this project; {known or 'add a task first'}.")
         return
     if Use.EVALUATE not in task.dataset_version.uses:
-        yield Problem(path, _refuse_use(task.dataset_version, Use.EVALUATE, "evaluated on"))
+        yield Problem(path, _refuse_use(task.dataset_version, Use.EVALUATE, FORBIDDEN[Use.EVALUATE]))
     yield from _check_file(path, task.dataset_version)
 
 
@@ -252,7 +271,16 @@ def _name_versions(project: Project, recipe: Recipe) -> Recipe:
     return Recipe.model_validate(content)
 
 
-def _freeze_base(project: Project, slug: str) -> ModelFile:
+def _named_models(recipe: Recipe) -> list[tuple[str, str]]:
+    """Path and slug of every model that a stage names beside the policy."""
+    return [
+        (f"stages[{number}].{field}", slug)
+        for number, stage in enumerate(recipe.stages)
+        for field, slug in stage.named_models().items()
+    ]
+
+
+def _freeze_model(project: Project, slug: str) -> ModelFile:
     model = Model.objects.get(project=project, slug=slug)
     return ModelFile(path=str(Path(model.location).resolve()), sha256=model.sha256)
 

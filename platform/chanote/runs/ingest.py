@@ -5,6 +5,7 @@ apps (models, boards) may be slow or fail, so it follows in order behind a curso
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from chanote.runs.leases import hold
 from chanote.runs.lineage import put_points_in_place
 from chanote.runs.metrics import Points, append_points
-from chanote.runs.models import Attempt, Checkpoint, Run, RunEvent
+from chanote.runs.models import Attempt, Checkpoint, RolloutFile, Run, RunEvent
 from trainer.contract import EventLine, RunSpec, parse_event
 from trainer.contract import events as told
 from trainer.contract.stages.base import TrainingStage
@@ -118,6 +119,7 @@ def store(attempt: Attempt, batch: Batch) -> None:
         if isinstance(event, told.AttemptStarted):
             put_points_in_place(attempt, event.resumed_from_step)
         _note_checkpoint(attempt, event)
+    _note_rollouts(attempt, [line.event for line in batch.lines if isinstance(line.event, told.RolloutsStored)])
     RunEvent.objects.bulk_create(rows)
     append_points(attempt.run, points, source=attempt.number)
     _note_progress(attempt, batch.lines)
@@ -158,6 +160,30 @@ def _note_checkpoint(attempt: Attempt, event: Any) -> None:
         Checkpoint.objects.filter(attempt=attempt, step=event.step).update(removed=timezone.now())
 
 
+def _note_rollouts(attempt: Attempt, events: list[told.RolloutsStored]) -> None:
+    """Where the rollouts of each step stand. Of a step told twice the later word counts."""
+    files = {}
+    for event in events:
+        mean = None if event.mean_reward is None else float(event.mean_reward)
+        files[event.step] = RolloutFile(
+            attempt=attempt,
+            step=event.step,
+            stage=event.stage,
+            path=event.path[:500],
+            groups=event.groups,
+            rollouts=event.rollouts,
+            masked=event.masked,
+            truncated=event.truncated,
+            mean_reward=mean if mean is not None and math.isfinite(mean) else None,
+            bytes=event.bytes,
+        )
+    if files:
+        fields = ["stage", "path", "groups", "rollouts", "masked", "truncated", "mean_reward", "bytes"]
+        RolloutFile.objects.bulk_create(
+            files.values(), update_conflicts=True, unique_fields=["attempt", "step"], update_fields=fields
+        )
+
+
 def _note_progress(attempt: Attempt, lines: list[EventLine]) -> None:
     """Where the run is now, by the newest events."""
     fields: dict[str, Any] = {}
@@ -168,7 +194,7 @@ def _note_progress(attempt: Attempt, lines: list[EventLine]) -> None:
             fields |= {"step": event.resumed_from_step or 0}
         elif isinstance(event, told.StageStarted):
             fields |= {"stage": event.stage, "total_steps": count_steps(attempt.run, event)}
-        elif isinstance(event, told.MetricsLogged | told.CheckpointSaved | told.StageFinished):
+        elif isinstance(event, told.MetricsLogged | told.CheckpointSaved | told.RolloutsStored | told.StageFinished):
             fields |= {"step": event.step, "stage": event.stage}
         elif isinstance(event, told.RunFinished):
             fields |= {"step": event.step, "total_steps": event.step}

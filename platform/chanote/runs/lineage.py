@@ -1,9 +1,11 @@
-"""Which points belong to an attempt that continues from a checkpoint: those of the attempts it descends from."""
+"""What belongs to an attempt that continues from a checkpoint: what the attempts it descends from left before it."""
 
 from pathlib import Path
 
+from django.db.models import Q, QuerySet
+
 from chanote.runs.metrics import Points, append_points, trim_superseded
-from chanote.runs.models import Attempt
+from chanote.runs.models import Attempt, RolloutFile, Run
 from trainer.contract import parse_event
 from trainer.contract.events import MetricsLogged
 
@@ -35,6 +37,17 @@ def ancestors_of(attempt: Attempt) -> list[tuple[Attempt, int]]:
         found.append((checkpoint.attempt, checkpoint.step))
         checkpoint = checkpoint.attempt.resume_from
     return found[::-1]
+
+
+def find_rollout_files(run: Run) -> QuerySet[RolloutFile]:
+    """One file for each step: those of the newest attempt that began, and those that led to where it continued."""
+    newest = run.attempts.filter(started__isnull=False).select_related("resume_from__attempt").last()
+    if newest is None:
+        return RolloutFile.objects.none()
+    counted = Q(attempt=newest)
+    for ancestor, last_step in ancestors_of(newest):
+        counted |= Q(attempt=ancestor, step__lte=last_step)
+    return RolloutFile.objects.filter(counted).select_related("attempt")
 
 
 def read_told_points(attempt: Attempt, last_step: int) -> dict[str, Points]:

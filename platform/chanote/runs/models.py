@@ -186,6 +186,32 @@ class Checkpoint(models.Model):
         return f"{self.run} step {self.step}"
 
 
+class RolloutFile(models.Model):
+    """The rollouts of one step, which stay in a file of the attempt's directory; here is what finds and counts them."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="rollout_files")
+    step = models.PositiveIntegerField()
+    stage = models.PositiveIntegerField()
+    path = models.CharField(max_length=500)
+    """Relative to the attempt directory."""
+    groups = models.PositiveIntegerField()
+    rollouts = models.PositiveIntegerField()
+    masked = models.PositiveIntegerField(default=0)
+    truncated = models.PositiveIntegerField(default=0)
+    mean_reward = models.FloatField(null=True, blank=True)
+    """Empty when there was none, or when it was no finite number."""
+    bytes = models.PositiveBigIntegerField(default=0)
+
+    objects = ThroughAttempt.as_manager()
+
+    class Meta:
+        ordering = ["step", "id"]
+        constraints = [models.UniqueConstraint(fields=["attempt", "step"], name="one_rollout_file_per_attempt_step")]
+
+    def __str__(self) -> str:
+        return f"{self.attempt} step {self.step}"
+
+
 class MetricSeries(models.Model):
     """One curve of a run, with its latest point for tables and sorting."""
 

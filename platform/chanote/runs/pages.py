@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import yaml
+from django.db.models import Max
 
 from chanote.audit.models import AuditEvent
 from chanote.boards.models import Evaluation
@@ -163,11 +164,19 @@ def tell_event(event: RunEvent) -> tuple[str, str] | None:
 
 
 def read_events(run: Run) -> list[RunEvent]:
-    """The run's events in the order in which they were stored, without rows of batches; of progress only the latest."""
+    """The run's events in the order in which they were stored, without those that every step repeats.
+
+    These are rows of batches and files of rollouts, which have tabs of their own; of progress the latest is among them.
+    """
     events = RunEvent.objects.filter(attempt__run=run).select_related("attempt")
-    lasting = list(events.exclude(type__in=["batch_seen", "phase_progressed"]).order_by("id"))
+    lasting = list(events.exclude(type__in=["batch_seen", "rollouts_stored", "phase_progressed"]).order_by("id"))
     progress = events.filter(type="phase_progressed").order_by("-id").first()
     return sorted([*lasting, progress], key=lambda event: event.pk) if progress else lasting
+
+
+def find_cursor(run: Run) -> int:
+    """The last event stored, from which a live stream goes on; 0 before the first."""
+    return RunEvent.objects.filter(attempt__run=run).aggregate(last=Max("id"))["last"] or 0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.runs import actions, live, views
+from chanote.runs import actions, live, rollout_views, views
 
 _RUN = "p/<slug:project>/runs/<int:number>/"
 
@@ -14,6 +14,8 @@ urlpatterns = [
     path("p/<slug:project>/queue/", views.queue, name="queue"),
     path(_RUN, views.overview, name="run"),
     path(f"{_RUN}charts/", views.charts, name="run_charts"),
+    path(f"{_RUN}rollouts/", rollout_views.rollouts, name="run_rollouts"),
+    path(f"{_RUN}rollouts/<int:step>.jsonl.zst", rollout_views.rollouts_file, name="run_rollouts_file"),
     path(f"{_RUN}logs/", views.logs, name="run_logs"),
     path(f"{_RUN}logs/text/", views.log_text, name="run_log_text"),
     path(f"{_RUN}config/", views.config, name="run_config"),

@@ -23,6 +23,7 @@ from chanote.runs.metrics import encode_curve, read_curve
 from chanote.runs.models import Attempt, MetricSeries, Run, State
 from chanote.runs.pages import (
     dump_yaml,
+    find_cursor,
     list_checkpoints,
     list_evaluations,
     list_facts,
@@ -143,13 +144,14 @@ def _all_rows(request: HttpRequest, project: Any) -> Sequence[Any]:
     return make_rows(with_relations(find_runs(every, read_wish(request.GET))))
 
 
-def _head(request: HttpRequest, project: str, number: int, tab: str) -> tuple[Run, dict[str, Any]]:
+def read_head(request: HttpRequest, project: str, number: int, tab: str) -> tuple[Run, dict[str, Any]]:
     """What every tab of a run shows above itself."""
     found = get_project(request, project)
     run = find_run(request.user, project, number)
     attempts = list(run.attempts.all())
     series = list(run.series.all())
     allowed = may(request.user, "runs.launch", found)
+    cursor = find_cursor(run)
     events = read_events(run)
     newest = attempts[-1] if attempts else None
     checkpoints = [one for one in run.checkpoints.all() if not one.removed]
@@ -170,7 +172,7 @@ def _head(request: HttpRequest, project: str, number: int, tab: str) -> tuple[Ru
         "datasets": list_datasets(run),
         "series": series,
         "events": events,
-        "cursor": events[-1].pk if events else 0,
+        "cursor": cursor,
         "description": run.snapshot.get("recipe", {}).get("description", ""),
     }
     return run, context
@@ -179,6 +181,7 @@ def _head(request: HttpRequest, project: str, number: int, tab: str) -> tuple[Ru
 TABS = (
     ("overview", "Overview", "run"),
     ("charts", "Charts", "run_charts"),
+    ("rollouts", "Rollouts", "run_rollouts"),
     ("logs", "Logs", "run_logs"),
     ("config", "Config", "run_config"),
     ("checkpoints", "Checkpoints", "run_checkpoints"),
@@ -189,7 +192,7 @@ TABS = (
 @login_required
 @require_GET
 def overview(request: HttpRequest, project: str, number: int) -> HttpResponse:
-    run, context = _head(request, project, number, "overview")
+    run, context = read_head(request, project, number, "overview")
     charts = [chart for section in arrange_charts(context["series"]) for chart in section.charts]
     main = next((chart for chart in charts if chart.name == "train/loss"), None)
     marks = list_marks(run, context["events"])
@@ -208,7 +211,7 @@ def overview(request: HttpRequest, project: str, number: int) -> HttpResponse:
 @login_required
 @require_GET
 def charts(request: HttpRequest, project: str, number: int) -> HttpResponse:
-    run, context = _head(request, project, number, "charts")
+    run, context = read_head(request, project, number, "charts")
     marks = list_marks(run, context["events"])
     sections = arrange_charts(context["series"])
     drawn = [
@@ -247,7 +250,7 @@ def _read_number(request: HttpRequest, name: str, default: int, lowest: int, hig
 @login_required
 @require_GET
 def logs(request: HttpRequest, project: str, number: int) -> HttpResponse:
-    run, context = _head(request, project, number, "logs")
+    run, context = read_head(request, project, number, "logs")
     attempt, name = _choose_log(request, context["attempts"])
     text = read_tail(attempt, name) if attempt else LogText([], cut=False, offset=0, size=0, exists=False)
     words = request.GET.get("q", "").strip()[:200]
@@ -291,7 +294,7 @@ def _choose_log(request: HttpRequest, attempts: list[Attempt]) -> tuple[Attempt 
 @login_required
 @require_GET
 def config(request: HttpRequest, project: str, number: int) -> HttpResponse:
-    run, context = _head(request, project, number, "config")
+    run, context = read_head(request, project, number, "config")
     environments = [(attempt, list_facts(attempt)) for attempt in reversed(context["attempts"])]
     context |= {"yaml_lines": dump_yaml(run.snapshot).splitlines(), "environments": environments}
     return render(request, "runs/config.html", context)
@@ -309,7 +312,7 @@ def config_yaml(request: HttpRequest, project: str, number: int) -> HttpResponse
 @login_required
 @require_GET
 def checkpoints(request: HttpRequest, project: str, number: int) -> HttpResponse:
-    run, context = _head(request, project, number, "checkpoints")
+    run, context = read_head(request, project, number, "checkpoints")
     context |= {"lines": list_checkpoints(run, allowed=context["allowed"])}
     return render(request, "runs/checkpoints.html", context)
 
@@ -317,7 +320,7 @@ def checkpoints(request: HttpRequest, project: str, number: int) -> HttpResponse
 @login_required
 @require_GET
 def samples(request: HttpRequest, project: str, number: int) -> HttpResponse:
-    run, context = _head(request, project, number, "samples")
+    run, context = read_head(request, project, number, "samples")
     context |= {"rows": list_samples(run)}
     return render(request, "runs/samples.html", context)
 

@@ -1,10 +1,16 @@
 """Filters of the pages of runs."""
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 from django import template
 from django.template import Context
 from django.urls import reverse
 
 from chanote.runs.curves import spell_number
+from chanote.runs.pages import guess_language
+from chanote.runs.rollout_view import word_logprob
 
 register = template.Library()
 
@@ -20,6 +26,42 @@ def signed(value: float | None) -> str:
     """A difference with its sign."""
     text = spell_number(value)
     return f"+{text}" if value is not None and value > 0 else text
+
+
+@register.filter
+def advantage(value: float | None) -> str:
+    """With its sign and two decimals, so that a group can be read down."""
+    return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def logprob(value: float) -> str:
+    return word_logprob(value)
+
+
+@register.filter
+def visible(token: str) -> str:
+    """A token with signs for what cannot be seen: spaces, line ends, tabs."""
+    return token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥") or "(empty)"
+
+
+@register.filter
+def guess_lang(text: str) -> str:
+    return guess_language(text)
+
+
+@register.filter
+def spell_name(name: str) -> str:
+    """The name of a reward as people write it."""
+    return name.replace("_", " ").capitalize()
+
+
+@register.filter
+def bar_of(value: float, views: Sequence[Any]) -> str:
+    """Length of a reward's bar in percent of the largest reward of the group, at least of 1."""
+    rewards = [abs(view.stored.reward) for view in views if view.stored.reward is not None]
+    largest = max([1.0, *(reward for reward in rewards if math.isfinite(reward))])
+    return f"{min(100.0, 100 * abs(value) / largest):.1f}"
 
 
 @register.simple_tag
