@@ -4,9 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from trainer.algorithms import algorithm_for
 from trainer.contract.hashing import hash_directory
-from trainer.contract.spec import RunSpec
+from trainer.contract.spec import ModelFile, RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.data.rows import RowFile, open_rows
 from trainer.failures import InvalidSpec
@@ -29,11 +28,16 @@ def open_datasets(spec: RunSpec) -> dict[str, RowFile]:
 def check_base(spec: RunSpec) -> Path:
     """The directory of the base model, its content verified."""
     assert spec.base is not None  # the contract requires it wherever the recipe names a base
-    path = Path(spec.base.path)
+    return check_model(spec.base, field="base", title=f"model {spec.recipe.base}")
+
+
+def check_model(file: ModelFile, *, field: str, title: str) -> Path:
+    """The directory of a model, its content verified; `field` is where the spec holds it."""
+    path = Path(file.path)
     if not path.is_dir():
-        raise InvalidSpec(f"base.path: {path} is no directory; the base model {spec.recipe.base} must lie there.")
-    if hash_directory(path) != spec.base.sha256:
-        raise InvalidSpec(f"base.sha256: {path} has other content than the model {spec.recipe.base} that was frozen.")
+        raise InvalidSpec(f"{field}.path: {path} is no directory; the {title} must lie there.")
+    if hash_directory(path) != file.sha256:
+        raise InvalidSpec(f"{field}.sha256: {path} has other content than the {title} that was frozen.")
     return path
 
 
@@ -42,6 +46,7 @@ def fingerprint(spec: RunSpec) -> str:
     decisive = {
         "recipe": spec.recipe.model_dump(mode="json"),
         "base": spec.base.sha256 if spec.base else "",
+        "models": {name: file.sha256 for name, file in spec.models.items()},
         "datasets": {name: file.sha256 for name, file in spec.datasets.items()},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
@@ -52,7 +57,7 @@ def _wrong_kinds(spec: RunSpec) -> list[str]:
     for number, stage in enumerate(spec.recipe.stages):
         if not isinstance(stage, TrainingStage):
             continue
-        kinds = algorithm_for(stage).row_kinds
+        kinds = stage.row_kinds
         for field in ("data", "held_out"):
             for place, source in enumerate(getattr(stage, field)):
                 kind = spec.datasets[source.dataset].kind

@@ -39,8 +39,6 @@ class Algorithm(ABC):
     """One instance per stage. The loop never asks which algorithm it runs."""
 
     stage_class: ClassVar[type[TrainingStage]]
-    row_kinds: ClassVar[frozenset[str]]
-    """Kinds of dataset it can train on."""
 
     def __init__(self, stage: Any) -> None:
         self.stage = stage

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 class Cpt(Algorithm):
     stage_class = CptStage
-    row_kinds = frozenset({"text"})
     stage: CptStage
     beginning: str
     ending: str

@@ -45,7 +45,6 @@ THRESHOLDED: "dict[str, tuple[float, Side]]" = {
 
 class Sft(Algorithm):
     stage_class = SftStage
-    row_kinds = frozenset({"chat"})
     stage: SftStage
 
     def prepare(self, policy: "Policy") -> None:

@@ -39,6 +39,8 @@ class RunSpec(Contract):
     recipe: Recipe
     base: ModelFile | None = None
     """The resolved `recipe.base`."""
+    models: dict[str, ModelFile] = {}
+    """Every further model that the recipe's stages name, such as a teacher, by that name."""
     datasets: dict[str, DatasetFile] = {}
     """Every dataset that the recipe's stages and tasks name, by that name."""
     tasks: dict[str, TaskSpec] = {}
@@ -52,6 +54,9 @@ class RunSpec(Contract):
     @model_validator(mode="after")
     def _check_names_resolved(self) -> "RunSpec":
         for number, stage in enumerate(self.recipe.stages):
+            for field, model in stage.named_models().items():
+                if model not in self.models:
+                    raise ValueError(f"recipe.stages[{number}].{field} names model {model}, which is not in models")
             if isinstance(stage, TrainingStage):
                 for source in [*stage.data, *stage.held_out]:
                     if source.dataset not in self.datasets:

@@ -113,9 +113,7 @@ def _check_model(project: Project, path: str, slug: str) -> Iterator[Problem]:
     elif model.origin == Origin.HUB and not Path(model.location).is_dir():
         yield Problem(path, f"{slug} is known by its hub name only; register its files from a directory.")
     elif not Path(model.location).is_dir():
-        yield Problem(
-            path, f"the files of {slug} are gone from {model.location}; put them back or register it again."
-        )
+        yield Problem(path, f"the files of {slug} are gone from {model.location}; put them back or register it again.")
 
 
 def _check_named_models(project: Project, recipe: Recipe) -> Iterator[Problem]:

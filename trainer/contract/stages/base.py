@@ -1,6 +1,6 @@
 """What stages share: where rows come from, how weights are updated, how long a stage lasts."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -36,12 +36,25 @@ class OptimizerConfig(Contract):
 class StageBase(Contract):
     """One step of a recipe. The policy that leaves a stage enters the next."""
 
+    names_models: ClassVar[tuple[str, ...]] = ()
+    """Fields that name a model of the project beside the policy, such as a teacher; an empty value names none."""
+
     name: str = Field(default="", max_length=60, pattern=r"^[a-z0-9_-]*$")
     """Short name shown on charts; the kind when empty."""
+
+    def named_models(self) -> dict[str, str]:
+        """Field → model, of those that are not empty."""
+        found = {field: getattr(self, field) for field in self.names_models}
+        return {field: model for field, model in found.items() if model}
 
 
 class TrainingStage(StageBase):
     """A stage that updates weights."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+    """Kinds of rows that it trains on."""
+    use: ClassVar[Literal["train", "distil"]] = "train"
+    """What the rights of its data must allow."""
 
     data: list[DataSource] = Field(min_length=1)
     """Mixture of dataset versions the stage trains on."""

@@ -43,6 +43,8 @@ class ModelShape(Contract):
 class CptStage(TrainingStage):
     """Continued pretraining: every token of every document is a target, documents never see each other."""
 
+    row_kinds = ("text",)
+
     kind: Literal["cpt"] = "cpt"
     initialise: ModelShape | None = None
     """Start from random weights of this shape instead of from the policy; only in the first stage."""

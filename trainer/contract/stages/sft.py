@@ -12,6 +12,8 @@ THRESHOLDED = ("only_top_p", "only_bottom_p", "only_top_logp", "only_bottom_logp
 class SftStage(TrainingStage):
     """Likelihood of the answer tokens of `chat` rows, or another objective on their probability."""
 
+    row_kinds = ("chat",)
+
     kind: Literal["sft"] = "sft"
     loss_on: Literal["assistant", "all"] = "assistant"
     """Which tokens train: the assistant's turns with their end token, or every token of the conversation."""

@@ -6,7 +6,7 @@ from chanote.accounts.models import Project
 from chanote.boards.models import Board, Task
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.models import Model
-from chanote.runs.freezing import ROW_KINDS
+from trainer.contract import TrainingStage, stage_kinds
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,13 @@ class Options:
     def of_dataset(self, stage_kind: str, *, trained: bool) -> list[Choice]:
         """Datasets and versions for a stage, unfit rights named beside what they close."""
         choices = []
-        for kind in ROW_KINDS.get(stage_kind, tuple(self.datasets)):
+        found = stage_kinds().get(stage_kind, TrainingStage)
+        stage = found if issubclass(found, TrainingStage) else TrainingStage
+        needed = Use(stage.use) if trained else Use.EVALUATE
+        for kind in stage.row_kinds or tuple(self.datasets):
             newest: set[int] = set()
             for version in self.datasets.get(kind, []):
-                refused = _refuse(version, trained=trained)
+                refused = _refuse(version, needed)
                 if version.dataset_id not in newest:
                     newest.add(version.dataset_id)
                     label = f"{version.dataset.slug}, newest (now version {version.number})"
@@ -64,9 +67,11 @@ def count_datasets(options: Options) -> int:
     return len({version.dataset_id for versions in options.datasets.values() for version in versions})
 
 
-def _refuse(version: DatasetVersion, *, trained: bool) -> str:
-    if trained and Use.TRAIN not in version.uses:
-        return "evaluation only" if Use.EVALUATE in version.uses else "rights do not allow training"
-    if not trained and not {Use.TRAIN, Use.EVALUATE} & set(version.uses):
-        return "rights do not allow evaluation"
-    return ""
+def _refuse(version: DatasetVersion, needed: Use) -> str:
+    if needed == Use.EVALUATE:
+        return "" if {Use.TRAIN, Use.EVALUATE} & set(version.uses) else "rights do not allow evaluation"
+    if needed in version.uses:
+        return ""
+    if version.evaluation_only:
+        return "evaluation only"
+    return f"rights do not allow {'training' if needed == Use.TRAIN else 'distilling'}"

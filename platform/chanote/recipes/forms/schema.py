@@ -58,6 +58,11 @@ def stage_description(kind: str) -> str:
     return (stage_kinds()[kind].__doc__ or "").strip()
 
 
+def names_model(kind: str, field: str) -> bool:
+    """Whether the field of a stage of this kind names a model of the project."""
+    return kind in stage_kinds() and field in stage_kinds()[kind].names_models
+
+
 def group_fields(field: Field) -> list[Field]:
     return _fields_of(field.schema)
 

@@ -11,6 +11,7 @@ from chanote.recipes.forms.schema import (
     Field,
     Shape,
     group_fields,
+    names_model,
     recipe_fields,
     stage_description,
     stage_fields,
@@ -217,6 +218,8 @@ class _Builder:
             self._choose(part, [Choice("true", "yes"), Choice("false", "no")])
         elif part.name == "base":
             self._choose(part, [Choice("", "none: the first stage initialises one"), *self.options.models])
+        elif names_model(kind, one.name):
+            self._choose(part, [Choice("", "choose a model" if one.required else "none"), *self.options.models])
         elif one.name == "dataset":
             trained = ".held_out[" not in part.name
             choices = self.options.of_dataset(kind, trained=trained)
