@@ -1,6 +1,7 @@
 """What stages share: where rows come from, how weights are updated, how long a stage lasts."""
 
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -14,6 +15,22 @@ class DataSource(Contract):
     """Dataset and version, written `name@version`; without `@version` the newest version at launch is frozen."""
     weight: PositiveFloat = 1.0
     """Share of this source in the mixture, relative to the other sources of the stage."""
+
+
+class NamedSource(NamedTuple):
+    """A dataset where a stage names it."""
+
+    field: str
+    place: int
+    source: DataSource
+    kinds: tuple[str, ...]
+    """Kinds of rows that the field takes."""
+    trained: bool
+    """False: only measured."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.field}[{self.place}]"
 
 
 class OptimizerConfig(Contract):
@@ -53,6 +70,8 @@ class TrainingStage(StageBase):
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
     """Kinds of rows that it trains on."""
+    further_row_kinds: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Further fields that list data sources to train on, beside `data`, and the kinds of rows that each takes."""
     use: ClassVar[Literal["train", "distil"]] = "train"
     """What the rights of its data must allow."""
 
@@ -75,6 +94,13 @@ class TrainingStage(StageBase):
     """Optimiser steps between checkpoints; 0 saves only at the end of the stage."""
     measure_every: NonNegativeInt = 0
     """Optimiser steps between held-out measurements; 0 measures at the start and the end of the stage."""
+
+    def named_sources(self) -> Iterator[NamedSource]:
+        """Every dataset that the stage names."""
+        kinds = {"data": self.row_kinds, "held_out": self.row_kinds, **self.further_row_kinds}
+        for field, taken in kinds.items():
+            for place, source in enumerate(getattr(self, field)):
+                yield NamedSource(field, place, source, taken, trained=field != "held_out")
 
     @model_validator(mode="after")
     def _check_lengths(self) -> "TrainingStage":
