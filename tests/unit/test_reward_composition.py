@@ -5,23 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from trainer.contract.rewards import RewardBase, RewardList, check_longest, reward_kinds
+from tests.reward_rows import ADAPTER, answer, rewards
+from trainer.contract.rewards import RewardBase, check_longest, reward_kinds
 from trainer.failures import StopNow
-from trainer.rewards import Answer, Reward, Score, check_rows, make_rewards, score_all, summarise
+from trainer.rewards import _REWARDS, Answer, Reward, Score, check_rows, score_all, summarise
 from trainer.rewards.base import Fault, SingleReward
-
-ADAPTER = TypeAdapter(RewardList)
-
-
-def rewards(*configs: dict[str, Any]) -> list[Reward]:
-    return make_rewards(ADAPTER.validate_python(list(configs)))
-
-
-def answer(text: str = "7", *, reference: Any = "7", tokens: int = 10, **values: Any) -> Answer:
-    fields = {"row": {"answer": reference}, "longest": 100, "truncated": False, **values}
-    return Answer(text=text, tokens=tokens, **fields)
 
 
 class Plain(RewardBase):
@@ -199,6 +189,4 @@ def test_a_limit_beyond_what_is_sampled_is_refused():
 
 def test_every_kind_of_the_contract_has_its_rule():
     for kind, config in reward_kinds().items():
-        from trainer.rewards import _REWARDS
-
         assert config in _REWARDS, kind
