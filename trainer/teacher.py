@@ -1,0 +1,60 @@
+"""The teacher: a frozen model that says, at every token the student writes, what it would have written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.contract.spec import RunSpec
+from trainer.data.batch import TokenizedDocument, flatten
+from trainer.failures import InvalidSpec
+from trainer.inputs import check_model
+from trainer.losses import IGNORED
+from trainer.policy import Policy, load_policy
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Hidden states instead of logits are what is kept of it: J numbers a token in place of a whole vocabulary."""
+
+    policy: Policy
+    vocabulary: int
+    """The first entries of both heads that are tokens; what follows in either is padding."""
+
+    @property
+    def weight_UJ(self) -> Tensor:
+        weight: Tensor = self.policy.model.get_output_embeddings().weight
+        return weight
+
+    @torch.no_grad()
+    def read(self, documents: Sequence[TokenizedDocument], *, documents_at_once: int) -> list[Tensor]:
+        """Per document the hidden states (K, J) from which its targets are predicted, in their order.
+
+        The documents' prompts may be others than the student's; what counts is that their targets are the same.
+        """
+        states: list[Tensor] = []
+        for start in range(0, len(documents), documents_at_once):
+            batch = flatten(documents[start : start + documents_at_once], device=self.policy.device)
+            target_N = batch.labels_N != IGNORED
+            counts = [int(part.sum()) for part in target_N.split(batch.document_lengths)]
+            states += self.policy.hidden(batch)[target_N].split(counts)
+        return states
+
+
+def open_teacher(spec: RunSpec, name: str, student: Policy, *, field: str) -> Teacher:
+    """Load the model that `field` of the recipe names; raises InvalidSpec unless it has the student's tokens."""
+    directory = check_model(spec.models[name], field=f"models.{name}", title=f"model {name}")
+    policy = load_policy(directory, device=student.device, field=f"models.{name}.path")
+    mine, theirs = student.tokenizer.get_vocab(), policy.tokenizer.get_vocab()
+    if mine != theirs:
+        other = sum(theirs.get(token) != number for token, number in mine.items())
+        raise InvalidSpec(
+            f"{field}: {name} has another tokenizer than the policy ({other or len(theirs) - len(mine):,} of its "
+            f"{len(theirs):,} tokens differ), so it cannot read what the policy writes; choose a model of the same "
+            "family."
+        )
+    policy.train_on_documents()
+    policy.model.eval().requires_grad_(False)
+    heads = (len(model.model.get_output_embeddings().weight) for model in (student, policy))
+    return Teacher(policy, vocabulary=min(max(mine.values()) + 1, *heads))
