@@ -201,6 +201,17 @@ def test_half_precision_and_far_apart_distributions_stay_finite_and_near(beta, t
         assert (a - b).norm() < 0.01 * b.norm()
 
 
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_the_precision_of_autocast_does_not_reach_the_divergence(models, top_k):
+    single = [tensor.detach().float() for tensor in models]
+    for tensor in single[:2]:
+        tensor.requires_grad_()
+    outside = divergence(*single, beta=0.5, top_k=top_k)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = divergence(*single, beta=0.5, top_k=top_k)
+    assert inside.values_K.tolist() == outside.values_K.tolist()
+
+
 def test_bad_settings_are_named(models):
     with pytest.raises(ValueError, match=r"beta 1\.5"):
         divergence(*models, beta=1.5)

@@ -1,6 +1,8 @@
 """The head of a model, a piece at a time: logits of some positions, and what their slopes give back."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ LOGITS_AT_ONCE_GPU = 1 << 27
 FEWEST_ROWS = 128
 """Each chunk passes once over the whole weight and its gradient, so that chunks must not get too small."""
 
+Result = TypeVar("Result")
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -42,6 +45,17 @@ def scaled_logits(hidden_CH: Tensor, weight_VH: Tensor, temperature: float) -> T
     """
     logits_CV = multiply(hidden_CH.to(weight_VH.dtype), weight_VH.T)
     return logits_CV if temperature == 1.0 else logits_CV.div_(temperature)
+
+
+def without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
+    """For the forward half of an autograd function: precision is chosen here, not by the caller's autocast."""
+
+    @wraps(function)
+    def run(ctx: Any, first: Tensor, *rest: Any) -> Result:
+        with torch.autocast(first.device.type, enabled=False):
+            return function(ctx, first, *rest)
+
+    return run
 
 
 class HeadGradient:

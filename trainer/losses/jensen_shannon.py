@@ -26,6 +26,7 @@ from trainer.losses.head import (
     matching,
     rows_at_once,
     scaled_logits,
+    without_autocast,
 )
 
 WORKED_ON_AT_ONCE_CPU = 1 << 16
@@ -144,9 +145,10 @@ def top_logits(
     logits_KL = torch.zeros(len(teacher_hidden_KJ), size, dtype=wide, device=teacher_hidden_KJ.device)
     cast_UJ = matching(teacher_weight_UJ, teacher_hidden_KJ)
     step = chunk or rows_at_once(len(teacher_weight_UJ), teacher_hidden_KJ.device)
-    for start in range(0, len(teacher_hidden_KJ), step):
-        rows = slice(start, start + step)
-        logits_KL[rows], tokens_KL[rows] = scaled_logits(teacher_hidden_KJ[rows], cast_UJ, 1.0).topk(size, dim=-1)
+    with torch.autocast(teacher_hidden_KJ.device.type, enabled=False):
+        for start in range(0, len(teacher_hidden_KJ), step):
+            rows = slice(start, start + step)
+            logits_KL[rows], tokens_KL[rows] = scaled_logits(teacher_hidden_KJ[rows], cast_UJ, 1.0).topk(size, dim=-1)
     return tokens_KL, logits_KL
 
 
@@ -212,6 +214,7 @@ def _check(student_hidden_KH: Tensor, positions: int, beta: float, temperature: 
 
 class _FullDivergence(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any,
         hidden_KH: Tensor,
@@ -233,6 +236,7 @@ class _FullDivergence(torch.autograd.Function):
         """Σ S·g of each position."""
         for start in range(0, len(hidden_KH), chunk):
             rows = slice(start, start + chunk)
+            logits = None  # lets the last chunk's logits go before the next are formed
             logits = _Logits(hidden_KH[rows], cast_VH, teacher, rows, temperature, spans)
             for span in spans:
                 for block, student_BL, teacher_BL in logits.normalised(span):
@@ -285,12 +289,11 @@ class _Logits:
         size = max(1, most // (spans[0].stop - spans[0].start))
         self.blocks = [slice(start, start + size) for start in range(0, len(hidden_CH), size)]
         self._form(spans[0])
-        self.student_C1 = self.student_CL.logsumexp(dim=-1, keepdim=True)
-        self.teacher_C1 = self.teacher_CL.logsumexp(dim=-1, keepdim=True)
+        self.student_C1, self.teacher_C1 = self._normalise(self.student_CL), self._normalise(self.teacher_CL)
         for span in spans[1:]:
             self._form(span)
-            self.student_C1 = torch.logaddexp(self.student_C1, self.student_CL.logsumexp(dim=-1, keepdim=True))
-            self.teacher_C1 = torch.logaddexp(self.teacher_C1, self.teacher_CL.logsumexp(dim=-1, keepdim=True))
+            self.student_C1 = torch.logaddexp(self.student_C1, self._normalise(self.student_CL))
+            self.teacher_C1 = torch.logaddexp(self.teacher_C1, self._normalise(self.teacher_CL))
 
     def normalised(self, span: slice) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(block, student's log-probabilities, teacher's), block by block, in tensors that may be overwritten."""
@@ -306,6 +309,9 @@ class _Logits:
     def put(self, block: slice, slope_BL: Tensor) -> None:
         self.student_CL[block] = slope_BL
 
+    def _normalise(self, logits_CL: Tensor) -> Tensor:
+        return torch.cat([logits_CL[block].logsumexp(dim=-1, keepdim=True) for block in self.blocks])
+
     def _form(self, span: slice) -> None:
         self.student_CL = scaled_logits(self.hidden_CH, self.weight_VH[span], self.temperature)
         self.teacher_CL = self.teacher(self.rows, span)
@@ -313,6 +319,7 @@ class _Logits:
 
 class _DivergenceWithin(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any,
         hidden_KH: Tensor,

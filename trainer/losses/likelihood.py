@@ -14,6 +14,7 @@ from trainer.losses.head import (
     matching,
     rows_at_once,
     scaled_logits,
+    without_autocast,
 )
 
 IGNORED = -100
@@ -57,6 +58,7 @@ def summed_objective(
 
 class _SummedObjective(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any,
         hidden_KH: Tensor,
@@ -71,21 +73,21 @@ class _SummedObjective(torch.autograd.Function):
         cast_VH = gradient.weight_VH
         logp_K = hidden_KH.new_zeros(len(labels_K), dtype=_wide(hidden_KH))
         total = logp_K.new_zeros(())
-        with torch.autocast(hidden_KH.device.type, enabled=False):
-            for start in range(0, len(labels_K), chunk):
-                rows = slice(start, start + chunk)
-                label_C1 = labels_K[rows, None]
-                logp_CV = torch.log_softmax(scaled_logits(hidden_KH[rows], cast_VH, temperature), dim=-1)
-                logp_C = logp_K[rows] = logp_CV.gather(1, label_C1)[:, 0]
-                with torch.enable_grad():
-                    leaf_C = logp_C.detach().requires_grad_()
-                    loss = objective(leaf_C, rows).sum()
-                    total += loss.detach()
-                    if not any(wanted) or not loss.requires_grad:
-                        continue
-                    [rise_C] = torch.autograd.grad(loss, leaf_C)
-                slope_CV = logp_CV.exp_().mul_(-rise_C[:, None])
-                gradient.add(rows, slope_CV.scatter_add_(1, label_C1, rise_C[:, None]))
+        for start in range(0, len(labels_K), chunk):
+            rows = slice(start, start + chunk)
+            label_C1 = labels_K[rows, None]
+            logp_CV = torch.log_softmax(scaled_logits(hidden_KH[rows], cast_VH, temperature), dim=-1)
+            logp_C = logp_K[rows] = logp_CV.gather(1, label_C1)[:, 0]
+            with torch.enable_grad():
+                leaf_C = logp_C.detach().requires_grad_()
+                loss = objective(leaf_C, rows).sum()
+                total += loss.detach()
+                if not any(wanted) or not loss.requires_grad:
+                    continue
+                [rise_C] = torch.autograd.grad(loss, leaf_C)
+            slope_CV = logp_CV.exp_().mul_(-rise_C[:, None])
+            gradient.add(rows, slope_CV.scatter_add_(1, label_C1, rise_C[:, None]))
+            del logp_CV, slope_CV
         ctx.mark_non_differentiable(logp_K)
         keep_gradient(ctx, gradient)
         return total, logp_K
@@ -148,6 +150,7 @@ def token_logprobs(
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any,
         hidden_KH: Tensor,
@@ -162,15 +165,15 @@ class _TokenLogprobs(torch.autograd.Function):
         entropy_K = torch.zeros_like(logp_K) if with_entropy else logp_K.new_zeros(0)
         keeps = len(labels_K) <= chunk and any(ctx.needs_input_grad)
         probability_KV = None
-        with torch.autocast(hidden_KH.device.type, enabled=False):
-            for start in range(0, len(labels_K), chunk):
-                rows = slice(start, start + chunk)
-                logp_CV = torch.log_softmax(scaled_logits(hidden_KH[rows], cast_VH, temperature), dim=-1)
-                logp_K[rows] = logp_CV.gather(1, labels_K[rows, None])[:, 0]
-                if with_entropy:
-                    entropy_K[rows] = -(logp_CV.exp() * logp_CV).sum(dim=-1)
-                if keeps:
-                    probability_KV = logp_CV.exp_()
+        for start in range(0, len(labels_K), chunk):
+            rows = slice(start, start + chunk)
+            logp_CV = torch.log_softmax(scaled_logits(hidden_KH[rows], cast_VH, temperature), dim=-1)
+            logp_K[rows] = logp_CV.gather(1, labels_K[rows, None])[:, 0]
+            if with_entropy:
+                entropy_K[rows] = -(logp_CV.exp() * logp_CV).sum(dim=-1)
+            if keeps:
+                probability_KV = logp_CV.exp_()
+            del logp_CV
         ctx.save_for_backward(hidden_KH, weight_VH, labels_K, probability_KV)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.mark_non_differentiable(entropy_K)
@@ -189,9 +192,11 @@ class _TokenLogprobs(torch.autograd.Function):
                 if probability_KV is None:
                     logits_CV = scaled_logits(hidden_KH[rows], cast_VH, ctx.temperature)
                     slope_CV = torch.softmax(logits_CV, dim=-1).mul_(-rise_C1)
+                    del logits_CV
                 else:
                     slope_CV = probability_KV * -rise_C1
                 gradient.add(rows, slope_CV.scatter_add_(1, labels_K[rows, None], rise_C1))
+                del slope_CV
         return *gradient.finish(), None, None, None, None
 
 
