@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.data.documents import TokenizedDocument
 from trainer.losses import IGNORED
-
-TokenizedDocument = tuple[NDArray[np.int32], NDArray[np.bool_]]
-"""Token ids, and whether each is a target."""
 
 
 @dataclass(frozen=True)
