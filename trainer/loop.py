@@ -39,12 +39,13 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
         work.measure_if_due()
         while work.done < work.steps:
             session.stop.leave_if_asked()
-            micro_batches = work.next_micro_batches()
-            work.log(work.optimize(micro_batches))
+            for update in work.collect():
+                work.log(work.optimize(update))
+            work.end_round()
             work.measure_if_due()
             work.save_if_due()
     except StopNow:
-        if session.step > session.saved_step:
+        if session.step > session.saved_step:  # a round that was being collected starts over
             work.save(finished=False)
         raise
     work.save(finished=True)

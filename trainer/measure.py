@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from trainer.algorithms import Algorithm
+from trainer.algorithms.base import add_reported
 from trainer.data.batch import flatten
 from trainer.data.documents import DocumentStore
 from trainer.policy import Policy
@@ -20,20 +21,31 @@ def measure_held_out(
     tokens_at_once: int,
     progress: Callable[[int, int], None],
 ) -> dict[str, float]:
-    """Mean loss per target over the whole dataset, and e to its power. Documents of like length stand together."""
+    """Means over the whole dataset: of the loss, of what the algorithm reports beside it, and the perplexity where the
+    likelihood is among these. Documents of like length stand together.
+    """
     policy.model.eval()
     order = sorted(range(len(store)), key=lambda number: (store.lengths_D[number], number))
-    loss, targets, start = 0.0, 0, 0
+    loss, counted, start = 0.0, 0, 0
+    likelihood = False
+    reported: dict[str, tuple[float, float]] = {}
     while start < len(order):
         end, tokens = start, 0
         while end < len(order) and (end == start or tokens + store.lengths_D[order[end]] <= tokens_at_once):
             tokens += int(store.lengths_D[order[end]])
             end += 1
-        batch = flatten([store.document(number) for number in order[start:end]], device=policy.device)
-        loss += algorithm.loss(batch, policy, targets=1).total.item()
-        targets += batch.targets
+        documents = [part for number in order[start:end] for part in store.parts(number)]
+        batch = flatten(documents, device=policy.device)
+        terms = algorithm.loss(batch, policy, targets=1)
+        loss += terms.total.item()
+        counted += batch.targets if terms.counted is None else terms.counted
+        likelihood = terms.terms.keys() == {"nll"}
+        add_reported(reported, terms.reported)
         start = end
         progress(start, len(order))
     policy.model.train()
-    mean = loss / targets if targets else math.nan
-    return {"loss": mean, "perplexity": math.exp(mean) if mean < 700 else math.inf}
+    mean = loss / counted if counted else math.nan
+    further = {key.rpartition("/")[2]: total / max(1, count) for key, (total, count) in reported.items()}
+    nll = mean if likelihood else further.get("nll")
+    perplexity = {} if nll is None else {"perplexity": math.exp(nll) if nll < 700 else math.inf}
+    return {"loss": mean, **further, **perplexity}

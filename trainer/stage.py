@@ -1,32 +1,25 @@
-"""A training stage while it runs: its documents, its packer, its optimiser, how far it is."""
+"""A training stage while it runs: its algorithm, its optimiser, how far it is."""
 
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from trainer.algorithms import Algorithm, algorithm_for
-from trainer.contract.events import BatchSeen, MetricsLogged, SampleToken, StageStarted
-from trainer.contract.stages.base import DataSource, TrainingStage
-from trainer.data.batch import TokenBatch, flatten
-from trainer.data.documents import DocumentStore, tokenize_rows
-from trainer.data.mixing import Mixture
-from trainer.data.packing import Key, Packer, count_steps
+from trainer.algorithms import Algorithm, Update, algorithm_for
+from trainer.algorithms.base import StageContext, add_reported
+from trainer.contract.events import MetricsLogged, StageStarted
+from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
 from trainer.failures import InvalidSpec, RunFailed
 from trainer.hardware import memory_mb
-from trainer.measure import measure_held_out
 from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tensors, restore_optimizer
 from trainer.policy import Policy
 from trainer.session import Session, restore_generators
-from trainer.tokenizer import show_tokens
 
-ROWS_SHOWN = 8
-TOKENS_SHOWN = 4096
+SKIPS_ALLOWED = 2
+"""Steps in a row that may have no finite gradient; one more ends the run."""
 
 
 class StageWork:
@@ -37,22 +30,32 @@ class StageWork:
         self.number = number
         self.stage = stage
         self.progress = session.progress(number)
-        self.algorithm: Algorithm = algorithm_for(stage)
-        self.policy = self._enter_policy()
-        self.sources = [self._tokenize(source) for source in stage.data]
-        self.held_out = [self._tokenize(source) for source in stage.held_out]
-        self.packer = self._make_packer()
-        self.steps = stage.steps or count_steps(self._make_packer())
-        self.optimizer = build_optimizer(self.policy.model, stage.optimizer)
         self.done = 0
         self.measured = -1
-        """Steps done when held-out loss was last measured."""
+        """Steps done when held-out figures were last taken."""
+        self.skipped = 0
+        """Steps without an update, since loss or gradient was no number."""
+        self.skipped_in_a_row = 0
+        self.collecting = 0.0
+        """Seconds that the present round took to collect; counted with its first step."""
+        saved = session.take_resumed()
+        if saved is not None:
+            self.done, self.measured = saved.facts["done"], saved.facts["measured"]
+            self.skipped, self.skipped_in_a_row = saved.facts["skipped"], saved.facts["skipped_in_a_row"]
+        self.algorithm: Algorithm = algorithm_for(stage)
+        self.policy = self._enter_policy()
+        self.algorithm.open()
+        self.steps = self.algorithm.count_steps()
+        self.optimizer = build_optimizer(self.policy.model, stage.optimizer)
         torch.manual_seed(session.spec.recipe.seed * 1000 + number)
-        self._restore()
+        if saved is not None:
+            self.algorithm.restore(saved.facts["algorithm"], saved.tensors)
+            restore_optimizer(self.policy.model, self.optimizer, saved.tensors)
+            restore_generators(saved.tensors)
+        self.state = self.algorithm.state()
+        """The algorithm's, as of the last whole round: a round that is left in its middle starts over."""
 
     def tell_started(self) -> None:
-        tokens = sum(len(store.ids_N) for store in self.sources)
-        trained = sum(int(store.trained_N.sum()) for store in self.sources)
         self.session.events.emit(
             StageStarted(
                 stage=self.number,
@@ -61,44 +64,45 @@ class StageWork:
                 first_step=self.session.step - self.done + 1,
                 steps=self.steps,
                 notes={
-                    "rows": sum(store.rows for store in self.sources),
-                    "documents": sum(len(store) for store in self.sources),
-                    "tokens": tokens,
-                    "trained_share": round(trained / tokens, 4),
-                    "cut_rows": sum(store.cut for store in self.sources),
-                    "rows_without_targets": sum(store.untaught for store in self.sources),
+                    **self.algorithm.source_notes(),
+                    **self.algorithm.notes(),
                     "parameters": self.policy.count_parameters(),
                     "vocabulary": len(self.policy.tokenizer),
-                    **self.algorithm.notes(),
                 },
             )
         )
 
-    def next_micro_batches(self) -> list[TokenBatch]:
-        """The documents of the next optimiser step, shared out evenly over its micro-batches."""
-        sequences = self.packer.next_step()
-        if self.done == 0:
-            self._show([key for sequence in sequences for key in sequence])
-        size = self.stage.batch_size // self.stage.gradient_accumulation
-        groups = [sequences[start : start + size] for start in range(0, len(sequences), size)]
-        return [self._flatten([key for sequence in group for key in sequence]) for group in groups]
-
-    def optimize(self, micro_batches: Sequence[TokenBatch]) -> dict[str, float]:
-        """One optimiser step; the loss is the mean over all targets of all micro-batches."""
+    def collect(self) -> Sequence[Update]:
+        """What the next optimiser steps train on: packed documents, or rollouts sampled and valued now."""
         started = time.perf_counter()
-        targets = sum(batch.targets for batch in micro_batches)
+        updates = self.algorithm.collect(self.done + 1)
+        self.collecting = time.perf_counter() - started
+        return updates
+
+    def optimize(self, update: Update) -> dict[str, float]:
+        """One optimiser step on all micro-batches together; a step whose loss or gradient is no number changes nothing.
+
+        Returns the step's metrics.
+        """
+        started = time.perf_counter()
+        targets = sum(batch.targets for batch in update.micro_batches)
         rate = learning_rate_at(self.done + 1, steps=self.steps, config=self.stage.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         parts: dict[str, float] = {}
+        reported: dict[str, tuple[float, float]] = {}
+        largest: dict[str, float] = {}
         counted = 0
-        for batch in micro_batches:
+        for batch in update.micro_batches:
             if batch.targets:
                 terms = self.algorithm.loss(batch, self.policy, targets=targets)
                 terms.total.backward()
                 for name, value in terms.terms.items():
                     parts[name] = parts.get(name, 0.0) + value.item()
+                add_reported(reported, terms.reported)
+                for name, number in terms.largest.items():
+                    largest[name] = max(largest.get(name, -math.inf), number)
                 counted += batch.targets if terms.counted is None else terms.counted
         if counted < targets:
             parts = {name: value * targets / max(1, counted) for name, value in parts.items()}
@@ -109,16 +113,30 @@ class StageWork:
         loss = sum(parts.values())
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
+            self.algorithm.after_update()
+            self.skipped_in_a_row = 0
+        else:
+            self.skipped += 1
+            self.skipped_in_a_row += 1
         self.done += 1
-        tokens = sum(map(len, micro_batches))
+        tokens = sum(map(len, update.micro_batches))
         self.session.step += 1
         self.session.tokens += tokens
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started + self.collecting
+        self.collecting = 0.0
         return {
+            **update.metrics,
             "train/loss": loss,
-            **({f"train/{name}": value for name, value in parts.items()} if len(parts) > 1 else {}),
+            **{
+                name if "/" in name else f"train/{name}": value
+                for name, value in parts.items()
+                if "/" in name or len(parts) > 1
+            },
+            **{name: total / count for name, (total, count) in reported.items() if count},
+            **largest,
             "train/learning_rate": rate,
             "train/grad_norm": norm,
+            "train/skipped_steps": self.skipped,
             "train/tokens": self.session.tokens,
             "system/tokens_per_s": tokens / seconds,
             "system/seconds_per_step": seconds,
@@ -126,7 +144,7 @@ class StageWork:
         }
 
     def log(self, values: dict[str, float]) -> None:
-        """Tell the metrics of the present step; raises RunFailed when the loss left the numbers."""
+        """Tell the metrics of the present step; raises RunFailed when too many steps in a row left the numbers."""
         self.session.events.emit(
             MetricsLogged(
                 stage=self.number,
@@ -134,31 +152,26 @@ class StageWork:
                 values={key: json_number(value) for key, value in values.items()},
             )
         )
-        if not math.isfinite(values.get("train/loss", 0.0)) or not math.isfinite(values.get("train/grad_norm", 0.0)):
+        if self.skipped_in_a_row > SKIPS_ALLOWED:
             raise RunFailed(
-                f"loss or gradient of step {self.session.step} is no number; "
-                "lower the learning rate or clip_norm, or look for broken rows."
+                f"loss or gradient was no number in {self.skipped_in_a_row} steps in a row, the last being "
+                f"{self.session.step}, and no update was made in them; lower the learning rate or clip_norm, or look "
+                "for broken rows, and resume from the last checkpoint."
             )
 
     def measure_if_due(self) -> None:
-        """Held-out loss before the first step, every `measure_every` steps and after the last."""
+        """Held-out figures before the first step, every `measure_every` steps and after the last."""
         every = self.stage.measure_every
         due = self.done in (0, self.steps) or (every > 0 and self.done % every == 0)
         if not due or self.measured == self.done:
             return
-        values: dict[str, float] = {}
-        for store in self.held_out:
-            measured = measure_held_out(
-                store,
-                self.algorithm,
-                self.policy,
-                tokens_at_once=self.stage.sequence_length * (self.stage.batch_size // self.stage.gradient_accumulation),
-                progress=partial(self.progress, f"held-out loss on {store.name}"),
-            )
-            values |= {f"held_out/{store.name}/{key}": value for key, value in measured.items()}
-        if values:
+        if values := self.algorithm.measure():
             self.log(values)
         self.measured = self.done
+
+    def end_round(self) -> None:
+        """From here the stage can continue exactly."""
+        self.state = self.algorithm.state()
 
     def save_if_due(self) -> None:
         every = self.stage.checkpoint_every
@@ -166,20 +179,42 @@ class StageWork:
             self.save(finished=False)
 
     def save(self, *, finished: bool) -> None:
-        facts = {"done": self.done, "measured": self.measured, "packer": self.packer.state()}
-        self.session.save(facts, optimizer_tensors(self.policy.model, self.optimizer), stage_finished=finished)
+        facts: dict[str, Any] = {
+            "done": self.done,
+            "measured": self.measured,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "algorithm": self.state,
+        }
+        tensors = {**self.algorithm.tensors(), **optimizer_tensors(self.policy.model, self.optimizer)}
+        self.session.save(facts, tensors, stage_finished=finished)
 
     def _enter_policy(self) -> Policy:
-        sources = [self.session.rows[source.dataset] for source in self.stage.data]
-        if self.session.policy is None:
-            self.session.policy = self.algorithm.make_policy(
-                sources, seed=self.session.spec.recipe.seed, device=self.session.device, progress=self.progress
+        """Make or check the policy, and hand it to the algorithm with everything else it works on."""
+        session = self.session
+        if session.policy is None:
+            session.policy = self.algorithm.make_policy(
+                [session.rows[source.dataset] for source in self.stage.data],
+                seed=session.spec.recipe.seed,
+                device=session.device,
+                progress=self.progress,
             )
-        policy = self.session.policy
+        policy = session.policy
         assert policy is not None  # the contract lets no recipe start without base or initialise
         self._check_lengths(policy)
         self.algorithm.prepare(policy)
         policy.train_on_documents()
+        self.algorithm.context = StageContext(
+            spec=session.spec,
+            number=self.number,
+            policy=policy,
+            rows=session.rows,
+            out=session.out,
+            events=session.events,
+            stop=session.stop,
+            progress=self.progress,
+            first_step=session.step - self.done,
+        )
         return policy
 
     def _check_lengths(self, policy: Policy) -> None:
@@ -192,60 +227,3 @@ class StageWork:
         ]
         if errors:
             raise InvalidSpec(errors)
-
-    def _tokenize(self, source: DataSource) -> DocumentStore:
-        rows = self.session.rows[source.dataset]
-        store = tokenize_rows(
-            rows,
-            lambda row: self.algorithm.render(row, self.policy),
-            self.policy.tokenizer,
-            longest=self.stage.sequence_length,
-            progress=lambda done: self.progress(f"tokenising {rows.name}", done, len(rows)),
-        )
-        if not len(store):
-            raise InvalidSpec(f"datasets.{source.dataset}: no row has a token to train on; choose another dataset.")
-        return store
-
-    def _make_packer(self) -> Packer:
-        """A stage that counts epochs ends after as many tokens as its sources hold, times the epochs."""
-        lengths = [store.lengths_D for store in self.sources]
-        total = sum(int(length_D.sum()) for length_D in lengths)
-        return Packer(
-            Mixture(
-                lengths,
-                [source.weight for source in self.stage.data],
-                seed=(self.session.spec.recipe.seed, self.number),
-            ),
-            lambda key: int(lengths[key[0]][key[1]]),
-            sequences=self.stage.batch_size,
-            sequence_length=self.stage.sequence_length,
-            tokens=math.ceil(self.stage.epochs * total) if self.stage.epochs else None,
-        )
-
-    def _flatten(self, keys: Sequence[Key]) -> TokenBatch:
-        return flatten([self.sources[source].document(number) for source, number in keys], device=self.session.device)
-
-    def _show(self, keys: Sequence[Key]) -> None:
-        """Tell the first documents as the policy sees them."""
-        rows: list[list[SampleToken]] = []
-        tokens = 0
-        for source, number in keys[:ROWS_SHOWN]:
-            ids, trained = self.sources[source].document(number)
-            flags = [bool(flag) and place > 0 for place, flag in enumerate(trained)]
-            tokens += len(ids)
-            if rows and tokens > TOKENS_SHOWN:
-                break
-            shown = show_tokens(self.policy.tokenizer, ids.tolist(), flags)
-            rows.append([SampleToken(text=text, trained=flag) for text, flag in shown])
-        self.session.events.emit(BatchSeen(stage=self.number, step=self.session.step + 1, rows=rows))
-
-    def _restore(self) -> None:
-        saved = self.session.take_resumed()
-        if saved is None:
-            return
-        tensors: dict[str, Tensor] = saved.tensors
-        facts: dict[str, Any] = saved.facts
-        self.done, self.measured = facts["done"], facts["measured"]
-        self.packer.restore(facts["packer"])
-        restore_optimizer(self.policy.model, self.optimizer, tensors)
-        restore_generators(tensors)

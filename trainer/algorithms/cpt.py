@@ -11,7 +11,8 @@ arXiv:2004.10964.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from trainer.algorithms.base import Algorithm, LossTerms, Progress
+from trainer.algorithms.base import LossTerms, Progress
+from trainer.algorithms.documents import DocumentAlgorithm
 from trainer.contract.stages.cpt import CptStage
 from trainer.data.documents import Document, Piece
 from trainer.data.rows import Row, RowFile
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.policy import Policy
 
 
-class Cpt(Algorithm):
+class Cpt(DocumentAlgorithm):
     stage_class = CptStage
     stage: CptStage
     beginning: str

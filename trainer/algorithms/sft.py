@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
-from trainer.algorithms.base import Algorithm, LossTerms
+from trainer.algorithms.base import LossTerms
+from trainer.algorithms.documents import DocumentAlgorithm
 from trainer.contract.stages.sft import SftStage
 from trainer.data.chat import CHATML, render_conversation
 from trainer.data.documents import Document
@@ -30,11 +31,13 @@ from trainer.data.rows import Row
 from trainer.failures import InvalidSpec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trainer.data.batch import TokenBatch
     from trainer.losses import Side
     from trainer.policy import Policy
 
-THRESHOLDED: "dict[str, tuple[float, Side]]" = {
+THRESHOLDED: "dict[str, tuple[float, Side | None]]" = {
     "only_top_p": (1.0, "above"),
     "only_bottom_p": (1.0, "below"),
     "only_top_logp": (0.0, "above"),
@@ -43,7 +46,7 @@ THRESHOLDED: "dict[str, tuple[float, Side]]" = {
 """Objective → its α, and the side of the threshold that it keeps."""
 
 
-class Sft(Algorithm):
+class Sft(DocumentAlgorithm):
     stage_class = SftStage
     stage: SftStage
 
@@ -74,23 +77,36 @@ class Sft(Algorithm):
         return render_conversation(row["messages"], render, loss_on=self.stage.loss_on)
 
     def loss(self, batch: "TokenBatch", policy: "Policy", *, targets: int) -> LossTerms:
-        from trainer.losses import IGNORED, summed_f_alpha
+        from trainer.losses import IGNORED, f_alpha, keep_by_threshold, summed_objective
 
         stage = self.stage
         if stage.objective == "nll" or batch.targets == 0:
             return LossTerms({"nll": policy.summed_nll(batch) / max(1, targets)})
         alpha, side = THRESHOLDED.get(stage.objective, (stage.alpha, None))
+        kept = 0
+
+        def measure(logp_C: "Tensor", rows: slice) -> "Tensor":
+            nonlocal kept
+            if side is None:
+                return f_alpha(logp_C, alpha)
+            keep_C = keep_by_threshold(logp_C, stage.threshold, side)
+            kept += int(keep_C.sum())
+            return f_alpha(logp_C, alpha) * keep_C
+
         target_N = batch.labels_N != IGNORED
-        total, kept = summed_f_alpha(
+        total, logp_K = summed_objective(
             policy.hidden(batch)[target_N],
             policy.model.get_output_embeddings().weight,
             batch.labels_N[target_N],
-            alpha=alpha,
-            threshold=stage.threshold if side else None,
-            side=side or "above",
+            measure,
         )
+        reported = {"train/nll": (-logp_K.sum().item(), batch.targets)}
+        if side is not None:
+            reported["train/kept_share"] = (float(kept), batch.targets)
         return LossTerms(
-            {stage.objective: total / max(1, targets)}, counted=kept if stage.denominator == "kept" else None
+            {stage.objective: total / max(1, targets)},
+            counted=kept if stage.denominator == "kept" else None,
+            reported=reported,
         )
 
     def notes(self) -> dict[str, str | int | float | bool]:
