@@ -1,169 +1,209 @@
-"""Sampling in this process: a loop over a Hugging Face causal model with a key-value cache.
+"""Sampling in this process, on the policy's own weights.
 
-Rows are padded on the left, so that all end at the same column; position ids count from each row's first real token.
-A row that ends leaves the batch and its cache is dropped.
+A Llama-shaped model decodes through a path of its own (`llama_decoder.py`), once that has shown the model's own logits;
+every other through its Hugging Face module (`module_decoder.py`). Both are driven by the same loop, which chooses the
+tokens, lets finished rows leave and takes waiting requests in their place.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from trainer.sampling.choose import choose_tokens
+from trainer.sampling.choose import Chooser
+from trainer.sampling.decoder import Decoder
 from trainer.sampling.end_tokens import context_length, end_token_ids
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
-from trainer.sampling.randomness import uniform
+from trainer.sampling.llama_decoder import LlamaDecoder
+from trainer.sampling.llama_weights import LlamaWeights, NotLlamaShaped
+from trainer.sampling.module_decoder import ModuleDecoder, answering
+from trainer.sampling.randomness import scramble_seeds, uniforms
+from trainer.sampling.rows import Row, RowReader
+from trainer.sampling.self_test import find_difference
+
+log = logging.getLogger(__name__)
+
+PROMPT_TOKENS = 8192
+"""Prompt tokens computed in one pass, unless a single prompt has more: bounds the memory of their activations."""
+CPU_CACHE_BYTES = 2 << 30
+GPU_CACHE_SHARE = 0.4
+"""Share of the free memory of a GPU that keys and values may take."""
 
 
 class TorchEngine:
-    """Samples from `model` on its own device. The weights may change between calls; nothing is kept from them."""
+    """Samples from `model` on its own device.
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch_rows: int = 32) -> None:
+    `batch_rows` rows are in work at most, fewer when their keys and values would take more than `cache_bytes` (by
+    default 2 GiB, or two fifths of what is free on a GPU). `dtype` is the fast path's number format: by default bf16
+    on a GPU, elsewhere the model's own.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_rows: int = 128,
+        cache_bytes: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_rows = batch_rows
+        self.cache_bytes = cache_bytes
         self.end_tokens = end_token_ids(model, tokenizer)
         self.context = context_length(model)
+        self._weights: LlamaWeights | None = None
+        self.fallback_reason: str | None = None
+        """Why the Hugging Face module decodes; None when the fast path does."""
+        try:
+            weights = LlamaWeights(model, dtype=dtype or _default_dtype(model))
+            self.fallback_reason = find_difference(model, weights, context=self.context)
+            if self.fallback_reason is None:
+                self._weights = weights
+        except NotLlamaShaped as error:
+            self.fallback_reason = str(error)
+        if self.fallback_reason is not None:
+            log.info("sampling through the Hugging Face module: %s", self.fallback_reason)
+
+    def update_weights(self) -> None:
+        """Take the model's weights as they are now; to be called after each step of the optimiser."""
+        if self._weights is not None:
+            self._weights.refresh()
 
     def sample(
         self, requests: Sequence[SamplingRequest], *, should_stop: Callable[[], bool] | None = None
     ) -> list[Completion]:
-        """Rows of like length share a batch; completions come back in the order of the requests."""
+        """Requests with equal prompts share its computation; completions come back in the order of the requests."""
         for number, request in enumerate(requests):
             if self.context is not None and len(request.prompt_ids) >= self.context:
                 raise ValueError(
                     f"prompt {number} has {len(request.prompt_ids)} tokens and the model's context is {self.context}: "
                     "nothing can be sampled after it"
                 )
-        by_length = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt_ids))
-        done: dict[int, Completion] = {}
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                for start in range(0, len(by_length), self.batch_rows):
-                    chosen = by_length[start : start + self.batch_rows]
-                    rows = [self._open(requests[i]) for i in chosen]
-                    self._sample_batch(rows, should_stop or _never)
-                    done.update(zip(chosen, (self._close(row) for row in rows), strict=True))
-        finally:
-            self.model.train(training)
-        return [done[i] for i in range(len(requests))]
+        reader = RowReader(self.tokenizer, end_tokens=self.end_tokens, context=self.context)
+        rows = [reader.open(request) for request in requests]
+        # Prompts of like length are computed together, equal ones once.
+        waiting = deque(sorted(rows, key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids)))
+        if waiting:
+            columns = max(len(row.request.prompt_ids) + row.room for row in rows)
+            with torch.inference_mode(), self._open_decoder(len(rows), columns) as (decoder, places):
+                _Batch(decoder, places, reader, self.model.device).run(waiting, should_stop or _never)
+        return [reader.close(row) for row in rows]
 
-    def _open(self, request: SamplingRequest) -> "_Row":
-        ends = set(self.end_tokens)
-        texts = []
-        for stop in request.stop:
-            token = self._special_token(stop)
-            if token is None:
-                texts.append(stop)
+    @contextmanager
+    def _open_decoder(self, rows: int, columns: int) -> Iterator[tuple[Decoder, int]]:
+        """A decoder for rows of at most `columns` tokens, and how many of them it takes at once."""
+        weights = self._weights
+        if weights is None or (weights.window is not None and columns > weights.window):
+            with answering(self.model):
+                yield ModuleDecoder(self.model), self.batch_rows
+            return
+        weights.refresh_if_changed()
+        affordable = self._cache_budget(weights.device) // (columns * LlamaDecoder.bytes_per_token(weights))
+        places = max(1, min(self.batch_rows, affordable, rows))
+        yield LlamaDecoder(weights, places=places, columns=columns), places
+
+    def _cache_budget(self, device: torch.device) -> int:
+        if self.cache_bytes is not None:
+            return self.cache_bytes
+        if device.type == "cuda":
+            return int(torch.cuda.mem_get_info(device)[0] * GPU_CACHE_SHARE)
+        return CPU_CACHE_BYTES
+
+
+class _Batch:
+    """The rows in work, at the places that the decoder holds them at."""
+
+    def __init__(self, decoder: Decoder, places: int, reader: RowReader, device: torch.device) -> None:
+        self.decoder = decoder
+        self.places = places
+        self.reader = reader
+        self.device = device
+        self.rows: list[Row] = []
+
+    def run(self, waiting: deque[Row], should_stop: Callable[[], bool]) -> None:
+        """Sample every row to its end; when asked to stop, all unfinished ones end as they are."""
+        together: _Draws | None = None
+        while waiting or self.rows:
+            if waiting and self._has_room_for(len(waiting)):
+                fresh, logits_RV = self._admit(waiting)
+                _Draws(fresh, self.device).take(logits_RV, self.reader)
+                together = None
             else:
-                ends.add(token)
-        room = request.max_new_tokens
-        full = StopReason.LENGTH
-        if self.context is not None and len(request.prompt_ids) + room > self.context:
-            room, full = self.context - len(request.prompt_ids), StopReason.CONTEXT
-        return _Row(request, ends=frozenset(ends), stop=tuple(texts), room=room, full=full)
-
-    def _special_token(self, stop: str) -> int | None:
-        """A stop string that is itself a special token never shows up in decoded text, so its id is watched for."""
-        token = self.tokenizer.convert_tokens_to_ids(stop)
-        return token if token in self.tokenizer.all_special_ids and token != self.tokenizer.unk_token_id else None
-
-    def _sample_batch(self, rows: "list[_Row]", should_stop: Callable[[], bool]) -> None:
-        device = self.model.device
-        tokens_RT, mask_RT = _pad_left([row.request.prompt_ids for row in rows], device)
-        position_RT = (mask_RT.cumsum(dim=-1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config)
-        live = list(rows)
-        temperature_R, top_p_R = (
-            torch.tensor([getattr(row.request, name) for row in live], device=device, dtype=torch.float64)
-            for name in ("temperature", "top_p")
-        )
-        while True:
-            logits_RV = self.model(
-                input_ids=tokens_RT,
-                attention_mask=mask_RT,
-                position_ids=position_RT,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            draw_R = torch.tensor(
-                [uniform(row.request.seed, len(row.tokens)) for row in live], device=device, dtype=torch.float64
-            )
-            token_R, logp_R = choose_tokens(logits_RV, temperature_R=temperature_R, top_p_R=top_p_R, draw_R=draw_R)
-            for row, token, logp in zip(live, token_R.tolist(), logp_R.tolist(), strict=True):
-                row.tokens.append(token)
-                row.logprobs.append(logp)
-                row.reason = self._reason_to_stop(row)
+                together = together or _Draws(self.rows, self.device)
+                together.take(self.decoder.step(together.token_R), self.reader)
             if should_stop():
-                for row in live:
+                for row in (*self.rows, *waiting):
                     row.reason = row.reason or StopReason.INTERRUPTED
-            kept = [place for place, row in enumerate(live) if row.reason is None]
-            if not kept:
                 return
-            if len(kept) < len(live):
-                kept_K = torch.tensor(kept, device=device)
-                live = [live[place] for place in kept]
-                token_R, mask_RT, position_RT = token_R[kept_K], mask_RT[kept_K], position_RT[kept_K]
-                temperature_R, top_p_R = temperature_R[kept_K], top_p_R[kept_K]
-                cache.batch_select_indices(kept_K)
-            tokens_RT = token_R[:, None]
-            mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(live), 1)], dim=1)
-            position_RT = position_RT[:, -1:] + 1
+            if self._drop_finished():
+                together = None
 
-    def _reason_to_stop(self, row: "_Row") -> StopReason | None:
-        if row.tokens[-1] in row.ends:
-            return StopReason.END_TOKEN
-        if row.stop and _first_stop(self._decode(row.tokens), row.stop) is not None:
-            return StopReason.STOP_STRING
-        return row.full if len(row.tokens) >= row.room else None
+    def _has_room_for(self, waiting: int) -> bool:
+        """Some places are let stand empty until several prompts can be computed together."""
+        if not self.decoder.refills:
+            return not self.rows
+        return self.places - len(self.rows) >= min(waiting, self.places // 8 + 1)
 
-    def _close(self, row: "_Row") -> Completion:
-        assert row.reason is not None
-        kept = row.tokens[:-1] if row.reason is StopReason.END_TOKEN else row.tokens
-        text = self._decode(kept)
-        if row.reason is StopReason.STOP_STRING:
-            text = text[: _first_stop(text, row.stop)]
-        return Completion(token_ids=tuple(row.tokens), logprobs=tuple(row.logprobs), text=text, stop_reason=row.reason)
+    def _admit(self, waiting: deque[Row]) -> tuple[list[Row], Tensor]:
+        """Take the next rows in; returns them with the logits after their prompts."""
+        fresh: list[Row] = []
+        prompts: list[tuple[int, ...]] = []
+        copies: list[int] = []
+        tokens = 0
+        while waiting and len(self.rows) + len(fresh) < self.places:
+            prompt = waiting[0].request.prompt_ids
+            if not prompts or prompt != prompts[-1]:
+                tokens += len(prompt)
+                if prompts and self.decoder.refills and tokens > PROMPT_TOKENS:
+                    break
+                prompts.append(prompt)
+                copies.append(0)
+            copies[-1] += 1
+            fresh.append(waiting.popleft())
+        logits_PV = self.decoder.admit(prompts, copies)
+        self.rows += fresh
+        return fresh, logits_PV.repeat_interleave(torch.tensor(copies, device=logits_PV.device), dim=0)
 
-    def _decode(self, tokens: list[int]) -> str:
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
-
-
-@dataclass
-class _Row:
-    """One request while it is being sampled."""
-
-    request: SamplingRequest
-    ends: frozenset[int]
-    stop: tuple[str, ...]
-    room: int
-    full: StopReason
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    reason: StopReason | None = None
+    def _drop_finished(self) -> bool:
+        """Let finished rows go. The last rows move into their places, so that few have to move."""
+        kept = [place for place, row in enumerate(self.rows) if row.reason is None]
+        if len(kept) == len(self.rows):
+            return False
+        late = iter([place for place in kept if place >= len(kept)])
+        order = [place if self.rows[place].reason is None else next(late) for place in range(len(kept))]
+        self.decoder.keep(order)
+        self.rows = [self.rows[place] for place in order]
+        return True
 
 
-def _pad_left(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:
-    width = max(len(prompt) for prompt in prompts)
-    tokens_RT = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask_RT = torch.zeros(len(prompts), width, dtype=torch.long)
-    for place, prompt in enumerate(prompts):
-        tokens_RT[place, width - len(prompt) :] = torch.tensor(prompt)
-        mask_RT[place, width - len(prompt) :] = 1
-    return tokens_RT.to(device), mask_RT.to(device)
+class _Draws:
+    """What the next tokens of some rows are chosen by; holds as long as the rows are the same."""
+
+    def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
+        self._rows = list(rows)
+        self._device = device
+        self._chooser = Chooser([row.request for row in rows], device)
+        self._seeds = scramble_seeds([row.request.seed for row in rows])
+        self.token_R = torch.tensor([row.tokens[-1] if row.tokens else 0 for row in rows], device=device)
+
+    def take(self, logits_RV: Tensor, reader: RowReader) -> None:
+        """Choose every row's next token."""
+        draws = uniforms(self._seeds, [len(row.tokens) for row in self._rows])
+        draw_R = torch.from_numpy(draws).to(self._device)
+        self.token_R, logprob_R = self._chooser.choose(logits_RV, draw_R)
+        for row, token, logprob in zip(self._rows, self.token_R.tolist(), logprob_R.tolist(), strict=True):
+            reader.add(row, token, logprob)
 
 
-def _first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first stop string begins, None when there is none."""
-    places = [place for place in (text.find(stop) for stop in stops) if place >= 0]
-    return min(places) if places else None
+def _default_dtype(model: Any) -> torch.dtype:
+    weight = next(model.parameters())
+    return torch.bfloat16 if weight.device.type == "cuda" else weight.dtype
 
 
 def _never() -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainer.sampling import SamplingRequest, StopReason, TorchEngine
-from trainer.sampling.choose import choose_tokens
+from trainer.sampling.choose import Chooser
 from trainer.sampling.randomness import seed_for, splitmix64, uniform
 
 END = "<|end|>"
@@ -92,16 +92,12 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
     logits = torch.tensor([[0.2, 0.5, 0.3]]).log().expand(5, 3)
 
     def draw(top_p, points):
-        n = len(points)
-        tokens, logp = choose_tokens(
-            logits[:n],
-            temperature_R=torch.ones(n),
-            top_p_R=torch.full((n,), top_p, dtype=torch.float64),
-            draw_R=torch.tensor(points, dtype=torch.float64),
-        )
+        requests = [SamplingRequest(prompt_ids=(0,), max_new_tokens=1, temperature=1.0, top_p=top_p)] * len(points)
+        tokens, logp = Chooser(requests).choose(logits[: len(points)], torch.tensor(points, dtype=torch.float64))
         return tokens.tolist(), logp.exp().tolist()
 
-    assert draw(1.0, [0.0, 0.49, 0.51, 0.79, 0.81])[0] == [1, 1, 2, 2, 0]
+    # All of the vocabulary is drawn from in its own order: .2, then .5, then .3.
+    assert draw(1.0, [0.0, 0.19, 0.21, 0.69, 0.71])[0] == [0, 0, 1, 1, 2]
     # .5 alone does not reach .6; .5 and .3 do. Draws are stretched over the .8 that stay: .625 of it is token 1.
     assert draw(0.6, [0.0, 0.62, 0.63, 0.999])[0] == [1, 1, 2, 2]
     assert draw(0.4, [0.0, 0.5, 0.999])[0] == [1, 1, 1]

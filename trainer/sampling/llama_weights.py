@@ -1,0 +1,200 @@
+"""Weights of a Llama-shaped model laid out for decoding. Tensors: H hidden, O outputs, V vocabulary, D units of a head.
+
+Queries, keys and values come from one product, gate and up from another. On a CPU weights are stored as (inputs,
+outputs), which small batches read faster. The two halves of each rotary pair are put side by side, so that rotating is
+one complex product; scores do not change when queries and keys are permuted alike.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+ARCHITECTURES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""Values of `model_type` whose forward pass `llama_decoder.py` repeats."""
+FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
+"""Kinds of rotary embedding whose frequencies do not depend on the length of the text."""
+
+
+class NotLlamaShaped(ValueError):
+    """The model computes something that the fast path does not; the message says what."""
+
+
+class FusedLinear:
+    """Several linear maps of one input as a single product; `refresh` reads the modules' weights again."""
+
+    def __init__(
+        self, modules: Sequence[nn.Linear], *, dtype: torch.dtype, orders: Sequence[Tensor | None] | None = None
+    ) -> None:
+        """`orders` gives for each module the order in which its outputs are wanted, None for its own."""
+        self._modules = list(modules)
+        self._orders = list(orders) if orders else [None] * len(self._modules)
+        first = self._modules[0].weight
+        outputs = sum(module.out_features for module in self._modules)
+        inputs = self._modules[0].in_features
+        if first.device.type == "cpu":
+            self.weight_HO = torch.empty(inputs, outputs, dtype=dtype)
+        else:
+            self.weight_HO = torch.empty(outputs, inputs, dtype=dtype, device=first.device).t()
+        biased = any(module.bias is not None for module in self._modules)
+        self.bias_O = torch.zeros(outputs, dtype=dtype, device=first.device) if biased else None
+        self.refresh()
+
+    def refresh(self) -> None:
+        start = 0
+        for module, order in zip(self._modules, self._orders, strict=True):
+            end = start + module.out_features
+            weight_OH = read_whole(module.weight)
+            self.weight_HO[:, start:end].copy_((weight_OH if order is None else weight_OH[order]).t())
+            if self.bias_O is not None and module.bias is not None:
+                bias_O = read_whole(module.bias)
+                self.bias_O[start:end].copy_(bias_O if order is None else bias_O[order])
+            start = end
+
+    def __call__(self, input_NH: Tensor) -> Tensor:
+        if self.bias_O is None:
+            return torch.mm(input_NH, self.weight_HO)
+        return torch.addmm(self.bias_O, input_NH, self.weight_HO)
+
+    def add_to(self, residual_NO: Tensor, input_NH: Tensor) -> Tensor:
+        """residual + map(input)."""
+        if self.bias_O is not None:
+            residual_NO = residual_NO + self.bias_O
+        return torch.addmm(residual_NO, input_NH, self.weight_HO)
+
+
+class LayerWeights:
+    """One layer: queries, keys and values; attention output; gate and up; down; and the norms before them."""
+
+    def __init__(self, source: Any, *, query_order: Tensor, key_order: Tensor, dtype: torch.dtype) -> None:
+        attention, mlp = source.self_attn, source.mlp
+        self._source, self._dtype = source, dtype
+        self.qkv = FusedLinear(
+            [attention.q_proj, attention.k_proj, attention.v_proj], orders=[query_order, key_order, None], dtype=dtype
+        )
+        self.attention_out = FusedLinear([attention.o_proj], dtype=dtype)
+        self.gate_up = FusedLinear([mlp.gate_proj, mlp.up_proj], dtype=dtype)
+        self.down = FusedLinear([mlp.down_proj], dtype=dtype)
+        self._refresh_norms()
+
+    def refresh(self) -> None:
+        for fused in (self.qkv, self.attention_out, self.gate_up, self.down):
+            fused.refresh()
+        self._refresh_norms()
+
+    def _refresh_norms(self) -> None:
+        source, attention = self._source, self._source.self_attn
+        self.before_attention_H = read_whole(source.input_layernorm.weight, self._dtype)
+        self.before_mlp_H = read_whole(source.post_attention_layernorm.weight, self._dtype)
+        self.qk_norm_QKD: Tensor | None = None
+        """Gains of the norms over every query and key head, where the model has them."""
+        if hasattr(attention, "q_norm"):
+            gains = [(attention.q_norm, attention.config.num_attention_heads)]
+            gains.append((attention.k_norm, attention.config.num_key_value_heads))
+            self.qk_norm_QKD = torch.cat(
+                [
+                    read_whole(norm.weight, self._dtype)[pair_halves(attention.head_dim)].expand(heads, -1)
+                    for norm, heads in gains
+                ]
+            )
+
+
+class LlamaWeights:
+    """Everything that `LlamaDecoder` reads. Raises NotLlamaShaped for a model that it cannot stand for."""
+
+    def __init__(self, model: Any, *, dtype: torch.dtype) -> None:
+        check_shape(model)
+        body, config = model.model, model.config
+        attention = body.layers[0].self_attn
+        self.dtype = dtype
+        self.device: torch.device = body.embed_tokens.weight.device
+        self.query_heads: int = config.num_attention_heads
+        self.key_heads: int = config.num_key_value_heads
+        self.head_size: int = attention.head_dim
+        self.scale: float = attention.scaling
+        self.eps: float = config.rms_norm_eps
+        self.window: int | None = getattr(config, "sliding_window", None)
+        """Longest text from which a sliding window, if the model has one, hides nothing."""
+        self._rotary = body.rotary_emb
+        self._embedding, self._norm = body.embed_tokens, body.norm
+        self._parameters = list(model.parameters())
+        orders = {
+            "query_order": _order_heads(self.head_size, self.query_heads),
+            "key_order": _order_heads(self.head_size, self.key_heads),
+        }
+        with torch.no_grad():
+            self.layers = [LayerWeights(layer, **orders, dtype=dtype) for layer in body.layers]
+            self.head = FusedLinear([model.lm_head], dtype=dtype)
+        self._refresh_ends()
+
+    def refresh(self) -> None:
+        """Read the model's weights again."""
+        with torch.no_grad():
+            for layer in self.layers:
+                layer.refresh()
+            self.head.refresh()
+        self._refresh_ends()
+
+    def refresh_if_changed(self) -> None:
+        """Notice an optimiser's step that nobody told of, by the counters that torch keeps of changes in place."""
+        if self._fingerprint() != self._seen:
+            self.refresh()
+
+    def rotations(self, length: int) -> Tensor:
+        """Complex factors (length, D / 2) by which the rotary pairs at each position turn."""
+        frequency_D = self._rotary.inv_freq.detach().float()
+        angle_TD = torch.arange(length, device=frequency_D.device)[:, None].float() * frequency_D
+        return torch.polar(torch.full_like(angle_TD, float(self._rotary.attention_scaling)), angle_TD)
+
+    def _refresh_ends(self) -> None:
+        with torch.no_grad():
+            self.embedding_VH = read_whole(self._embedding.weight, self.dtype)
+            self.norm_H = read_whole(self._norm.weight, self.dtype)
+        self._seen = self._fingerprint()
+
+    def _fingerprint(self) -> list[tuple[int, int]]:
+        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._parameters]
+
+
+def check_shape(model: Any) -> None:
+    """Refuse every model of which a part is not known here."""
+    config = model.config
+    if config.model_type not in ARCHITECTURES:
+        raise NotLlamaShaped(f"its architecture is {config.model_type}")
+    body = getattr(model, "model", None)
+    if not hasattr(body, "layers") or not hasattr(model, "lm_head"):
+        raise NotLlamaShaped("it is wrapped in another module")
+    if config.hidden_act != "silu":
+        raise NotLlamaShaped(f"its activation is {config.hidden_act}")
+    if (kind := body.rotary_emb.rope_type) not in FIXED_ROTATIONS:
+        raise NotLlamaShaped(f"its rotary embedding is of the kind {kind}")
+    for layer in body.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        if hasattr(attention, "q_norm") and attention.q_norm.weight.shape != (attention.head_dim,):
+            raise NotLlamaShaped("its query norm runs over several heads")
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"):
+            module = getattr(attention, name, None) or getattr(mlp, name, None)
+            # A subclass, such as a low-rank adapter or a quantised layer, computes more than its weight says.
+            if type(module) is not nn.Linear:
+                raise NotLlamaShaped(f"its {name} is a {type(module).__name__}")
+    if type(model.lm_head) is not nn.Linear:
+        raise NotLlamaShaped(f"its output head is a {type(model.lm_head).__name__}")
+    if len({parameter.device for parameter in model.parameters()}) > 1:
+        raise NotLlamaShaped("its weights lie on several devices")
+
+
+def read_whole(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A parameter's values, gathered when it is sharded over processes; the parameter's own memory where possible."""
+    whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+    return whole.detach() if dtype is None else whole.detach().to(dtype)
+
+
+def pair_halves(head_size: int) -> Tensor:
+    """Order of a head's units that puts the two members of each rotary pair (d, d + D / 2) side by side."""
+    return torch.arange(head_size).view(2, -1).t().flatten()
+
+
+def _order_heads(head_size: int, heads: int) -> Tensor:
+    return (torch.arange(heads)[:, None] * head_size + pair_halves(head_size)).flatten()
