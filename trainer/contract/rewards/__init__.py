@@ -15,6 +15,7 @@ from trainer.contract.rewards.base import (
     RewardBase,
     check_links,
     check_longest,
+    check_reachable,
 )
 
 for _module in pkgutil.iter_modules(__path__):
@@ -46,5 +47,6 @@ __all__ = [
     "RewardList",
     "check_links",
     "check_longest",
+    "check_reachable",
     "reward_kinds",
 ]

@@ -37,6 +37,10 @@ class RewardBase(Contract):
         """Why it cannot work with completions of at most `longest` tokens; empty when it can."""
         return ""
 
+    def unreachable(self) -> str:
+        """Why a service that it needs cannot be used, as `field: sentence`; empty when all can. May take seconds."""
+        return ""
+
 
 class AnswerRewardBase(RewardBase):
     """A reward that judges a part of the completion."""
@@ -82,4 +86,10 @@ def check_links(rewards: Sequence[RewardBase]) -> Sequence[RewardBase]:
 def check_longest(rewards: Sequence[RewardBase], longest: int) -> list[str]:
     """One sentence for each reward that cannot work with completions of at most `longest` tokens."""
     found = [(place, reward.check_longest(longest)) for place, reward in enumerate(rewards)]
+    return [f"rewards[{place}].{reason}" for place, reason in found if reason]
+
+
+def check_reachable(rewards: Sequence[RewardBase]) -> list[str]:
+    """One sentence for each reward whose service cannot be used. Asks over the network; loads no torch."""
+    found = [(place, reward.unreachable()) for place, reward in enumerate(rewards)]
     return [f"rewards[{place}].{reason}" for place, reason in found if reason]

@@ -1,0 +1,195 @@
+"""Models that answer over HTTP as OpenAI's API does: where they are, one call, and whether they can be reached.
+
+Standard library only, so that the platform can probe an endpoint before launch. No proxy and no redirect is followed: a
+question about a nation's law goes to the address that the recipe names and nowhere else.
+"""
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from trainer.contract.base import Contract
+
+LARGEST_REPLY = 4 << 20
+"""Bytes. A longer reply is no reply."""
+TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504, 529}
+REFUSED = {401, 403, 404, 405, 501}
+"""Statuses that every further call would get, too."""
+
+
+class Endpoint(Contract):
+    """A model behind an OpenAI-compatible API."""
+
+    base_url: str = Field(examples=["http://127.0.0.1:8000/v1"])
+    """Address up to and with `/v1`."""
+    model: str = Field(min_length=1)
+    """Name by which the server knows the model."""
+    api_key_env: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
+    """Environment variable that holds the key; empty: no key is sent. The key itself is never written down."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        address = urlsplit(value)
+        if address.username or address.password:
+            raise ValueError("holds a password; remove it and name the variable with the key in api_key_env")
+        try:
+            usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+        except ValueError:
+            usable = False
+        if not usable or address.query or address.fragment or re.search(r"[\s\x00-\x1f]", value):
+            raise ValueError("is no address like http://127.0.0.1:8000/v1")
+        return value.rstrip("/")
+
+
+class EndpointError(Exception):
+    """A call that brought no answer. The message is a sentence that never holds the key."""
+
+    def __init__(self, sentence: str, *, again: bool = False, refused: bool = False, wait_s: float = 0.0) -> None:
+        super().__init__(sentence)
+        self.again = again
+        """Another attempt may succeed."""
+        self.refused = refused
+        """Every further call would fail in the same way."""
+        self.wait_s = wait_s
+        """Seconds that the server asked to wait before another attempt."""
+        self.status = 0
+
+
+def call(endpoint: Endpoint, path: str, body: dict[str, Any] | None = None, *, seconds: float) -> Any:
+    """The JSON reply to a POST of `body`, or to a GET without one; raises EndpointError within about `seconds`."""
+    key = read_key(endpoint)
+    deadline = time.monotonic() + seconds
+    headers = {"Accept": "application/json", "Connection": "close"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    try:
+        status, wait, content = _exchange(endpoint, path, body, headers, seconds)
+    except ssl.SSLCertVerificationError as error:
+        raise EndpointError(
+            f"{endpoint.base_url} shows a certificate that is not trusted ({error.verify_message}).", refused=True
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, TimeoutError) or time.monotonic() >= deadline:
+            raise EndpointError(f"{endpoint.base_url} did not answer within {seconds:g} s.", again=True) from error
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise EndpointError(f"{endpoint.base_url} cannot be reached ({reason}).", again=True) from error
+    if status == 200:
+        return _parse(endpoint, content)
+    failure = _explain(endpoint, status, wait, content, key)
+    failure.status = status
+    raise failure
+
+
+def read_key(endpoint: Endpoint) -> str:
+    """The key from the environment; raises EndpointError, which does not show it, where there is none to use."""
+    if not endpoint.api_key_env:
+        return ""
+    key = os.environ.get(endpoint.api_key_env, "").strip()
+    if not key:
+        raise EndpointError(
+            f"the environment variable {endpoint.api_key_env} is empty; set it to the key", refused=True
+        )
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise EndpointError(f"the environment variable {endpoint.api_key_env} holds no usable key", refused=True)
+    return key
+
+
+def probe(endpoint: Endpoint, *, seconds: float = 10.0) -> str:
+    """Why the model cannot be asked, as a sentence with the way out; empty when it can."""
+    try:
+        try:
+            listed = call(endpoint, "/models", seconds=seconds)
+        except EndpointError as error:
+            if error.status not in (404, 405, 501):
+                raise
+            # Some servers list no models: ask the shortest question there is.
+            question = {"model": endpoint.model, "max_tokens": 1, "messages": [{"role": "user", "content": "1"}]}
+            call(endpoint, "/chat/completions", question, seconds=seconds)
+            return ""
+    except EndpointError as error:
+        return f"{str(error).rstrip('.')}. Start the server, or correct endpoint."
+    models = listed.get("data") if isinstance(listed, dict) else None
+    names = [one["id"] for one in models or [] if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    if names and endpoint.model not in names:
+        shown = ", ".join(sorted(names)[:5])
+        return f"{endpoint.base_url} does not serve {endpoint.model} but {shown}. Name one of those as model."
+    return ""
+
+
+def _exchange(
+    endpoint: Endpoint, path: str, body: dict[str, Any] | None, headers: dict[str, str], seconds: float
+) -> tuple[int, str, bytes]:
+    """Status, Retry-After and content."""
+    address = urlsplit(endpoint.base_url)
+    assert address.hostname is not None  # the contract refuses an address without one
+    connection: http.client.HTTPConnection
+    if address.scheme == "https":
+        context = ssl.create_default_context()
+        connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=seconds, context=context)
+    else:
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=seconds)
+    started = time.monotonic()
+    watch: threading.Timer | None = None
+    try:
+        connection.connect()
+        # The time limit of a socket is one of each read; a server that drips must be cut off as a whole.
+        watch = threading.Timer(max(0.0, started + seconds - time.monotonic()), _cut, [connection.sock])
+        watch.daemon = True
+        watch.start()
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        connection.request("GET" if body is None else "POST", address.path + path, body=content, headers=headers)
+        reply = connection.getresponse()
+        read = reply.read(LARGEST_REPLY + 1)
+        if time.monotonic() >= started + seconds:
+            raise TimeoutError
+        return reply.status, reply.headers.get("Retry-After", ""), read
+    finally:
+        if watch:
+            watch.cancel()
+        connection.close()
+
+
+def _cut(connected: socket.socket) -> None:
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # closed in the meantime
+
+
+def _parse(endpoint: Endpoint, content: bytes) -> Any:
+    if len(content) > LARGEST_REPLY:
+        raise EndpointError(f"{endpoint.base_url} replied with more than {LARGEST_REPLY >> 20} MiB.")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise EndpointError(f"{endpoint.base_url} replied with something that is not JSON.", again=True) from error
+
+
+def _explain(endpoint: Endpoint, status: int, wait: str, content: bytes, key: str) -> EndpointError:
+    where = endpoint.base_url
+    if status in (401, 403):
+        named = (
+            f"the key in {endpoint.api_key_env}" if endpoint.api_key_env else "calls without a key; name api_key_env"
+        )
+        return EndpointError(f"{where} refuses {named} (status {status}).", refused=True)
+    if 300 <= status < 400:
+        return EndpointError(f"{where} points elsewhere (status {status}); put the final address there.", refused=True)
+    said = content[:2000].decode("utf-8", "replace")
+    if key:
+        said = said.replace(key, "…")
+    said = " ".join("".join(c if c.isprintable() else " " for c in said).split())[:160]
+    sentence = f"{where} answered with status {status}{': ' + said if said else ''}."
+    seconds = float(wait) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", wait.strip()) else 0.0
+    return EndpointError(sentence, again=status in TRY_AGAIN, refused=status in REFUSED, wait_s=seconds)

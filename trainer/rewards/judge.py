@@ -1,0 +1,116 @@
+"""A model judges the final answer: value = score / highest, score a whole number from 0 to `highest`.
+
+The three levels 0, 1, 2 of Typhoon-S are the default. Unlike there: the judge sees the final answer only, never the
+thinking or what tools said; its failure masks the rollout instead of being worth 0; calls have retries and deadlines;
+equal answers to equal questions are judged once. The temperature is 0. An empty answer is worth 0 and not asked about.
+"""
+
+import time
+from collections.abc import Sequence
+
+from trainer.contract.endpoints import Endpoint, EndpointError, call
+from trainer.contract.rewards.judge import JudgeReward
+from trainer.rewards.asking import Attempt, ask_all
+from trainer.rewards.base import Answer, Reward, Row, Score
+from trainer.rewards.judge_prompt import (
+    CRITERIA,
+    Question,
+    UnreadableReply,
+    hash_prompt,
+    read_grade,
+    shorten,
+    write_messages,
+)
+from trainer.rewards.reading import read_answer
+
+
+class Judge(Reward):
+    config_class = JudgeReward
+    config: JudgeReward
+    range = (0.0, 1.0)
+    costly = True
+
+    def score(self, answers: Sequence[Answer]) -> list[Score]:
+        asked = [self._prepare(answer) for answer in answers]
+        questions = list(dict.fromkeys(one for one in asked if isinstance(one, Question)))
+        grades = dict(zip(questions, self._ask(questions), strict=True)) if questions else {}
+        return [grades[one] if isinstance(one, Question) else one for one in asked]
+
+    def missing(self, row: Row) -> str:
+        lacking = [name for name in self.config.row_fields() if not str(row.get(name) or "").strip()]
+        return f"no `{lacking[0]}`" if lacking else ""
+
+    def notes(self) -> dict[str, str | int | float | bool]:
+        config = self.config
+        criteria = config.criteria or CRITERIA[bool(config.reference)]
+        return {
+            "judge": config.endpoint.model,
+            "endpoint": config.endpoint.base_url,
+            "prompt_version": config.prompt_version,
+            "prompt_sha256": hash_prompt(version=config.prompt_version, highest=config.highest, criteria=criteria),
+        }
+
+    def _prepare(self, answer: Answer) -> Question | Score:
+        """What to ask, or the score where there is nothing to ask."""
+        config = self.config
+        if reason := self.missing(answer.row):
+            return Score(None, f"The row has {reason}.")
+        text = read_answer(answer, config)
+        if not text:
+            return Score(0.0)
+        criteria = str(answer.row[config.criteria_field]) if config.criteria_field else config.criteria
+        return Question(
+            question=str(answer.row[config.question]),
+            answer=shorten(text, config.longest_text),
+            reference=str(answer.row[config.reference]) if config.reference else None,
+            criteria=criteria or CRITERIA[bool(config.reference)],
+        )
+
+    def _ask(self, questions: Sequence[Question]) -> list[Score]:
+        config = self.config
+
+        def attempt(question: Question, seconds: float) -> Attempt:
+            return _judge(question, config, seconds)
+
+        return ask_all(
+            questions,
+            attempt,
+            attempts=config.attempts,
+            concurrency=config.concurrency,
+            seconds=config.seconds,
+            deadline=time.monotonic() + config.total_seconds,
+            late=f"The judge had not answered when the {config.total_seconds:g} s for all answers were over.",
+            leave_if_asked=self.leave_if_asked,
+        )
+
+
+def _judge(question: Question, config: JudgeReward, seconds: float) -> Attempt:
+    request = {
+        **config.extra,
+        "model": config.endpoint.model,
+        "messages": write_messages(question, version=config.prompt_version, highest=config.highest),
+        "temperature": 0,
+        "max_tokens": config.max_reply_tokens,
+    }
+    try:
+        reply = _read_text(call(config.endpoint, "/chat/completions", request, seconds=seconds), config.endpoint)
+        return Attempt(Score(read_grade(reply, highest=config.highest) / config.highest))
+    except UnreadableReply as error:
+        return Attempt(Score(None, str(error)))
+    except EndpointError as error:
+        score = Score(None, f"The judge failed: {error}")
+        return Attempt(score, again=error.again, refused=error.refused, wait_s=error.wait_s)
+
+
+def _read_text(reply: object, endpoint: Endpoint) -> str:
+    """The text of a chat completion; raises UnreadableReply."""
+    try:
+        choice = reply["choices"][0]  # type: ignore[index]
+        text, ended = choice["message"]["content"], choice.get("finish_reason")
+    except (LookupError, TypeError, AttributeError):
+        raise UnreadableReply(f"{endpoint.base_url} replied with no chat completion.") from None
+    if ended == "length":
+        raise UnreadableReply("The judge's reply was cut off; raise max_reply_tokens.")
+    if not isinstance(text, str):
+        raise UnreadableReply("The judge's reply holds no text.")
+    return text
