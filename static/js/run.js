@@ -132,13 +132,19 @@ const showPoints = (points) => {
   for (const [key, [, values]] of Object.entries(points)) {
     for (const row of document.querySelectorAll(`tr[data-key="${CSS.escape(key)}"] [data-last]`)) row.textContent = spell(values.at(-1));
   }
-  const known = new Set([...charts.values()].flatMap((chart) => chart.lines.map((line) => line.key)));
-  const shown = document.querySelector("[data-marks]") || !charts.size;
-  if (shown && Object.keys(points).some((key) => !known.has(key) && isCharted(key))) reload();
+  const known = document.querySelector("[data-known]")?.dataset.known.split(" ") ?? [];
+  const fresh = Object.keys(points).filter((key) => !known.includes(key) && !askedFor.has(key));
+  // A metric that the page has never seen may bring a chart; each is asked for once.
+  fresh.forEach((key) => askedFor.add(key));
+  if (fresh.length && (document.querySelector("[data-marks]") || !charts.size)) reload();
+  const never = [...document.querySelectorAll("[data-never]")].map((one) => one.dataset.never);
+  if (never.some((key) => points[key]?.[1].some((value) => value !== 0))) reload();
+  if (points["knowledge/coin"] && document.querySelector("[data-ledger]")) {
+    ledger ??= later(5000, () => { ledger = null; reload(); });
+  }
 };
-
-// The overview draws the loss alone; the charts page draws every key.
-const isCharted = (key) => (document.querySelector("[data-chart-tools]") ? true : key === "train/loss");
+const askedFor = new Set();
+let ledger = null;
 
 const onChange = (change) => {
   if (change.state) showState(change.state);

@@ -1,4 +1,4 @@
-"""The rollouts tab as a person reads it: steps, filters, order, groups, tokens, and files that are not as they should."""
+"""The rollouts tab as a person reads it: steps, filters, order, groups, tokens, and files that are torn or gone."""
 
 import re
 from pathlib import Path

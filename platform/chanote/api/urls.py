@@ -9,6 +9,7 @@ from chanote.models import api as models
 from chanote.recipes import api as recipes
 from chanote.runs import api as runs
 from chanote.runs import api_records as records
+from chanote.runs import api_rollouts as rollouts
 
 
 class NumberConverter:
@@ -58,6 +59,8 @@ urlpatterns = [
     path(f"{P}runs/<number:number>/logs/", records.Logs.as_view(), name="run_logs"),
     path(f"{P}runs/<number:number>/metrics/", records.metrics, name="run_metrics"),
     path(f"{P}runs/<number:number>/curves/", records.Curves.as_view(), name="run_curves"),
+    path(f"{P}runs/<number:number>/rollouts/", rollouts.RolloutSteps.as_view(), name="run_rollouts"),
+    path(f"{P}runs/<number:number>/rollouts/<number:step>/", rollouts.Rollouts.as_view(), name="run_rollouts_of_step"),
     path(f"{P}queue/", records.Queue.as_view(), name="queue"),
     path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
     path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),

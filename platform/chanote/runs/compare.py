@@ -8,7 +8,8 @@ from typing import Any
 from django.urls import reverse
 
 from chanote.boards.models import Evaluation
-from chanote.runs.curves import KNOWN, Drawing, draw_curves
+from chanote.runs.chart_plan import KNOWN, describe_key
+from chanote.runs.curves import Drawing, draw_curves
 from chanote.runs.metrics import read_curve
 from chanote.runs.models import MetricSeries, Run
 from chanote.runs.table import Row, make_rows
@@ -92,7 +93,9 @@ def compare_runs(runs: Sequence[Run], *, all_keys: bool) -> Compared:
         series[one.key][one.run_id] = one
     config, equal = compare_configs([run.snapshot for run in runs], all_keys=all_keys)
     order = {key: place for place, key in enumerate(KNOWN)}
-    keys = sorted(series, key=lambda key: (order.get(key, 3 if key.startswith("held_out/") else 99), key))
+    # Held-out losses follow the training loss.
+    held_out = order["train/loss"] + 0.5
+    keys = sorted(series, key=lambda key: (order.get(key, held_out if key.startswith("held_out/") else 99), key))
     last_step = max((run.total_steps for run in runs), default=0)
     return Compared(
         rows=list(enumerate(make_rows(runs), start=1)),
@@ -154,11 +157,7 @@ def _group_of(key: str) -> str:
 
 
 def _measure(key: str, series: Sequence[MetricSeries | None]) -> MetricLine:
-    title, unit, _note = KNOWN.get(key, ("", "", ""))
-    if key.startswith("held_out/") and key.count("/") >= 2:
-        measure = KNOWN.get(f"held_out/{key.rpartition('/')[2]}", ("", "", ""))
-        title = f"{measure[0] or key.rpartition('/')[2]}, {key.split('/', 1)[1].rpartition('/')[0]}"
-        unit = measure[1]
+    title, unit = describe_key(key)
     first = series[0].last_value if series[0] else None
     cells: list[Measured | None] = []
     for place, one in enumerate(series):
@@ -169,7 +168,7 @@ def _measure(key: str, series: Sequence[MetricSeries | None]) -> MetricLine:
         cells.append(
             Measured(one.last_value, one.lowest, one.highest, one.last_value - first if known else None)  # type: ignore[operator]
         )
-    return MetricLine(key, title or key, unit, cells)
+    return MetricLine(key, title, unit, cells)
 
 
 def _overlay(key: str, runs: Sequence[Run], series: Mapping[Any, MetricSeries], last_step: int) -> OverlayChart:

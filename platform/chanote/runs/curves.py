@@ -1,10 +1,10 @@
 """Charts of a run: which curves stand together, how they are called, and their drawing for readers without script."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from chanote.runs.chart_plan import KNOWN, MAIN, PLANNED, UNCHARTED, Plan
 from chanote.runs.metrics import Curve, read_curve
 from chanote.runs.models import MetricSeries
 from chanote.runs.pages import Mark
@@ -14,17 +14,6 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 488, 18, 172
 """Edges of the plotting area in the drawing's own units."""
 MOST_SERIES = 8
 """Curves in one chart: as many as there are line styles."""
-SECTIONS = (("train", "Training"), ("held_out", "Held-out"), ("system", "System"))
-KNOWN = {
-    "train/loss": ("Loss", "nats per token", "mean over the training tokens of each step"),
-    "train/learning_rate": ("Learning rate", "", "of each step"),
-    "train/grad_norm": ("Gradient norm", "", "before it is clipped"),
-    "train/tokens": ("Tokens", "tokens", "trained on so far, over all stages"),
-    "system/tokens_per_s": ("Speed", "tokens per second", ""),
-    "system/seconds_per_step": ("Time per step", "seconds", ""),
-    "system/memory_mb": ("Memory", "MB", "of the trainer"),
-    "held_out/loss": ("Held-out loss", "nats per token", "on rows that no stage trains on"),
-}
 
 
 @dataclass(frozen=True)
@@ -38,9 +27,11 @@ class ChartLine:
 @dataclass
 class Chart:
     name: str
+    """Its first key."""
     title: str
     unit: str
     note: str
+    help: str = ""
     lines: list[ChartLine] = field(default_factory=list)
 
     @property
@@ -52,42 +43,82 @@ class Chart:
 class Section:
     name: str
     title: str
+    question: str = ""
     charts: list[Chart] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+    """Keys whose charts would show zeros only, with what is said instead."""
+    has_ledger: bool = False
 
 
 def arrange_charts(series: Iterable[MetricSeries]) -> list[Section]:
-    """Sections with their charts: one for each key, but one for each measure of all held-out datasets together."""
-    groups: dict[str, dict[str, list[MetricSeries]]] = defaultdict(lambda: defaultdict(list))
-    for one in sorted(series, key=lambda one: one.key):
-        section, _, rest = one.key.partition("/")
-        if section == "held_out" and "/" in rest:
-            groups[section][f"held_out/{rest.rpartition('/')[2]}"].append(one)
+    """Sections with their charts as planned, then a chart for every other key; nothing that has no points."""
+    every = sorted(series, key=lambda one: one.key)
+    left = {one.key: one for one in every if one.key not in UNCHARTED}
+    sections = {plan.name: Section(plan.name, plan.title, plan.question) for plan in PLANNED}
+    if any(one.key.startswith("knowledge/") for one in every):
+        # Both objectives are read side by side, with the ledger above them.
+        sections["knowledge"].has_ledger = len(left) < len(every)
+        _add_charts(sections["knowledge"], KNOWN["policy/loss"], [left.pop("policy/loss", None)])
+    for planned in PLANNED:
+        for plan in planned.plans:
+            _add_charts(sections[planned.name], plan, [left.pop(key, None) for key in _match(plan, left)])
+    while left:
+        key = next(iter(left))
+        prefix, _, rest = key.partition("/")
+        home = next((planned.name for planned in PLANNED if planned.prefix == prefix), prefix if rest else "other")
+        section = sections.setdefault(home, Section(home, home.replace("_", " ").capitalize()))
+        if home == "held_out" and "/" in rest:
+            key = f"held_out/{rest.rpartition('/')[2]}"
+        plan = Plan(_spell(key), "", "", "", (key,))
+        _add_charts(section, plan, [left.pop(one, None) for one in _match(plan, left)])
+    return [section for section in sections.values() if section.charts or section.remarks or section.has_ledger]
+
+
+def _match(plan: Plan, keys: Iterable[str]) -> list[str]:
+    """Keys of a plan among those there are, in its order. Held-out measures of all datasets make one chart."""
+    found = []
+    for key in plan.keys:
+        if key.startswith("held_out/"):
+            measure = key.removeprefix("held_out")
+            found += [one for one in keys if one.startswith("held_out/") and one.endswith(measure)]
+        elif key.endswith("*"):
+            found += [one for one in keys if one.startswith(key[:-1])]
         else:
-            groups[section if rest else "other"][one.key].append(one)
-    known = [name for name, _ in SECTIONS]
-    titles = dict(SECTIONS) | {name: name.replace("_", " ").capitalize() for name in groups if name not in known}
-    sections = []
-    for name in [*known, *sorted(set(groups) - set(known))]:
-        charts = []
-        for key, members in groups[name].items() if name in groups else []:
-            title, unit, note = KNOWN.get(key, (_spell(key), "", ""))
-            for start in range(0, len(members), MOST_SERIES):
-                lines = [
-                    ChartLine(one, _label(one.key), number)
-                    for number, one in enumerate(members[start : start + MOST_SERIES], start=1)
-                ]
-                charts.append(Chart(key, title, unit, note, lines))
-        charts.sort(key=lambda chart: list(KNOWN).index(chart.name) if chart.name in KNOWN else len(KNOWN))
-        if charts:
-            sections.append(Section(name, titles[name], charts))
-    return sections
+            found += [one for one in keys if one == key]
+    return found
+
+
+def _add_charts(section: Section, plan: Plan, members: Iterable[MetricSeries | None]) -> None:
+    there = [one for one in members if one is not None]
+    if plan.if_never and there and all(one.lowest == one.highest == 0 for one in there):
+        section.remarks.append((plan.keys[0], plan.if_never))
+        return
+    for start in range(0, len(there), MOST_SERIES):
+        lines = [
+            ChartLine(one, _label(one.key, plan), number)
+            for number, one in enumerate(there[start : start + MOST_SERIES], start=1)
+        ]
+        section.charts.append(Chart(plan.keys[0], plan.title, plan.unit, plan.note, plan.help, lines))
+
+
+def choose_main(charts: Iterable[Chart]) -> Chart | None:
+    """The chart that says best how the run goes: of the main keys the one with the newest point."""
+    main = {chart.name: chart for chart in charts if chart.name in MAIN and chart.lines}
+    newest = max((chart.lines[0].series.last_step for chart in main.values()), default=0)
+    return next((main[name] for name in MAIN if name in main and main[name].lines[0].series.last_step == newest), None)
 
 
 def _spell(key: str) -> str:
     return key.partition("/")[2].replace("_", " ").replace("/", ", ").capitalize() or key
 
 
-def _label(key: str) -> str:
+def _label(key: str, plan: Plan) -> str:
+    """What a curve is called among its neighbours."""
+    if key in plan.keys and plan.keys.index(key) < len(plan.names):
+        return plan.names[plan.keys.index(key)]
+    for pattern in plan.keys:
+        if pattern.endswith("*") and key.startswith(pattern[:-1]):
+            return key.removeprefix(pattern[:-1]).replace("_", " ")
     section, _, rest = key.partition("/")
     return rest.rpartition("/")[0] if section == "held_out" and "/" in rest else rest.replace("_", " ") or key
 

@@ -12,6 +12,7 @@ from chanote.runs.models import Attempt, Run, State
 
 SECONDS_PER_STEP = "system/seconds_per_step"
 LOSS = "train/loss"
+REWARD = "rollout/reward"
 
 
 def name_stage(stage: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Max
 
 from chanote.audit.models import AuditEvent
 from chanote.boards.models import Evaluation
-from chanote.runs.facts import LOSS, SECONDS_PER_STEP, list_stages, name_stage, time_left, time_spent
+from chanote.runs.facts import LOSS, REWARD, SECONDS_PER_STEP, list_stages, name_stage, time_left, time_spent
 from chanote.runs.models import ACTIVE, Attempt, Checkpoint, MetricSeries, Run, RunEvent, State
 
 EVENTS_SHOWN = 200
@@ -25,6 +25,7 @@ class Figures:
     percent: int
     loss: float | None
     held_out: float | None
+    reward: float | None
     seconds_per_step: float | None
     tokens: float | None
     left: float | None
@@ -41,6 +42,7 @@ def read_figures(run: Run, attempts: Iterable[Attempt], series: Iterable[MetricS
         percent=100 * run.step // run.total_steps if run.total_steps else 0,
         loss=last.get(LOSS),
         held_out=held_out,
+        reward=last.get(REWARD),
         seconds_per_step=speed,
         tokens=last.get("train/tokens"),
         left=time_left(run, speed),

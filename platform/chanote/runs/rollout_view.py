@@ -136,7 +136,7 @@ def mark_tokens(stored: StoredRollout, most: int) -> list[Token]:
 
 def step_of(logprob: float) -> str:
     probability = math.exp(min(logprob, 0.0))
-    return next(look for lowest, look in LEVELS if probability >= lowest)
+    return next((look for lowest, look in LEVELS if probability >= lowest), LEVELS[-1][1])
 
 
 def word_logprob(logprob: float) -> str:

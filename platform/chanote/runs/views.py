@@ -15,8 +15,9 @@ from django.views.decorators.http import require_GET
 
 from chanote.accounts.roles import may
 from chanote.runs.compare import MOST_RUNS, compare_runs
-from chanote.runs.curves import arrange_charts, draw_chart
+from chanote.runs.curves import arrange_charts, choose_main, draw_chart
 from chanote.runs.facts import list_datasets, list_verbs, name_base, name_method
+from chanote.runs.ledger import list_ledgers
 from chanote.runs.live import find_run
 from chanote.runs.log_text import STREAMS, LogText, read_on, read_tail
 from chanote.runs.metrics import encode_curve, read_curve
@@ -194,7 +195,7 @@ TABS = (
 def overview(request: HttpRequest, project: str, number: int) -> HttpResponse:
     run, context = read_head(request, project, number, "overview")
     charts = [chart for section in arrange_charts(context["series"]) for chart in section.charts]
-    main = next((chart for chart in charts if chart.name == "train/loss"), None)
+    main = choose_main(charts)
     marks = list_marks(run, context["events"])
     context |= {
         "stages": list_stage_lines(run, context["events"]),
@@ -218,7 +219,11 @@ def charts(request: HttpRequest, project: str, number: int) -> HttpResponse:
         (section, [(chart, draw_chart(chart, last_step=run.total_steps, marks=marks)) for chart in section.charts])
         for section in sections
     ]
-    context |= {"sections": drawn, "marks_json": _dump_marks(marks)}
+    context |= {
+        "sections": drawn,
+        "marks_json": _dump_marks(marks),
+        "ledgers": list_ledgers(run, context["events"], context["series"]),
+    }
     return render(request, "runs/charts.html", context)
 
 

@@ -29,6 +29,11 @@ def signed(value: float | None) -> str:
 
 
 @register.filter
+def percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+@register.filter
 def advantage(value: float | None) -> str:
     """With its sign and two decimals, so that a group can be read down."""
     return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,286 @@
+"""The charts of a run: which keys stand together, under which question, and how each chart is read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One chart. A key that ends in `*` stands for all keys that begin so."""
+
+    title: str
+    unit: str
+    note: str
+    """What a value is."""
+    help: str
+    """One sentence on how to read the chart."""
+    keys: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    """What the curves are called, where their keys do not say it."""
+    if_never: str = ""
+    """Said in place of a chart whose values were all zero."""
+
+
+@dataclass(frozen=True)
+class PlannedSection:
+    name: str
+    title: str
+    question: str
+    prefix: str
+    """Keys that begin so and have no plan get a chart of their own here; empty: none do."""
+    plans: tuple[Plan, ...]
+
+
+NATS = "nats per token"
+_POLICY_LOSS = Plan(
+    "Policy loss",
+    "",
+    "mean over the trained tokens of each step",
+    "Its height says little and it need not fall; look for jumps, which come before trouble elsewhere.",
+    ("policy/loss",),
+)
+
+PLANNED = (
+    PlannedSection(
+        "reward",
+        "Reward",
+        "Does the policy do better at what is rewarded?",
+        "",
+        (
+            Plan(
+                "Reward",
+                "",
+                "mean of each step, components before their weights",
+                "The total should rise; a component that falls while another rises is what the policy pays with.",
+                ("rollout/reward", "rollout/reward/*"),
+                ("total",),
+            ),
+            Plan(
+                "Spread within a prompt",
+                "",
+                "standard deviation among the rollouts of one prompt, mean over prompts",
+                "Near zero all rollouts of a prompt earn the same and there is nothing to learn from them.",
+                ("rollout/reward_std",),
+            ),
+        ),
+    ),
+    PlannedSection(
+        "completions",
+        "Completions",
+        "What do the completions look like?",
+        "rollout",
+        (
+            Plan(
+                "Completion length",
+                "tokens",
+                "mean of each step",
+                "A climb to the limit or a fall to a few tokens, while the reward rises, hints at a reward that is "
+                "gamed; read some rollouts.",
+                ("rollout/length",),
+            ),
+            Plan(
+                "Cut at the limit",
+                "share",
+                "of completions that did not end by themselves",
+                "Should fall or stay low; a cut completion is rarely a right one.",
+                ("rollout/truncated_share",),
+            ),
+            Plan(
+                "Masked rollouts",
+                "",
+                "that give no gradient in each step",
+                "Should stay near zero; a rise means a failing reward or a strict filter, and the rollouts say which.",
+                ("rollout/masked",),
+                (),
+                "No rollout was masked.",
+            ),
+        ),
+    ),
+    PlannedSection(
+        "update",
+        "Policy update",
+        "Is each update small enough to be safe?",
+        "policy",
+        (
+            Plan(
+                "Entropy",
+                NATS,
+                "of the policy on what it sampled",
+                "A slow fall is normal; near zero the policy has stopped trying other answers, and growth without end "
+                "means that it falls apart.",
+                ("policy/entropy",),
+            ),
+            Plan(
+                "KL to the reference",
+                NATS,
+                "estimated on the sampled tokens",
+                "Slow growth is learning; a jump is damage to what the model could do before.",
+                ("policy/kl",),
+            ),
+            Plan(
+                "Clipped tokens",
+                "share",
+                "of trained tokens whose ratio left the clip range",
+                "A few percent are normal; more means that the steps are too large for the clip range.",
+                ("policy/clip_fraction",),
+            ),
+            Plan(
+                "Largest ratio",
+                "",
+                "new over old probability of a token, largest of each step",
+                "Near one is calm; spikes are single tokens that pull at the whole step.",
+                ("policy/ratio_max",),
+            ),
+            Plan(
+                "Sampler against trainer",
+                NATS,
+                "mean difference of their log-probs of the same token",
+                "Should be as small as rounding; if it grows, the sampler runs other weights than the trainer.",
+                ("policy/logp_gap",),
+            ),
+            _POLICY_LOSS,
+        ),
+    ),
+    PlannedSection(
+        "distil",
+        "Distillation",
+        "Does the student come nearer to its teacher?",
+        "distil",
+        (
+            Plan(
+                "Divergence from the teacher",
+                NATS,
+                "on completions of the student and on those of the data",
+                "Both should fall; if only the one off policy does, the student copies but leaves the path when it "
+                "walks alone.",
+                ("distil/divergence_on_policy", "distil/divergence_off_policy"),
+                ("on policy", "off policy"),
+            ),
+            Plan(
+                "On-policy share",
+                "share",
+                "of completions that the student sampled itself",
+                "Should move around the recipe's on-policy fraction.",
+                ("distil/on_policy",),
+            ),
+        ),
+    ),
+    PlannedSection(
+        "knowledge",
+        "Knowledge injection",
+        "Is the text learned, and does the reward survive it?",
+        "knowledge",
+        (
+            Plan(
+                "Knowledge loss",
+                NATS,
+                "next-token loss on the text, on steps that drew it",
+                "Should fall; together with a reward that holds, the text is learned without harm to the answers.",
+                ("knowledge/loss",),
+            ),
+        ),
+    ),
+    PlannedSection(
+        "train",
+        "Training",
+        "Does the loss fall, and is the optimiser calm?",
+        "train",
+        (
+            Plan(
+                "Loss",
+                NATS,
+                "mean over the training tokens of each step",
+                "Should fall quickly, then slowly; what is minimised is the sum over the terms of the stage.",
+                ("train/loss",),
+            ),
+            Plan(
+                "Learning rate",
+                "",
+                "of each step",
+                "Shows warm-up and decay as the recipe asks for them.",
+                ("train/learning_rate",),
+            ),
+            Plan(
+                "Gradient norm",
+                "",
+                "before it is clipped",
+                "Spikes are single batches that pull hard; a steady climb announces divergence.",
+                ("train/grad_norm",),
+            ),
+            Plan(
+                "Skipped steps",
+                "steps",
+                "left out so far, because loss or gradient was no finite number",
+                "Each rise is one step without an update; three in a row stop the run.",
+                ("train/skipped_steps",),
+                (),
+                "No step was skipped: loss and gradient were finite throughout.",
+            ),
+            Plan(
+                "Tokens",
+                "tokens",
+                "trained on so far, over all stages",
+                "A straight line means batches of equal size.",
+                ("train/tokens",),
+            ),
+        ),
+    ),
+    PlannedSection(
+        "held_out",
+        "Held-out",
+        "Does it hold on rows that no stage trains on?",
+        "",
+        (
+            Plan(
+                "Held-out loss",
+                NATS,
+                "on rows that no stage trains on",
+                "Should fall with the training loss; once it rises while that still falls, the model learns by heart.",
+                ("held_out/loss",),
+            ),
+        ),
+    ),
+    PlannedSection(
+        "system",
+        "System",
+        "How fast is it, and with how much memory?",
+        "system",
+        (
+            Plan(
+                "Speed",
+                "tokens per second",
+                "",
+                "Drops show where something else used the machine.",
+                ("system/tokens_per_s",),
+            ),
+            Plan(
+                "Time per step",
+                "seconds",
+                "",
+                "Steps with longer completions take longer.",
+                ("system/seconds_per_step",),
+            ),
+            Plan("Memory", "MB", "of the trainer", "Steady growth ends in a crash.", ("system/memory_mb",)),
+        ),
+    ),
+)
+UNCHARTED = frozenset({"knowledge/coin"})
+"""Shown as the ledger."""
+MAIN = ("rollout/reward", "distil/divergence_on_policy", "train/loss")
+"""Keys of the chart that the overview shows: the first whose curve is as new as any of them."""
+KNOWN = {plan.keys[0]: plan for section in PLANNED for plan in section.plans}
+"""Every key that has a title of its own."""
+KNOWN["distil/divergence_off_policy"] = Plan(
+    "Divergence off policy", NATS, "on completions of the data", "", ("distil/divergence_off_policy",)
+)
+
+
+def describe_key(key: str) -> tuple[str, str]:
+    """Title and unit of a single curve; the key itself where nothing is known."""
+    if key.startswith("held_out/") and key.count("/") >= 2:
+        dataset, _, measure = key.removeprefix("held_out/").rpartition("/")
+        known = KNOWN.get(f"held_out/{measure}")
+        return f"{known.title if known else measure}, {dataset}", known.unit if known else ""
+    if key.startswith("rollout/reward/"):
+        return f"Reward, {key.removeprefix('rollout/reward/').replace('_', ' ')}", ""
+    known = KNOWN.get(key)
+    return (known.title, known.unit) if known else (key, "")
