@@ -176,6 +176,15 @@ def test_gradients_are_finite_differences(policy: Policy, batch: TokenBatch, set
     assert (losses[0] - losses[1]) / 2e-2 == pytest.approx(gradient.norm().item(), rel=2e-3)  # norms compute in fp32
 
 
+def test_likelihood_is_reported_beside_every_objective(policy: Policy, batch: TokenBatch):
+    nll = policy.summed_nll(batch).item()
+    for settings in ({"objective": "f_alpha"}, {"objective": "only_top_p", "threshold": 1.0, "denominator": "kept"}):
+        terms = Sft(stage_of(**settings)).loss(batch, policy, targets=1)
+        assert terms.reported["train/nll"] == (pytest.approx(nll, rel=1e-6), batch.targets)
+    assert terms.reported["train/kept_share"] == (0.0, batch.targets)
+    assert (terms.counted, terms.total.item()) == (0, 0.0)
+
+
 def test_likelihood_takes_the_short_path_whatever_the_new_settings_are(policy: Policy, batch: TokenBatch):
     expected = policy.summed_nll(batch) / batch.targets
     assert Sft(stage_of()).loss(batch, policy, targets=batch.targets).total.item() == expected.item()
@@ -207,7 +216,8 @@ def test_gradients_do_not_depend_on_how_the_step_is_cut(tmp_path: Path, denomina
         session = open_here(write_run(tmp_path / f"{accumulation}", [initial, stage], datasets))
         StageWork(session, 0, session.spec.recipe.stages[0])
         work = StageWork(session, 1, session.spec.recipe.stages[1])
-        metrics = work.optimize(work.next_micro_batches())
+        [update] = work.collect()
+        metrics = work.optimize(update)
         assert session.policy is not None
         gradient = torch.cat([weight.grad.flatten() for weight in session.policy.model.parameters()])
         found.append((metrics["train/loss"], gradient))

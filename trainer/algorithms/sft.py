@@ -20,15 +20,13 @@ then.
 
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
-
 from trainer.algorithms.base import LossTerms
 from trainer.algorithms.documents import DocumentAlgorithm
+from trainer.chat_template import chat_renderer, complete_template
 from trainer.contract.stages.sft import SftStage
-from trainer.data.chat import CHATML, render_conversation
+from trainer.data.chat import render_conversation
 from trainer.data.documents import Document
 from trainer.data.rows import Row
-from trainer.failures import InvalidSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,29 +49,10 @@ class Sft(DocumentAlgorithm):
     stage: SftStage
 
     def prepare(self, policy: "Policy") -> None:
-        """Give a policy that knows the ChatML tokens but no template the ChatML template."""
-        from trainer.tokenizer import TURN_END, TURN_START
-
-        tokenizer = policy.tokenizer
-        if tokenizer.chat_template is None:
-            if not {TURN_START, TURN_END} <= tokenizer.get_vocab().keys():
-                raise InvalidSpec(
-                    "recipe.base: the tokenizer has neither a chat template nor the ChatML tokens, so conversations "
-                    "cannot be written for it; choose a chat model or one with <|im_start|> and <|im_end|>."
-                )
-            tokenizer.chat_template = CHATML
-            policy.end_answers_with(TURN_END)
+        complete_template(policy)
 
     def render(self, row: Row, policy: "Policy") -> list[Document]:
-        def render(messages: object, open_answer: bool) -> str:
-            try:
-                text: str = policy.tokenizer.apply_chat_template(
-                    messages, tools=row.get("tools"), add_generation_prompt=open_answer, tokenize=False
-                )
-            except TemplateError as error:
-                raise ValueError(f"the chat template of the model refuses it: {error}") from error
-            return text
-
+        render = chat_renderer(policy.tokenizer, row.get("tools"))
         return render_conversation(row["messages"], render, loss_on=self.stage.loss_on)
 
     def loss(self, batch: "TokenBatch", policy: "Policy", *, targets: int) -> LossTerms:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any
@@ -34,6 +34,12 @@ class Piece:
 
 Document = list[Piece]
 Render = Callable[[Row], list[Document]]
+
+
+def begin_apart(document: Document) -> Document:
+    """The document as a further part of the one it is appended to."""
+    first, *rest = document
+    return [replace(first, apart=True), *rest]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,42 @@
+"""Writing conversations for a policy: its chat template, or ChatML where it has none."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateError
+
+from trainer.data.chat import CHATML, Message, RenderChat
+from trainer.failures import InvalidSpec
+
+if TYPE_CHECKING:
+    from trainer.policy import Policy
+
+
+def complete_template(policy: "Policy") -> None:
+    """Give a policy that knows the ChatML tokens but no template the ChatML template; raises InvalidSpec."""
+    from trainer.tokenizer import TURN_END, TURN_START
+
+    tokenizer = policy.tokenizer
+    if tokenizer.chat_template is None:
+        if not {TURN_START, TURN_END} <= tokenizer.get_vocab().keys():
+            raise InvalidSpec(
+                "recipe.base: the tokenizer has neither a chat template nor the ChatML tokens, so conversations "
+                "cannot be written for it; choose a chat model or one with <|im_start|> and <|im_end|>."
+            )
+        tokenizer.chat_template = CHATML
+        policy.end_answers_with(TURN_END)
+
+
+def chat_renderer(tokenizer: Any, tools: Sequence[dict[str, Any]] | None) -> RenderChat:
+    """Renders conversations in which these tools may be called; raises ValueError where the template refuses one."""
+
+    def render(messages: Sequence[Message], open_answer: bool) -> str:
+        try:
+            text: str = tokenizer.apply_chat_template(
+                messages, tools=tools, add_generation_prompt=open_answer, tokenize=False
+            )
+        except TemplateError as error:
+            raise ValueError(f"the chat template of the model refuses it: {error}") from error
+        return text
+
+    return render
