@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.algorithms.base import LossTerms, Note
 from trainer.algorithms.documents import DocumentAlgorithm
-from trainer.chat_template import chat_renderer, complete_template
 from trainer.contract.stages.dpo import DpoStage
 from trainer.data.chat import render_answer
 from trainer.data.documents import Document, begin_apart
 from trainer.data.rows import Row
+from trainer.data.templates import chat_renderer, ensure_template
 
 if TYPE_CHECKING:
     from trainer.data.batch import TokenBatch
@@ -35,7 +35,7 @@ class Dpo(DocumentAlgorithm):
     reference: "Reference"
 
     def prepare(self, policy: "Policy") -> None:
-        complete_template(policy)
+        ensure_template(policy)
 
     def open(self) -> None:
         from trainer.reference import Reference

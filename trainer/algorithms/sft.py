@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from trainer.algorithms.base import LossTerms
 from trainer.algorithms.documents import DocumentAlgorithm
-from trainer.chat_template import chat_renderer, complete_template
 from trainer.contract.stages.sft import SftStage
 from trainer.data.chat import render_conversation
 from trainer.data.documents import Document
 from trainer.data.rows import Row
+from trainer.data.templates import chat_renderer, ensure_template
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ class Sft(DocumentAlgorithm):
     stage: SftStage
 
     def prepare(self, policy: "Policy") -> None:
-        complete_template(policy)
+        ensure_template(policy)
 
     def render(self, row: Row, policy: "Policy") -> list[Document]:
         render = chat_renderer(policy.tokenizer, row.get("tools"))

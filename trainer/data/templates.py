@@ -1,4 +1,4 @@
-"""Writing conversations for a policy: its chat template, or ChatML where it has none."""
+"""The chat template of a policy: how a conversation is written for it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from trainer.policy import Policy
 
 
-def complete_template(policy: "Policy") -> None:
-    """Give a policy that knows the ChatML tokens but no template the ChatML template; raises InvalidSpec."""
+def ensure_template(policy: "Policy") -> None:
+    """Give a policy that knows the ChatML tokens but no template the ChatML template; raises InvalidSpec without."""
     from trainer.tokenizer import TURN_END, TURN_START
 
     tokenizer = policy.tokenizer
@@ -27,13 +27,13 @@ def complete_template(policy: "Policy") -> None:
         policy.end_answers_with(TURN_END)
 
 
-def chat_renderer(tokenizer: Any, tools: Sequence[dict[str, Any]] | None) -> RenderChat:
-    """Renders conversations in which these tools may be called; raises ValueError where the template refuses one."""
+def chat_renderer(tokenizer: Any, tools: Any = None) -> RenderChat:
+    """Writes conversations by the tokenizer's template; raises ValueError for those that the template refuses."""
 
     def render(messages: Sequence[Message], open_answer: bool) -> str:
         try:
             text: str = tokenizer.apply_chat_template(
-                messages, tools=tools, add_generation_prompt=open_answer, tokenize=False
+                list(messages), tools=tools, add_generation_prompt=open_answer, tokenize=False
             )
         except TemplateError as error:
             raise ValueError(f"the chat template of the model refuses it: {error}") from error
