@@ -57,13 +57,12 @@ def _wrong_kinds(spec: RunSpec) -> list[str]:
     for number, stage in enumerate(spec.recipe.stages):
         if not isinstance(stage, TrainingStage):
             continue
-        kinds = stage.row_kinds
-        for field in ("data", "held_out"):
-            for place, source in enumerate(getattr(stage, field)):
-                kind = spec.datasets[source.dataset].kind
-                if kind not in kinds:
-                    errors.append(
-                        f"recipe.stages[{number}].{field}[{place}]: {source.dataset} holds {kind} rows, "
-                        f"and this stage takes {' or '.join(sorted(kinds))} rows; choose another dataset."
-                    )
+        for named in stage.named_sources():
+            dataset = named.source.dataset
+            kind = spec.datasets[dataset].kind
+            if kind not in named.kinds:
+                errors.append(
+                    f"recipe.stages[{number}].{named.path}: {dataset} holds {kind} rows, "
+                    f"and this field takes {' or '.join(sorted(named.kinds))} rows; choose another dataset."
+                )
     return errors

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from trainer.attention import PER_DOCUMENT
 from trainer.contract.stages.cpt import ModelShape
 from trainer.data.batch import TokenBatch
 from trainer.failures import InvalidSpec
-from trainer.losses import summed_nll
+from trainer.losses import IGNORED, summed_nll, token_logprobs
 from trainer.tokenizer import DOCUMENT_END, TURN_END, load_tokenizer
 
 transformers_logging.disable_progress_bar()
@@ -52,6 +52,30 @@ class Policy:
         )
         states: Tensor = output.last_hidden_state[0]
         return states
+
+    @overload
+    def logprobs(
+        self, batch: TokenBatch, *, temperature: float = 1.0, with_entropy: Literal[False] = False
+    ) -> Tensor: ...
+
+    @overload
+    def logprobs(
+        self, batch: TokenBatch, *, temperature: float = 1.0, with_entropy: Literal[True]
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def logprobs(
+        self, batch: TokenBatch, *, temperature: float = 1.0, with_entropy: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """log p of the K targets of the batch, in their order; the head is computed at these positions only.
+
+        `with_entropy` adds, without gradient, the entropy of the distribution at each of them.
+        """
+        kept_N = batch.labels_N != IGNORED
+        hidden_KH, labels_K = self.hidden(batch)[kept_N], batch.labels_N[kept_N]
+        weight_VH = self.model.get_output_embeddings().weight
+        if with_entropy:
+            return token_logprobs(hidden_KH, weight_VH, labels_K, temperature=temperature, with_entropy=True)
+        return token_logprobs(hidden_KH, weight_VH, labels_K, temperature=temperature)
 
     def summed_nll(self, batch: TokenBatch) -> Tensor:
         """Σ −log p(target) over the targets of the batch."""

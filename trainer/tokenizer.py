@@ -71,3 +71,41 @@ def show_tokens(tokenizer: Any, ids: Sequence[int], flags: Sequence[bool]) -> li
         shown.append((text, bool(flags[start])))
         start = end
     return shown
+
+
+class TokenTexts:
+    """Text of every single token. Tokens that split a character show as nothing, and the last of them as the
+    character: the texts of a sequence then add up to what people can read.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._whole: dict[int, str | None] = {}
+        """Text of the tokens that stand for whole characters; None for the others."""
+
+    def of(self, ids: Sequence[int]) -> list[str]:
+        texts: list[str] = []
+        waiting: list[int] = []
+        for place, token in enumerate(ids):
+            whole = self._read_whole(token)
+            if whole is not None and not waiting:
+                texts.append(whole)
+                continue
+            waiting.append(token)
+            text = self._decode(waiting)
+            if "\ufffd" in text and place + 1 < len(ids) and len(waiting) < 8:
+                texts.append("")
+            else:
+                texts.append(text)
+                waiting = []
+        return texts
+
+    def _read_whole(self, token: int) -> str | None:
+        if token not in self._whole:
+            text = self._decode([token])
+            self._whole[token] = None if "\ufffd" in text else text
+        return self._whole[token]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(text)

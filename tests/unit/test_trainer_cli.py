@@ -160,7 +160,7 @@ def test_a_dataset_of_the_wrong_kind_is_named(
 ):
     out = write_run(tmp_path / "run", [{**CPT, "data": [{"dataset": "chat@1"}]}], datasets)
     assert refused(out, capsys) == (
-        "recipe.stages[0].data[0]: chat@1 holds chat rows, and this stage takes text rows; choose another dataset."
+        "recipe.stages[0].data[0]: chat@1 holds chat rows, and this field takes text rows; choose another dataset."
     )
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from trainer.algorithms.base import LossTerms, Progress
 from trainer.algorithms.documents import DocumentAlgorithm
 from trainer.contract.stages.cpt import CptStage
-from trainer.data.documents import Document, Piece
+from trainer.data.documents import Document
 from trainer.data.rows import Row, RowFile
+from trainer.data.text import render_text
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 class Cpt(DocumentAlgorithm):
     stage_class = CptStage
     stage: CptStage
-    beginning: str
-    ending: str
 
     def make_policy(
         self, sources: Sequence[RowFile], *, seed: int, device: "torch.device", progress: Progress
@@ -45,14 +44,8 @@ class Cpt(DocumentAlgorithm):
         )
         return initialise_policy(shape, tokenizer, seed=seed, device=device)
 
-    def prepare(self, policy: "Policy") -> None:
-        from trainer.tokenizer import document_end
-
-        self.beginning = policy.tokenizer.bos_token or ""
-        self.ending = document_end(policy.tokenizer)
-
     def render(self, row: Row, policy: "Policy") -> list[Document]:
-        return [[Piece(self.beginning + row["text"] + self.ending, trained=True)]]
+        return render_text(row["text"], policy.tokenizer)
 
     def loss(self, batch: "TokenBatch", policy: "Policy", *, targets: int) -> LossTerms:
         return LossTerms({"nll": policy.summed_nll(batch) / max(1, targets)})

@@ -58,9 +58,11 @@ class RunSpec(Contract):
                 if model not in self.models:
                     raise ValueError(f"recipe.stages[{number}].{field} names model {model}, which is not in models")
             if isinstance(stage, TrainingStage):
-                for source in [*stage.data, *stage.held_out]:
-                    if source.dataset not in self.datasets:
-                        raise ValueError(f"recipe.stages[{number}] names dataset {source.dataset}, not in datasets")
+                for named in stage.named_sources():
+                    if named.source.dataset not in self.datasets:
+                        raise ValueError(
+                            f"recipe.stages[{number}] names dataset {named.source.dataset}, not in datasets"
+                        )
             if isinstance(stage, EvaluateStage):
                 for task in stage.tasks:
                     if task not in self.tasks:

@@ -1,0 +1,244 @@
+"""Algorithms that train on what the policy itself writes."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainer.algorithms.base import Algorithm, Note, Update
+from trainer.contract.stages.rollouts import RolloutStage
+from trainer.data.rows import Row
+from trainer.failures import InvalidSpec
+
+if TYPE_CHECKING:
+    from trainer.policy import Policy
+    from trainer.rewards import Reward
+    from trainer.rollouts.prompts import Prompt, PromptFeed, PromptStore
+    from trainer.rollouts.rollout import Rollout
+    from trainer.sampling.engine import Engine
+
+
+class RolloutAlgorithm(Algorithm):
+    """Asks for `learn_from` and `loss`. Prompts, sampling, rewards, metrics and stored files follow from the stage.
+
+    One round: draw prompts → `roll_out` a group for each → `value` them → `complete` the round (nothing by default) →
+    share the groups out over the optimiser steps until the next round → `learn_from` each share → store all of it.
+    Any of these may be overridden: an algorithm with tools overrides `roll_out`, one that values by something else
+    than rewards `value`, one that replaces groups `complete`.
+    """
+
+    stage: RolloutStage
+    prompts: "PromptFeed"
+    held_out: "list[PromptStore]"
+    engine: "Engine"
+    rewards: "list[Reward]"
+    sampled_groups: int = 0
+    """Groups sampled in the stage so far: no seed is used twice."""
+
+    @abstractmethod
+    def learn_from(self, rollouts: "list[Rollout]", *, part: int) -> Update:
+        """The micro-batches of one optimiser step from rollouts in whole groups, and metrics of its own.
+
+        `part` counts the optimiser steps of the round from 0; only for the first are the weights still those that
+        sampled. What is set on the rollouts here (`advantage`, `masked`, `detail`) is stored with them.
+        """
+
+    def messages(self, row: Row) -> list[dict[str, Any]]:
+        """The conversation that the policy is to answer: a question, or a chat up to its last answer."""
+        if "question" in row:
+            messages = [{"role": "user", "content": row["question"]}]
+        else:
+            messages = list(row["messages"])
+            while messages and messages[-1]["role"] == "assistant":
+                messages.pop()
+            if not messages:
+                raise ValueError("it has no turn before the answer")
+        if self.stage.system_prompt and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": self.stage.system_prompt}, *messages]
+        return messages
+
+    def prepare(self, policy: "Policy") -> None:
+        from trainer.data.templates import ensure_template
+
+        ensure_template(policy)
+
+    def open(self) -> None:
+        from trainer.rewards import check_rows, make_rewards
+        from trainer.rollouts.prompts import PromptFeed
+
+        context, stage = self.context, self.stage
+        field = f"recipe.stages[{context.number}]"
+        self.rewards = make_rewards(getattr(stage, "rewards", ()), leave_if_asked=context.stop.leave_if_asked)
+        stores = [self._read_prompts(source.dataset) for source in stage.data]
+        self.held_out = [self._read_prompts(source.dataset) for source in stage.held_out]
+        problems = [
+            problem
+            for store in [*stores, *self.held_out]
+            for problem in check_rows(self.rewards, store.rows, path=f"{field}.rewards", dataset=store.rows.name)
+        ]
+        if problems:
+            raise InvalidSpec(problems)
+        self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
+        self.engine = self.open_engine()
+
+    def open_engine(self) -> "Engine":
+        from trainer.sampling.torch_engine import TorchEngine
+
+        return TorchEngine(self.context.policy.model, self.context.policy.tokenizer)
+
+    def count_steps(self) -> int:
+        """Passes are counted in prompts; a stage ends with a whole round of sampling."""
+        stage = self.stage
+        if stage.steps is not None:
+            return stage.steps
+        assert stage.epochs is not None  # the contract wants one of the two
+        prompts = stage.prompts_per_step * stage.updates_per_rollout
+        return max(1, round(stage.epochs * len(self.prompts) / prompts)) * stage.updates_per_rollout
+
+    def collect(self, step: int) -> Sequence[Update]:
+        from trainer.rollouts.rollout import groups_of
+        from trainer.rollouts.scoring import describe_rollouts
+
+        stage = self.stage
+        rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
+        kept, replaced = self.complete(rollouts)
+        groups = groups_of(kept)
+        updates: list[Update] = []
+        for part in range(stage.updates_per_rollout):
+            share = groups[part :: stage.updates_per_rollout]
+            update = self.learn_from([rollout for group in share for rollout in group], part=part)
+            if part == 0:
+                update = Update(update.micro_batches, {**describe_rollouts([*kept, *replaced]), **update.metrics})
+            updates.append(update)
+        self._store([*kept, *replaced], step)
+        return updates
+
+    def roll_out(self, prompts: "Sequence[Prompt]", *, first_group: int) -> "list[Rollout]":
+        """A group of rollouts for each prompt, group after group, numbered from `first_group`."""
+        from trainer.rollouts.rollout import single_turn
+
+        places = [(group, index) for group in range(len(prompts)) for index in range(self.stage.group_size)]
+        completions = self.sample(
+            [prompts[group] for group, _ in places],
+            seeds=[self.seed_of(self.sampled_groups + group, index) for group, index in places],
+        )
+        self.sampled_groups += len(prompts)
+        return [
+            single_turn(prompts[group], first_group + group, index, completion)
+            for (group, index), completion in zip(places, completions, strict=True)
+        ]
+
+    def sample(self, prompts: "Sequence[Prompt]", *, seeds: Sequence[int], temperature: float | None = None) -> Any:
+        """One completion for each prompt; leaves by StopNow when a stop was asked for meanwhile."""
+        from trainer.sampling.engine import SamplingRequest
+
+        settings = self.stage.sampling
+        completions = self.engine.sample(
+            [
+                SamplingRequest(
+                    prompt_ids=prompt.ids,
+                    max_new_tokens=settings.max_new_tokens,
+                    temperature=settings.temperature if temperature is None else temperature,
+                    top_p=settings.top_p,
+                    seed=seed,
+                    stop=tuple(settings.stop),
+                )
+                for prompt, seed in zip(prompts, seeds, strict=True)
+            ],
+            should_stop=self.context.stop,
+        )
+        self.context.stop.leave_if_asked()
+        return completions
+
+    def seed_of(self, group: int, index: int) -> int:
+        """Of one rollout of the stage, whoever samples it."""
+        from trainer.sampling.randomness import seed_for
+
+        return seed_for(self.context.seed, f"stage {self.context.number} group {group} rollout {index}")
+
+    def value(self, rollouts: "list[Rollout]") -> None:
+        """Set what the rollouts are worth."""
+        from trainer.rollouts.scoring import score_rollouts
+
+        if self.rewards:
+            score_rollouts(rollouts, self.rewards, longest=self.stage.sampling.max_new_tokens)
+
+    def complete(self, rollouts: "list[Rollout]") -> "tuple[list[Rollout], list[Rollout]]":
+        """Rollouts to train on, in whole groups, and those that were sampled but are not."""
+        return rollouts, []
+
+    def after_update(self) -> None:
+        self.engine.update_weights()
+
+    def measure(self) -> dict[str, float]:
+        """One likeliest completion of every held-out prompt, valued by the rewards."""
+        from trainer.rollouts.rollout import single_turn
+        from trainer.rollouts.scoring import describe_rollouts
+
+        values: dict[str, float] = {}
+        for store in self.held_out:
+            prompts = [store.prompt(place) for place in range(len(store))]
+            completions = self.sample(prompts, seeds=[0] * len(prompts), temperature=0.0)
+            rollouts = [
+                single_turn(prompt, group, 0, completion)
+                for group, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+            ]
+            self.value(rollouts)
+            measured = describe_rollouts(rollouts)
+            measured.pop("rollout/reward_std", None)
+            values |= {key.replace("rollout", f"held_out/{store.rows.name}", 1): one for key, one in measured.items()}
+        return values
+
+    def state(self) -> dict[str, Any]:
+        return {"prompts": self.prompts.state(), "sampled_groups": self.sampled_groups}
+
+    def restore(self, state: dict[str, Any], tensors: dict[str, Any]) -> None:
+        self.prompts.restore(state["prompts"])
+        self.sampled_groups = state["sampled_groups"]
+
+    def source_notes(self) -> dict[str, Note]:
+        from trainer.rewards import reward_notes
+
+        dropped = sum(store.dropped for store in self.prompts.stores)
+        return {
+            "prompts": len(self.prompts),
+            "prompt_tokens": sum(store.count_tokens() for store in self.prompts.stores),
+            **({"rows_too_long": dropped} if dropped else {}),
+            **reward_notes(self.rewards),
+        }
+
+    def _sample_groups(self, count: int, *, first_group: int) -> "list[Rollout]":
+        rollouts = self.roll_out(self.prompts.draw(count), first_group=first_group)
+        self.value(rollouts)
+        return rollouts
+
+    def _store(self, rollouts: "list[Rollout]", step: int) -> None:
+        from trainer.data.show import show_documents
+        from trainer.rollouts.storing import store_rollouts
+
+        context = self.context
+        if step == 1:
+            show_documents(context, [rollout.document() for rollout in rollouts])
+        context.events.emit(
+            store_rollouts(
+                rollouts,
+                context.policy.tokenizer,
+                out=context.out,
+                stage=context.number,
+                step=context.first_step + step,
+            )
+        )
+
+    def _read_prompts(self, name: str) -> "PromptStore":
+        from trainer.data.templates import chat_renderer
+        from trainer.rollouts.prompts import PromptStore
+
+        stage, tokenizer = self.stage, self.context.policy.tokenizer
+        return PromptStore(
+            self.context.rows[name],
+            lambda row: chat_renderer(tokenizer, row.get("tools"))(self.messages(row), True),
+            tokenizer,
+            longest=stage.sequence_length - stage.sampling.max_new_tokens,
+            drop=stage.long_prompts == "drop",
+            path=f"recipe.stages[{self.context.number}].sequence_length",
+            progress=self.context.progress,
+        )

@@ -1,0 +1,108 @@
+"""Rows → prompts in token ids, drawn without end."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.data.mixing import Mixture
+from trainer.data.rows import Row, RowFile
+from trainer.failures import InvalidSpec
+
+RenderPrompt = Callable[[Row], str]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    name: str
+    """Dataset and row number, `name@version#12`, rows counted from 0."""
+    row: Row
+    ids: tuple[int, ...]
+    text: str
+    """As the policy sees it, template and all."""
+
+
+class PromptStore:
+    """Prompts of one dataset: token ids in a flat array, rows on disk."""
+
+    def __init__(
+        self,
+        rows: RowFile,
+        render: RenderPrompt,
+        tokenizer: Any,
+        *,
+        longest: int,
+        drop: bool,
+        path: str,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        """Raises InvalidSpec when prompts are longer than `longest` tokens, unless they are to be dropped, and when
+        none is left; `path` is the field of the recipe that sets the length.
+        """
+        self.rows = rows
+        self.render = render
+        self.numbers = array("q")
+        """Rows whose prompts are kept."""
+        self._ids, self._starts = array("i"), array("q", [0])
+        self.dropped = 0
+        longest_seen, first = 0, -1
+        for number, row in enumerate(rows):
+            ids = tokenizer(self._render(number, row), add_special_tokens=False)["input_ids"]
+            if len(ids) > longest:
+                longest_seen, first = max(longest_seen, len(ids)), number if first < 0 else first
+                self.dropped += 1
+                continue
+            self.numbers.append(number)
+            self._ids.extend(ids)
+            self._starts.append(len(self._ids))
+            progress(f"tokenising {rows.name}", number + 1, len(rows))
+        if self.dropped and not drop:
+            raise InvalidSpec(
+                f"{path}: {self.dropped} of {len(rows)} prompts of {rows.name} (the first is row {first + 1}, the "
+                f"longest has {longest_seen} tokens) leave no room for the longest completion, prompts may have "
+                f"{longest} tokens; raise sequence_length, lower sampling.max_new_tokens, or set long_prompts to drop."
+            )
+        if not self.numbers:
+            raise InvalidSpec(f"datasets.{rows.name}: no prompt is left to be answered; choose another dataset.")
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def prompt(self, place: int) -> Prompt:
+        number = self.numbers[place]
+        row = self.rows[number]
+        ids = tuple(self._ids[self._starts[place] : self._starts[place + 1]])
+        return Prompt(name=f"{self.rows.name}#{number}", row=row, ids=ids, text=self.render(row))
+
+    def count_tokens(self) -> int:
+        return len(self._ids)
+
+    def _render(self, number: int, row: Row) -> str:
+        try:
+            return self.render(row)
+        except KeyError as error:
+            raise InvalidSpec(f"datasets.{self.rows.name}: row {number + 1} has no field {error}.") from error
+        except (IndexError, TypeError, ValueError) as error:
+            raise InvalidSpec(f"datasets.{self.rows.name}: row {number + 1} cannot be rendered: {error}") from error
+
+
+class PromptFeed:
+    """Draws prompts of several stores by weight, each store shuffled anew for every pass."""
+
+    def __init__(self, stores: Sequence[PromptStore], weights: Sequence[float], *, seed: Sequence[int]) -> None:
+        self.stores = list(stores)
+        self._mixture = Mixture([np.ones(len(store), np.int64) for store in stores], weights, seed=seed)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.stores))
+
+    def draw(self, count: int) -> list[Prompt]:
+        return [self.stores[source].prompt(place) for source, place in (self._mixture.draw() for _ in range(count))]
+
+    def state(self) -> list[dict[str, int]]:
+        return self._mixture.state()
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        self._mixture.restore(state)

@@ -1,0 +1,79 @@
+"""One completion of one prompt on its way from sampling to training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trainer.data.documents import TokenizedDocument
+from trainer.rollouts.prompts import Prompt
+from trainer.sampling.engine import Completion, StopReason
+
+CUT_OFF = frozenset({StopReason.LENGTH, StopReason.CONTEXT})
+
+
+@dataclass
+class Rollout:
+    """Filled in as it goes: sampled, then scored, then given an advantage."""
+
+    prompt: Prompt
+    group: int
+    """Rollouts of one prompt share it; counts from 0 within a round of sampling."""
+    index: int
+    """Place within the group."""
+    token_ids: list[int]
+    """What follows the prompt, sampled or given by the environment."""
+    trained: list[bool]
+    """Per token: whether the policy sampled it."""
+    logprobs: list[float | None]
+    """Per token, by the policy that sampled it; None where it was not sampled."""
+    text: str
+    """What the policy wrote, without special tokens."""
+    stop_reason: StopReason
+    reward: float | None = None
+    components: dict[str, float | None] = field(default_factory=dict)
+    advantage: float | None = None
+    masked: str = ""
+    """Why it gives no gradient; empty when it does."""
+    detail: dict[str, float | int | str | bool] = field(default_factory=dict)
+
+    @property
+    def truncated(self) -> bool:
+        return self.stop_reason in CUT_OFF
+
+    @property
+    def sampled(self) -> int:
+        """Tokens that train."""
+        return sum(self.trained)
+
+    def document(self) -> TokenizedDocument:
+        """Prompt and completion as one document whose sampled tokens are targets."""
+        ids = np.array([*self.prompt.ids, *self.token_ids], dtype=np.int32)
+        flags = np.zeros(len(ids), dtype=np.bool_)
+        flags[len(self.prompt.ids) :] = self.trained
+        return ids, flags
+
+    def sampled_logprobs(self) -> list[float]:
+        return [logp for logp, trained in zip(self.logprobs, self.trained, strict=True) if trained and logp is not None]
+
+
+def single_turn(prompt: Prompt, group: int, index: int, completion: Completion) -> Rollout:
+    """A rollout of which every token was sampled."""
+    return Rollout(
+        prompt=prompt,
+        group=group,
+        index=index,
+        token_ids=list(completion.token_ids),
+        trained=[True] * len(completion.token_ids),
+        logprobs=list(completion.logprobs),
+        text=completion.text,
+        stop_reason=completion.stop_reason,
+    )
+
+
+def groups_of(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    """The rollouts by prompt, in the order of their groups."""
+    found: dict[int, list[Rollout]] = {}
+    for rollout in rollouts:
+        found.setdefault(rollout.group, []).append(rollout)
+    return list(found.values())

@@ -1,0 +1,55 @@
+"""What rollouts are worth, and what a round of them looks like in figures."""
+
+import statistics
+from collections.abc import Sequence
+
+from trainer.rewards import Answer, Reward, score_all
+from trainer.rollouts.rollout import Rollout, groups_of
+
+
+def score_rollouts(rollouts: Sequence[Rollout], rewards: Sequence[Reward], *, longest: int) -> None:
+    """Set reward and components; a rollout of which a component failed is masked, not worth nothing."""
+    answers = [
+        Answer(
+            row=rollout.prompt.row,
+            text=rollout.text,
+            tokens=rollout.sampled,
+            longest=longest,
+            truncated=rollout.truncated,
+            prompt_text=rollout.prompt.text,
+            group=rollout.group,
+        )
+        for rollout in rollouts
+    ]
+    for rollout, scored in zip(rollouts, score_all(rewards, answers), strict=True):
+        rollout.reward, rollout.components = scored.total, scored.components
+        if scored.faults:
+            rollout.masked = " ".join(f"Reward {name} failed: {fault}" for name, fault in scored.faults.items())
+
+
+def describe_rollouts(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Metrics over everything that was sampled for a step."""
+    count = len(rollouts)
+    lengths = [rollout.sampled for rollout in rollouts]
+    metrics = {
+        "rollout/length": sum(lengths) / count,
+        "rollout/truncated_share": sum(rollout.truncated for rollout in rollouts) / count,
+        "rollout/masked": float(sum(bool(rollout.masked) for rollout in rollouts)),
+    }
+    rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
+    if rewards:
+        metrics["rollout/reward"] = sum(rewards) / len(rewards)
+        metrics["rollout/reward_std"] = _mean_group_std(rollouts)
+    for name in rollouts[0].components:
+        values = [value for rollout in rollouts if (value := rollout.components[name]) is not None]
+        if values:
+            metrics[f"rollout/reward/{name}"] = sum(values) / len(values)
+        metrics[f"rollout/faults/{name}"] = float(count - len(values))
+    return metrics
+
+
+def _mean_group_std(rollouts: Sequence[Rollout]) -> float:
+    """Mean over groups of the standard deviation within (over G − 1): 0 when no group could teach anything."""
+    groups = ([one.reward for one in group if one.reward is not None] for group in groups_of(rollouts))
+    spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in groups]
+    return sum(spreads) / len(spreads)
