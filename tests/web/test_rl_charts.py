@@ -121,7 +121,7 @@ def test_the_overview_shows_the_reward_while_a_stage_has_one_and_the_loss_of_a_l
 
 @pytest.fixture
 def ink(project):
-    stages = [{"kind": "grpo", "name": "plain"}, {"kind": "ink_grpo", "name": "inject", "knowledge_probability": 0.3}]
+    stages = [{"kind": "grpo", "name": "plain"}, {"kind": "ink_grpo", "name": "inject", "knowledge_rate": 0.3}]
     made = make_run(project, step=40, snapshot={"recipe": {"stages": stages}})
     tell(made, "stage_started", stage=0, kind="grpo", name="plain", first_step=1, steps=20, notes={})
     tell(made, "stage_started", stage=1, kind="ink_grpo", name="inject", first_step=21, steps=100, notes={})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from chanote.runs.models import Attempt, RolloutFile
+from chanote.runs.rollout_list import excerpt_question
 from tests.rollout_rows import make_rollout, pack, store_step
 from tests.run_rows import add_attempt, make_run, save_checkpoint
 
@@ -56,7 +57,7 @@ def test_the_latest_step_is_shown_and_the_others_can_be_reached(run, client):
     for step in (1, 2, 4):
         store_step(run, step, [make_rollout(reward=step / 10)])
     page = client.get(URL).content.decode()
-    assert "<b>Step 4</b> · 1 rollout of 1 prompt · mean reward 0.4" in page
+    assert "<b>Step 4</b> · 1 rollout of 1 prompt · mean reward 0.40" in page
     assert 'rel="prev" title="Step 2"' in page
     assert 'rel="next"' not in page
     asked = client.get(f"{URL}?step=3").content.decode()
@@ -109,11 +110,11 @@ def test_an_opened_rollout_shows_its_reward_by_component_and_its_group(run, clie
     rollout = make_rollout(0, 0, rewards={"exact": 1.0, "think_tags": 0.5}, reward=1.25, advantage=-0.4)
     store_step(run, 1, [rollout, make_rollout(0, 1, reward=0.25)])
     page = text_of(client.get(f"{URL}?open=0.0").content.decode())
-    assert "Exact 1" in page
-    assert "Think tags 0.5" in page
+    assert "Exact 1.00" in page
+    assert "Think tags 0.50" in page
     assert "Reward 1.25" in page
     assert "advantage −0.40" in page
-    assert "mean 0.75, sd 0.5" in page
+    assert "mean 0.75, sd 0.50" in page
     assert "ended by itself" in page
 
 
@@ -317,3 +318,16 @@ def test_the_file_can_be_downloaded_as_it_is(run, client):
     answer = client.get(f"{URL}1.jsonl.zst")
     assert b"".join(answer.streaming_content) == pack(GROUPS)
     assert answer["Content-Disposition"] == 'attachment; filename="law-run-1-step-1.jsonl.zst"'
+
+
+@pytest.mark.parametrize(
+    ("prompt", "question"),
+    [
+        ("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho pays?<|im_end|>\n<|im_start|>assistant\n", "Who pays?"),
+        ("<|user|>\nWho pays?<|end|>\n<|assistant|>\n<think>\n", "Who pays?"),
+        ("Question: Who pays?\nAnswer:", "Question: Who pays? Answer:"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_list_names_a_prompt_by_its_question(prompt, question):
+    assert excerpt_question(prompt) == question

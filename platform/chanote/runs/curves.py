@@ -217,8 +217,11 @@ def spell_number(value: float | None) -> str:
 
 
 def spell_tick(value: float) -> str:
-    """Short enough for an axis: `4 M`, `20 k`."""
+    """Short enough for an axis: `4 M`, `20 k`, `1.4e−4`."""
     for size, unit, name in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= size:
             return f"{value / unit:,.4g} {name}".replace("-", "\N{MINUS SIGN}")
+    if 0 < abs(value) < 1e-3:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{float(digits):g}e{int(power)}".replace("-", "\N{MINUS SIGN}")
     return spell_number(value)

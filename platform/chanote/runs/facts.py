@@ -38,13 +38,22 @@ def list_datasets(run: Run) -> list[str]:
     """Names of the datasets that the stages train on, each once, in the order of use."""
     found: dict[str, None] = {}
     for stage in list_stages(run):
-        for source in stage.get("data", []) or []:
-            found.setdefault(str(source.get("dataset", "")), None)
+        for name, sources in stage.items():
+            if name == "held_out" or not isinstance(sources, list):
+                continue
+            for source in sources:
+                if isinstance(source, Mapping) and "dataset" in source:
+                    found.setdefault(str(source["dataset"]), None)
     return [name for name in found if name]
 
 
 def name_base(run: Run) -> str:
     return str(run.base) if run.base else str(run.snapshot.get("recipe", {}).get("base") or "random weights")
+
+
+def list_teachers(run: Run) -> list[str]:
+    """Models that stages learn from, each once."""
+    return list(dict.fromkeys(str(stage["teacher"]) for stage in list_stages(run) if stage.get("teacher")))
 
 
 def time_spent(attempts: Iterable[Attempt], now: datetime | None = None) -> float:

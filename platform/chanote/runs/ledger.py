@@ -16,7 +16,7 @@ LATEST = 12
 """Draws listed one by one."""
 CELLS = 120
 """Most columns of the strip; of more steps several share one."""
-RHO = "knowledge_probability"
+RHO = "knowledge_rate"
 """Field of a stage: the chance of each optimiser step to draw text."""
 
 

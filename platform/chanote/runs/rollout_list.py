@@ -27,7 +27,8 @@ SORTS: dict[str, tuple[str, Callable[["Line"], float | None]]] = {
     "length": ("Length", lambda line: line.tokens),
     "advantage": ("Advantage", lambda line: line.advantage),
 }
-_TAGS = re.compile(r"<\|[^|>]{0,60}\|>|</?s>|<(?:bos|eos|pad)>")
+_TAGS = re.compile(r"<\|[^|>]{0,60}\|>|</?(?:s|think|answer)>|<(?:bos|eos|pad)>")
+_ROLE = re.compile(r"^\s*(?:system|user|assistant|tool)\s*(?:\n|$)")
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def make_line(rollout: StoredRollout) -> Line:
         group=rollout.group,
         index=rollout.index,
         row=rollout.row,
-        prompt=excerpt("".join(rollout.prompt), end=True),
+        prompt=excerpt_question("".join(rollout.prompt)),
         answer=excerpt(rollout.text),
         tokens=len(rollout.tokens),
         reward=rollout.reward,
@@ -196,11 +197,13 @@ def make_line(rollout: StoredRollout) -> Line:
     )
 
 
-def excerpt(text: str, *, end: bool = False) -> str:
-    """One line of the text without control tokens: its start, or its end, where the question of a prompt stands."""
-    flat = " ".join(_TAGS.sub(" ", text[-2000:] if end else text[:2000]).split())
-    if end:
-        flat = re.sub(r"\s*\b(?:assistant|Assistant:)\s*(?:<think>)?\s*$", "", flat)
-    if len(flat) <= EXCERPT:
-        return flat
-    return f"…{flat[-EXCERPT:]}" if end else f"{flat[:EXCERPT]}…"
+def excerpt(text: str) -> str:
+    """The beginning of the text in one line, without control tokens."""
+    flat = " ".join(_TAGS.sub(" ", text[:2000]).split())
+    return flat if len(flat) <= EXCERPT else f"{flat[:EXCERPT]}…"
+
+
+def excerpt_question(prompt: str) -> str:
+    """The last thing said in a prompt, whatever its template: what stands after its last control token but one."""
+    parts = [_ROLE.sub("", part).strip() for part in _TAGS.split(prompt)]
+    return excerpt(next((part for part in reversed(parts) if part), ""))

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from chanote.accounts.roles import may
 from chanote.runs.compare import MOST_RUNS, compare_runs
 from chanote.runs.curves import arrange_charts, choose_main, draw_chart
-from chanote.runs.facts import list_datasets, list_verbs, name_base, name_method
+from chanote.runs.facts import list_datasets, list_teachers, list_verbs, name_base, name_method
 from chanote.runs.ledger import list_ledgers
 from chanote.runs.live import find_run
 from chanote.runs.log_text import STREAMS, LogText, read_on, read_tail
@@ -171,6 +171,7 @@ def read_head(request: HttpRequest, project: str, number: int, tab: str) -> tupl
         "method": name_method(run),
         "base": name_base(run),
         "datasets": list_datasets(run),
+        "teachers": list_teachers(run),
         "series": series,
         "events": events,
         "cursor": cursor,

@@ -29,6 +29,15 @@ def signed(value: float | None) -> str:
 
 
 @register.filter
+def reward(value: float | None) -> str:
+    """With two decimals, so that a list can be read down; a tiny one with its digits, none in a word."""
+    if value is None or not math.isfinite(value):
+        return "none"
+    text = f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1000 else spell_number(value)
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
 def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
