@@ -137,7 +137,7 @@ const showPoints = (points) => {
   // A metric that the page has never seen may bring a chart; each is asked for once.
   fresh.forEach((key) => askedFor.add(key));
   if (fresh.length && (document.querySelector("[data-marks]") || !charts.size)) reload();
-  const never = [...document.querySelectorAll("[data-never]")].map((one) => one.dataset.never);
+  const never = [...document.querySelectorAll("[data-never]")].flatMap((one) => one.dataset.never.split(" "));
   if (never.some((key) => points[key]?.[1].some((value) => value !== 0))) reload();
   if (points["knowledge/coin"] && document.querySelector("[data-ledger]")) {
     ledger ??= later(5000, () => { ledger = null; reload(); });

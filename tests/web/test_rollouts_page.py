@@ -114,7 +114,7 @@ def test_an_opened_rollout_shows_its_reward_by_component_and_its_group(run, clie
     assert "Think tags 0.50" in page
     assert "Reward 1.25" in page
     assert "advantage −0.40" in page
-    assert "mean 0.75, sd 0.50" in page
+    assert "mean 0.75, sd 0.71" in page
     assert "ended by itself" in page
 
 
@@ -323,11 +323,14 @@ def test_the_file_can_be_downloaded_as_it_is(run, client):
 @pytest.mark.parametrize(
     ("prompt", "question"),
     [
-        ("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho pays?<|im_end|>\n<|im_start|>assistant\n", "Who pays?"),
+        (
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho pays?<|im_end|>\n<|im_start|>assistant\n",
+            "Who pays?",
+        ),
         ("<|user|>\nWho pays?<|end|>\n<|assistant|>\n<think>\n", "Who pays?"),
         ("Question: Who pays?\nAnswer:", "Question: Who pays? Answer:"),
         ("", ""),
     ],
-)  # fmt: skip
+)
 def test_the_list_names_a_prompt_by_its_question(prompt, question):
     assert excerpt_question(prompt) == question

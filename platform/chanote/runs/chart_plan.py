@@ -93,6 +93,16 @@ PLANNED = (
                 (),
                 "No rollout was masked.",
             ),
+            Plan(
+                "Failed rewards",
+                "rollouts",
+                "of each step whose component could not be computed",
+                "A failed reward is no reward of zero; its rollout is left out, and the rollouts tab says what went "
+                "wrong.",
+                ("rollout/faults/*",),
+                (),
+                "No reward failed.",
+            ),
         ),
     ),
     PlannedSection(
@@ -133,11 +143,19 @@ PLANNED = (
             Plan(
                 "Sampler against trainer",
                 NATS,
-                "mean difference of their log-probs of the same token",
+                "difference of their log-probs of the same token",
                 "Should be as small as rounding; if it grows, the sampler runs other weights than the trainer.",
-                ("policy/logp_gap",),
+                ("policy/logp_gap", "policy/logp_gap_max"),
+                ("mean", "largest"),
             ),
             _POLICY_LOSS,
+            Plan(
+                "KL term of the loss",
+                "",
+                "as weighted by the recipe",
+                "Compare its size with the policy loss: the larger one steers.",
+                ("policy/kl_loss",),
+            ),
         ),
     ),
     PlannedSection(
@@ -161,6 +179,43 @@ PLANNED = (
                 "of completions that the student sampled itself",
                 "Should move around the recipe's on-policy fraction.",
                 ("distil/on_policy",),
+            ),
+            Plan(
+                "Likelihood of given answers",
+                NATS,
+                "cross-entropy on the answers of the rows",
+                "Should fall as in fine-tuning; it is a loss beside the teacher's.",
+                ("distil/ce",),
+            ),
+        ),
+    ),
+    PlannedSection(
+        "preference",
+        "Preferences",
+        "Does the policy tell better answers from worse?",
+        "preference",
+        (
+            Plan(
+                "Right side preferred",
+                "share",
+                "of pairs whose chosen answer gained more than the rejected one",
+                "Starts at one half and should rise; a quick one hundred percent means pairs that are too easy.",
+                ("preference/accuracy",),
+            ),
+            Plan(
+                "Margin",
+                "nats per answer",
+                "gain of the chosen over the rejected answer, against the reference",
+                "Should grow slowly; a run-away margin is paid for by both answers becoming unlikely.",
+                ("preference/margin",),
+            ),
+            Plan(
+                "Gain of each side",
+                "nats per answer",
+                "log-prob against the reference",
+                "If both fall, the policy is pushed away from all that the data says, the chosen answers too.",
+                ("preference/chosen", "preference/rejected"),
+                ("chosen", "rejected"),
             ),
         ),
     ),
@@ -191,6 +246,21 @@ PLANNED = (
                 "mean over the training tokens of each step",
                 "Should fall quickly, then slowly; what is minimised is the sum over the terms of the stage.",
                 ("train/loss",),
+            ),
+            Plan(
+                "Negative log-likelihood",
+                NATS,
+                "of the training tokens, whatever the objective",
+                "Compares objectives with each other; it may rise while an objective that forgives unlikely tokens "
+                "falls.",
+                ("train/nll",),
+            ),
+            Plan(
+                "Kept tokens",
+                "share",
+                "of training tokens on the side of the threshold that trains",
+                "Shows how much of the data the threshold uses.",
+                ("train/kept_share",),
             ),
             Plan(
                 "Learning rate",
@@ -237,6 +307,13 @@ PLANNED = (
                 "Should fall with the training loss; once it rises while that still falls, the model learns by heart.",
                 ("held_out/loss",),
             ),
+            Plan(
+                "Held-out reward",
+                "",
+                "of the likeliest completion of each prompt",
+                "Should follow the training reward; a gap that widens means that the prompts are learned by heart.",
+                ("held_out/reward",),
+            ),
         ),
     ),
     PlannedSection(
@@ -269,9 +346,6 @@ MAIN = ("rollout/reward", "distil/divergence_on_policy", "train/loss")
 """Keys of the chart that the overview shows: the first whose curve is as new as any of them."""
 KNOWN = {plan.keys[0]: plan for section in PLANNED for plan in section.plans}
 """Every key that has a title of its own."""
-KNOWN["distil/divergence_off_policy"] = Plan(
-    "Divergence off policy", NATS, "on completions of the data", "", ("distil/divergence_off_policy",)
-)
 
 
 def describe_key(key: str) -> tuple[str, str]:
@@ -282,5 +356,9 @@ def describe_key(key: str) -> tuple[str, str]:
         return f"{known.title if known else measure}, {dataset}", known.unit if known else ""
     if key.startswith("rollout/reward/"):
         return f"Reward, {key.removeprefix('rollout/reward/').replace('_', ' ')}", ""
-    known = KNOWN.get(key)
-    return (known.title, known.unit) if known else (key, "")
+    for section in PLANNED:
+        for plan in section.plans:
+            if key in plan.keys:
+                named = plan.keys.index(key) < len(plan.names) and len(plan.keys) == len(plan.names)
+                return f"{plan.title}, {plan.names[plan.keys.index(key)]}" if named else plan.title, plan.unit
+    return key, ""

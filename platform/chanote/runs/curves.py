@@ -91,7 +91,7 @@ def _match(plan: Plan, keys: Iterable[str]) -> list[str]:
 def _add_charts(section: Section, plan: Plan, members: Iterable[MetricSeries | None]) -> None:
     there = [one for one in members if one is not None]
     if plan.if_never and there and all(one.lowest == one.highest == 0 for one in there):
-        section.remarks.append((plan.keys[0], plan.if_never))
+        section.remarks.append((" ".join(one.key for one in there), plan.if_never))
         return
     for start in range(0, len(there), MOST_SERIES):
         lines = [

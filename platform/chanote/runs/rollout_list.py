@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -128,15 +129,15 @@ class GroupFacts:
 
     @property
     def deviation(self) -> float | None:
-        """Of the population, as the advantage takes it."""
+        """Over one less than their number, as the advantage takes it."""
         if self.mean is None:
             return None
-        return math.sqrt(sum((reward - self.mean) ** 2 for reward in self.rewards) / len(self.rewards))
+        return statistics.stdev(self.rewards) if len(self.rewards) > 1 else 0.0
 
     @property
     def teaches_nothing(self) -> bool:
         """Rewards that all agree give an advantage of zero to each."""
-        return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) < 1e-9
+        return len(self.rewards) > 1 and max(self.rewards) == min(self.rewards)
 
 
 @dataclass
