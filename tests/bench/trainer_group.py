@@ -35,7 +35,7 @@ GRPO = {
     "group_size": 8,
     "sequence_length": 256,
     "sampling": {"max_new_tokens": 64},
-    "rewards": [{"kind": "regex_format", "pattern": "a"}],
+    "rewards": [{"kind": "regex_format", "pattern": "a", "match": "search"}],
     "data": "prompts@1",
 }
 OPD = {
@@ -220,7 +220,7 @@ def ratio(key: str, theirs: list[float], ours: list[float]) -> dict[str, float]:
 def measure_sampler() -> dict[str, float]:
     import sampler_bench
 
-    figures: dict[str, float] = sampler_bench.measure()
+    figures: dict[str, float] = sampler_bench.measure_sampler()
     return figures
 
 
