@@ -38,9 +38,9 @@ def compare_pairs(
         ref_chosen_B, ref_rejected_B = answer_logprobs(reference.policy, batch).view(-1, 2).unbind(dim=1)
     margin_B = preference_margin(chosen_B, rejected_B, ref_chosen_B, ref_rejected_B)
     pairs = len(margin_B)
-    reported = {
+    reported: dict[str, tuple[float, float]] = {
         "preference/margin": (margin_B.sum().item(), pairs),
-        "preference/accuracy": ((margin_B > 0).sum().item(), pairs),
+        "preference/accuracy": ((margin_B > 0).float().sum().item(), pairs),
         "preference/chosen": ((chosen_B - ref_chosen_B).sum().item(), pairs),
         "preference/rejected": ((rejected_B - ref_rejected_B).sum().item(), pairs),
     }

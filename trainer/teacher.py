@@ -1,6 +1,6 @@
 """The teacher: a frozen model that says, at every token the student writes, what it would have written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from trainer.contract.spec import RunSpec
 from trainer.data.batch import TokenizedDocument, flatten
 from trainer.failures import InvalidSpec
 from trainer.inputs import check_model
-from trainer.losses import IGNORED
+from trainer.losses import IGNORED, token_logprobs
 from trainer.policy import Policy, load_policy
 
 
@@ -33,13 +33,26 @@ class Teacher:
 
         The documents' prompts may be others than the student's; what counts is that their targets are the same.
         """
-        states: list[Tensor] = []
+        return [state_KJ for state_KJ, _ in self._read(documents, documents_at_once)]
+
+    @torch.no_grad()
+    def score(
+        self, documents: Sequence[TokenizedDocument], *, documents_at_once: int, temperature: float
+    ) -> list[Tensor]:
+        """Per document the log-probabilities (K,) of its targets."""
+        weight_UJ = self.weight_UJ[: self.vocabulary]
+        return [
+            token_logprobs(state_KJ, weight_UJ, labels_K, temperature=temperature)
+            for state_KJ, labels_K in self._read(documents, documents_at_once)
+        ]
+
+    def _read(self, documents: Sequence[TokenizedDocument], documents_at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(documents), documents_at_once):
             batch = flatten(documents[start : start + documents_at_once], device=self.policy.device)
             target_N = batch.labels_N != IGNORED
             counts = [int(part.sum()) for part in target_N.split(batch.document_lengths)]
-            states += self.policy.hidden(batch)[target_N].split(counts)
-        return states
+            states = self.policy.hidden(batch)[target_N].split(counts)
+            yield from zip(states, batch.labels_N[target_N].split(counts), strict=True)
 
 
 def open_teacher(spec: RunSpec, name: str, student: Policy, *, field: str) -> Teacher:

@@ -45,7 +45,10 @@ class Dpo(DocumentAlgorithm):
 
     def render(self, row: Row, policy: "Policy") -> list[Document]:
         render = chat_renderer(policy.tokenizer, row.get("tools"))
-        chosen, rejected = (render_answer(row["messages"], row[field], render) for field in ("chosen", "rejected"))
+        chosen, rejected = (
+            render_answer(row["messages"], {"role": "assistant", "content": row[field]}, render)
+            for field in ("chosen", "rejected")
+        )
         return [[*chosen, *begin_apart(rejected)]]
 
     def loss(self, batch: "TokenBatch", policy: "Policy", *, targets: int) -> LossTerms:

@@ -171,22 +171,27 @@ class RolloutAlgorithm(Algorithm):
 
     def measure(self) -> dict[str, float]:
         """One likeliest completion of every held-out prompt, valued by the rewards."""
-        from trainer.rollouts.rollout import single_turn
         from trainer.rollouts.scoring import describe_rollouts
 
         values: dict[str, float] = {}
         for store in self.held_out:
-            prompts = [store.prompt(place) for place in range(len(store))]
-            completions = self.sample(prompts, seeds=[0] * len(prompts), temperature=0.0)
-            rollouts = [
-                single_turn(prompt, group, 0, completion)
-                for group, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
-            ]
+            rollouts = self.answer_held_out(store)
             self.value(rollouts)
             measured = describe_rollouts(rollouts)
             measured.pop("rollout/reward_std", None)
             values |= {key.replace("rollout", f"held_out/{store.rows.name}", 1): one for key, one in measured.items()}
         return values
+
+    def answer_held_out(self, store: "PromptStore") -> "list[Rollout]":
+        """The likeliest completion of every prompt."""
+        from trainer.rollouts.rollout import single_turn
+
+        prompts = [store.prompt(place) for place in range(len(store))]
+        completions = self.sample(prompts, seeds=[0] * len(prompts), temperature=0.0)
+        return [
+            single_turn(prompt, group, 0, completion)
+            for group, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+        ]
 
     def state(self) -> dict[str, Any]:
         return {"prompts": self.prompts.state(), "sampled_groups": self.sampled_groups}

@@ -46,10 +46,10 @@ def render_conversation(
     return [_cut(text, [(start, end)]) for start, end, text in spans]
 
 
-def render_answer(messages: Sequence[Message], answer: str, render: RenderChat) -> Document:
-    """A prompt of several turns and one answer to it, which is trained together with its end token."""
-    start, end, text = _answer_span([*messages, {"role": "assistant", "content": answer}], len(messages), render)
-    return [Piece(text[:start], trained=False), Piece(text[start:end], trained=True)]
+def render_answer(messages: Sequence[Message], answer: Message, render: RenderChat) -> tuple[Piece, Piece]:
+    """A prompt of several turns, and one answer to it, which is trained together with its end token."""
+    start, end, text = _answer_span([*messages, answer], len(messages), render)
+    return Piece(text[:start], trained=False), Piece(text[start:end], trained=True)
 
 
 def _answer_span(messages: Sequence[Message], number: int, render: RenderChat) -> tuple[int, int, str]:

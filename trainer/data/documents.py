@@ -1,7 +1,7 @@
 """Tokens of many documents in flat arrays: 5 bytes a token, no Python object per row."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, pairwise
@@ -36,7 +36,7 @@ Document = list[Piece]
 Render = Callable[[Row], list[Document]]
 
 
-def begin_apart(document: Document) -> Document:
+def begin_apart(document: Sequence[Piece]) -> Document:
     """The document as a further part of the one it is appended to."""
     first, *rest = document
     return [replace(first, apart=True), *rest]

@@ -47,11 +47,14 @@ class OpdStage(RolloutStage):
     @model_validator(mode="after")
     def _check_estimator(self) -> "OpdStage":
         if self.estimator == "sampled":
-            wanted = {"beta": 1.0, "on_policy": 1.0, "top_k": None, "cross_entropy_weight": 0.0}
+            given = {"sampling.top_p": self.sampling.top_p, "sampling.temperature": self.sampling.temperature}
+            wanted = {"sampling.top_p": 1.0, "sampling.temperature": self.temperature}
+            for field, value in {"beta": 1.0, "on_policy": 1.0, "top_k": None}.items():
+                given[field], wanted[field] = getattr(self, field), value
             for field, value in wanted.items():
-                if getattr(self, field) != value:
+                if given[field] != value:
                     word = "leave it empty" if value is None else f"set it to {value:g}"
-                    raise ValueError(f"{field} {getattr(self, field)} does not go with estimator sampled; {word}")
+                    raise ValueError(f"{field} {given[field]} does not go with estimator sampled; {word}")
         if self.on_policy == 1.0 and self.cross_entropy_weight:
             raise ValueError("cross_entropy_weight needs steps on given answers; lower on_policy or remove it")
         return self
