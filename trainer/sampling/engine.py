@@ -64,3 +64,6 @@ class Engine(Protocol):
         self, requests: Sequence[SamplingRequest], *, should_stop: Callable[[], bool] | None = None
     ) -> list[Completion]:
         """Sample one completion per request; raises ValueError for a prompt that fills the context."""
+
+    def update_weights(self) -> None:
+        """Sample from the policy's weights as they are now; to be called after each step of the optimiser."""

@@ -18,6 +18,10 @@ FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary embedding whose frequencies do not depend on the length of the text."""
 
 
+PROBES = 8
+"""Values of each weight that are compared to notice a change."""
+
+
 class NotLlamaShaped(ValueError):
     """The model computes something that the fast path does not; the message says what."""
 
@@ -119,7 +123,7 @@ class LlamaWeights:
         """Longest text from which a sliding window, if the model has one, hides nothing."""
         self._rotary = body.rotary_emb
         self._embedding, self._norm = body.embed_tokens, body.norm
-        self._parameters = list(model.parameters())
+        self._model = model
         orders = {
             "query_order": _order_heads(self.head_size, self.query_heads),
             "key_order": _order_heads(self.head_size, self.key_heads),
@@ -138,8 +142,14 @@ class LlamaWeights:
         self._refresh_ends()
 
     def refresh_if_changed(self) -> None:
-        """Notice an optimiser's step that nobody told of, by the counters that torch keeps of changes in place."""
-        if self._fingerprint() != self._seen:
+        """Notice changes that nobody told of. Does nothing when sharded: no process may decide that for itself.
+
+        torch counts changes in place, but not those of its fused optimisers; so some values of every weight are
+        compared as well, of which a step of an optimiser leaves hardly any as it was.
+        """
+        if self._seen is None or (now := self._fingerprint()) is None:
+            return
+        if now[0] != self._seen[0] or not torch.equal(now[1], self._seen[1]):
             self.refresh()
 
     def rotations(self, length: int) -> Tensor:
@@ -154,8 +164,13 @@ class LlamaWeights:
             self.norm_H = read_whole(self._norm.weight, self.dtype)
         self._seen = self._fingerprint()
 
-    def _fingerprint(self) -> list[tuple[int, int]]:
-        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._parameters]
+    def _fingerprint(self) -> tuple[list[tuple[int, int]], Tensor] | None:
+        """Where each weight lies with its count of changes, and some of its values; None when sharded."""
+        parameters = list(self._model.parameters())
+        if any(isinstance(parameter, DTensor) for parameter in parameters):
+            return None
+        counts = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
+        return counts, torch.cat([p.detach().flatten()[:: max(1, p.numel() // PROBES)].float() for p in parameters])
 
 
 def check_shape(model: Any) -> None:
@@ -163,9 +178,9 @@ def check_shape(model: Any) -> None:
     config = model.config
     if config.model_type not in ARCHITECTURES:
         raise NotLlamaShaped(f"its architecture is {config.model_type}")
-    body = getattr(model, "model", None)
-    if not hasattr(body, "layers") or not hasattr(model, "lm_head"):
+    if not hasattr(model, "lm_head") or not hasattr(model.model, "layers"):
         raise NotLlamaShaped("it is wrapped in another module")
+    body = model.model
     if config.hidden_act != "silu":
         raise NotLlamaShaped(f"its activation is {config.hidden_act}")
     if (kind := body.rotary_emb.rope_type) not in FIXED_ROTATIONS:

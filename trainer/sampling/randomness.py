@@ -31,7 +31,7 @@ def uniforms(scrambled: NDArray[np.uint64], steps: list[int]) -> NDArray[np.floa
     value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
     value ^= value >> np.uint64(31)
-    return (value >> np.uint64(11)) * 2.0**-53
+    return (value >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def seed_for(seed: int, name: str) -> int:

@@ -5,10 +5,13 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer.sampling import SamplingRequest, StopReason, TorchEngine
 from trainer.sampling.choose import Chooser
 from trainer.sampling.randomness import seed_for, splitmix64, uniform
+from trainer.sampling.rows import RowReader
 
 END = "<|end|>"
 PROMPTS = ["a", "The fine is", "ค่าปรับตามพระราชบัญญัติ", "x" * 40, "1 2 3"]
@@ -31,9 +34,9 @@ def test_uniform_draws_are_spread_over_steps_and_over_neighbouring_seeds():
     assert seed_for(0, "item-1") != seed_for(0, "item-2") != seed_for(1, "item-2")
 
 
-@pytest.mark.parametrize("settings", [{}, {"temperature": 1.0}, {"temperature": 0.7, "top_p": 0.8}])
-def test_a_row_alone_gives_the_same_tokens_as_in_a_batch(random_policy, settings):
-    requests = [request(random_policy, p, seed=n, **settings) for n, p in enumerate(PROMPTS)]
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}, {"temperature": 0.7, "top_p": 0.8}])
+def test_a_row_alone_gives_the_same_tokens_as_in_a_batch(random_policy, options):
+    requests = [request(random_policy, p, seed=n, **options) for n, p in enumerate(PROMPTS)]
     engine = TorchEngine(random_policy.model, random_policy.tokenizer)
     together = engine.sample(requests)
     assert len({c.token_ids for c in together}) == len(PROMPTS)
@@ -116,6 +119,27 @@ def test_a_stop_string_over_several_tokens_is_cut_from_the_text(bigram):
     got = TorchEngine(policy.model, policy.tokenizer).sample([request(policy, "q", stop=("zz", "ca"))])[0]
     assert (got.text, got.stop_reason) == ("ab", StopReason.STOP_STRING)
     assert got.token_ids == policy.ids("abca")
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_a_stop_string_is_found_at_the_token_that_completes_it(random_policy, data):
+    """Only the last tokens are decoded at each step; decoding all of them must say the same."""
+    tokenizer = random_policy.tokenizer
+    end = tokenizer.eos_token_id
+    pieces = ["a", "b", "ก", "🙂", " ", END]
+    text = data.draw(st.lists(st.sampled_from(pieces), min_size=1, max_size=60))
+    stops = tuple(data.draw(st.lists(st.sampled_from(["ab", "กก", "b a", "🙂🙂", "aaaa"]), min_size=1, max_size=2)))
+    ids = [token for part in text for token in tokenizer.encode(part)]
+    asked = SamplingRequest(prompt_ids=(0,), max_new_tokens=len(ids) + 1, stop=stops)
+    reader = RowReader(tokenizer, end_tokens=frozenset(), context=None)
+    row = reader.open(asked)
+    for number, token in enumerate(ids, start=1):
+        reader.add(row, token, -1.0)
+        shown = tokenizer.decode([t for t in ids[:number] if t != end])
+        assert (row.reason is StopReason.STOP_STRING) == any(stop in shown for stop in stops)
+        if row.reason:
+            break
 
 
 def test_a_special_token_may_be_given_as_a_stop_string(bigram):
