@@ -179,6 +179,12 @@ class StageWork:
             self.save(finished=False)
 
     def save(self, *, finished: bool) -> None:
+        """Write a checkpoint; raises RunFailed rather than replace a good one by weights that left the numbers."""
+        if not all(bool(weight.isfinite().all()) for weight in self.policy.model.parameters()):
+            raise RunFailed(
+                f"the weights hold values that are no numbers after step {self.session.step}, so they are not saved; "
+                "lower the learning rate and resume from the last checkpoint."
+            )
         facts: dict[str, Any] = {
             "done": self.done,
             "measured": self.measured,

@@ -291,8 +291,9 @@ def test_a_loss_that_leaves_the_numbers_fails_before_it_spoils_a_checkpoint(
     shape = {**TINY, "embedding_std": 1e38, "linear_std": 1e38}
     out = write_run(tmp_path / "run", [{**CPT, "initialise": shape}], datasets)
     assert run_here(out) == 3
-    assert metric(out, "train/loss")[1] == "NaN"
-    assert "loss or gradient of step 1 is no number" in events_of(out, "attempt_failed")[0].error
+    assert metric(out, "train/loss") == {1: "NaN", 2: "NaN", 3: "NaN"}
+    assert metric(out, "train/skipped_steps") == {1: 1, 2: 2, 3: 3}
+    assert "no number in 3 steps in a row, the last being 3" in events_of(out, "attempt_failed")[0].error
     assert not (out / "checkpoints").exists()
 
 

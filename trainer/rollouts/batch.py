@@ -49,6 +49,8 @@ def shares_of_tokens(lengths: Sequence[int], *, aggregation: str, constant: int)
 
     token_mean: 1/Σ length. sequence_mean: 1/(S · length). constant: 1/(S · constant).
     """
+    if not lengths:
+        return []
     if aggregation == "token_mean":
         return [1 / sum(lengths)] * len(lengths)
     return [1 / (len(lengths) * (length if aggregation == "sequence_mean" else constant)) for length in lengths]
