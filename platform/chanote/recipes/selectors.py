@@ -54,7 +54,7 @@ def list_stages(spec: RecipeSpec | None) -> list[StageLine]:
         kind = str(getattr(stage, "kind", ""))
         reads = ""
         if isinstance(stage, TrainingStage):
-            reads = ", ".join(source.dataset for source in stage.data)
+            reads = ", ".join(named.source.dataset for named in stage.named_sources() if named.trained)
         elif isinstance(stage, EvaluateStage):
             count = len(stage.tasks)
             reads = stage.tasks[0] if count == 1 else f"{count} tasks"

@@ -24,7 +24,7 @@ from chanote.models.models import Model, Origin
 from chanote.models.vocabulary import compare_vocabularies
 from chanote.web.problems import Problem
 from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
-from trainer.contract.stages.base import TrainingStage
+from trainer.contract.stages.base import NamedSource, TrainingStage
 from trainer.contract.stages.cpt import CptStage
 from trainer.contract.stages.evaluate import EvaluateStage
 
@@ -58,7 +58,7 @@ def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
     """
     tasks = {name: find_task(project, name) for name in _task_names(recipe)}
     recipe = _name_versions(project, recipe)
-    versions = [find_version(project, source.dataset) for _, source in _sources(recipe)]
+    versions = [find_version(project, named.source.dataset) for named in _sources(recipe)]
     versions += [task.dataset_version for task in tasks.values()]
     spec = RunSpec(
         run="",
@@ -135,30 +135,26 @@ def _check_named_models(project: Project, recipe: Recipe) -> Iterator[Problem]:
 def _check_stages(project: Project, recipe: Recipe) -> Iterator[Problem]:
     for number, stage in enumerate(recipe.stages):
         if isinstance(stage, TrainingStage):
-            for field in ("data", "held_out"):
-                for place, source in enumerate(getattr(stage, field)):
-                    path = f"stages[{number}].{field}[{place}].dataset"
-                    use = Use(stage.use) if field == "data" else None
-                    yield from _check_dataset(project, path, source.dataset, stage=stage, use=use)
+            for named in stage.named_sources():
+                yield from _check_dataset(project, f"stages[{number}].{named.path}.dataset", named, stage=stage)
             yield from _check_apart(project, number, stage)
         elif isinstance(stage, EvaluateStage):
             for place, name in enumerate(stage.tasks):
                 yield from _check_task(project, f"stages[{number}].tasks[{place}]", name)
 
 
-def _check_dataset(
-    project: Project, path: str, name: str, *, stage: TrainingStage, use: Use | None
-) -> Iterator[Problem]:
+def _check_dataset(project: Project, path: str, named: NamedSource, *, stage: TrainingStage) -> Iterator[Problem]:
+    use = Use(stage.use) if named.trained else None
     try:
-        version = find_version(project, name)
+        version = find_version(project, named.source.dataset)
     except DatasetVersion.DoesNotExist as error:
         yield Problem(path, f"{str(error).rstrip('.')}; choose one of the project's datasets.")
         return
-    if version.dataset.kind not in stage.row_kinds:
+    if version.dataset.kind not in named.kinds:
         yield Problem(
             path,
             f"{version.reference} holds {version.dataset.kind} rows, and a {getattr(stage, 'kind', '')} stage takes "
-            f"{' or '.join(stage.row_kinds)} rows; choose another dataset.",
+            f"{' or '.join(named.kinds)} rows; choose another dataset.",
         )
     if use is not None and use not in version.uses:
         yield Problem(path, _refuse_use(version, use, FORBIDDEN[use]))
@@ -170,16 +166,20 @@ def _check_dataset(
 def _check_apart(project: Project, number: int, stage: TrainingStage) -> Iterator[Problem]:
     """`laws` and `laws@3` may be the same rows under two names."""
     trained = {}
-    for source in stage.data:
+    named_sources = list(stage.named_sources())
+    for named in named_sources:
+        if named.trained:
+            with contextlib.suppress(DatasetVersion.DoesNotExist):
+                trained[find_version(project, named.source.dataset).sha256] = named.source.dataset
+    for named in named_sources:
+        if named.trained:
+            continue
         with contextlib.suppress(DatasetVersion.DoesNotExist):
-            trained[find_version(project, source.dataset).sha256] = source.dataset
-    for place, source in enumerate(stage.held_out):
-        with contextlib.suppress(DatasetVersion.DoesNotExist):
-            same = trained.get(find_version(project, source.dataset).sha256)
+            same = trained.get(find_version(project, named.source.dataset).sha256)
             if same is not None:
                 yield Problem(
-                    f"stages[{number}].held_out[{place}].dataset",
-                    f"{source.dataset} holds the very rows of {same}, which the stage trains on; choose another.",
+                    f"stages[{number}].{named.path}.dataset",
+                    f"{named.source.dataset} holds the very rows of {same}, which the stage trains on; choose another.",
                 )
 
 
@@ -246,13 +246,11 @@ def _check_machine() -> Iterator[Problem]:
         )
 
 
-def _sources(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """Every dataset that a training stage names, with its path."""
-    for number, stage in enumerate(recipe.stages):
+def _sources(recipe: Recipe) -> Iterator[NamedSource]:
+    """Every dataset that a training stage names."""
+    for stage in recipe.stages:
         if isinstance(stage, TrainingStage):
-            for field in ("data", "held_out"):
-                for place, source in enumerate(getattr(stage, field)):
-                    yield f"stages[{number}].{field}[{place}].dataset", source
+            yield from stage.named_sources()
 
 
 def _task_names(recipe: Recipe) -> list[str]:
@@ -263,9 +261,11 @@ def _task_names(recipe: Recipe) -> list[str]:
 def _name_versions(project: Project, recipe: Recipe) -> Recipe:
     """The recipe with `slug` written as `slug@number`, so that what is shown is what was used."""
     content = recipe.model_dump(mode="json")
-    for stage in content["stages"]:
-        for source in [*stage.get("data", []), *stage.get("held_out", [])]:
-            source["dataset"] = find_version(project, source["dataset"]).reference
+    for stage, written in zip(recipe.stages, content["stages"], strict=True):
+        if isinstance(stage, TrainingStage):
+            for named in stage.named_sources():
+                source = written[named.field][named.place]
+                source["dataset"] = find_version(project, source["dataset"]).reference
     return Recipe.model_validate(content)
 
 

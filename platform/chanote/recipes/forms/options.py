@@ -27,13 +27,13 @@ class Options:
     datasets: dict[str, list[DatasetVersion]] = field(default_factory=dict)
     """Versions by kind, by dataset and then the newest first."""
 
-    def of_dataset(self, stage_kind: str, *, trained: bool) -> list[Choice]:
-        """Datasets and versions for a stage, unfit rights named beside what they close."""
+    def of_dataset(self, stage_kind: str, field: str) -> list[Choice]:
+        """Datasets and versions for a field of a stage, unfit rights named beside what they close."""
         choices = []
         found = stage_kinds().get(stage_kind, TrainingStage)
         stage = found if issubclass(found, TrainingStage) else TrainingStage
-        needed = Use(stage.use) if trained else Use.EVALUATE
-        for kind in stage.row_kinds or tuple(self.datasets):
+        needed = Use.EVALUATE if field == "held_out" else Use(stage.use)
+        for kind in stage.further_row_kinds.get(field, stage.row_kinds) or tuple(self.datasets):
             newest: set[int] = set()
             for version in self.datasets.get(kind, []):
                 refused = _refuse(version, needed)

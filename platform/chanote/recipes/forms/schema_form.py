@@ -221,8 +221,8 @@ class _Builder:
         elif names_model(kind, one.name):
             self._choose(part, [Choice("", "choose a model" if one.required else "none"), *self.options.models])
         elif one.name == "dataset":
-            trained = ".held_out[" not in part.name
-            choices = self.options.of_dataset(kind, trained=trained)
+            holder = part.name.rpartition("[")[0].rpartition(".")[2]
+            choices = self.options.of_dataset(kind, holder)
             self._choose(part, [Choice("", "choose a dataset"), *choices])
         elif one.name == "board":
             part.choices, part.listed = self.options.boards, f"{part.id}-list"
