@@ -1,10 +1,11 @@
 """The policy: a causal model with its tokenizer, loaded, initialised, asked for likelihoods, saved."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
@@ -12,7 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from trainer.attention import PER_DOCUMENT
 from trainer.contract.stages.cpt import ModelShape
-from trainer.data.batch import TokenBatch
+from trainer.data.batch import TokenBatch, flatten
+from trainer.data.prefixes import share_prefixes
 from trainer.failures import InvalidSpec
 from trainer.losses import IGNORED, summed_nll, token_logprobs
 from trainer.tokenizer import DOCUMENT_END, TURN_END, load_tokenizer
@@ -44,14 +46,16 @@ class Policy:
 
     def hidden(self, batch: TokenBatch) -> Tensor:
         """Last hidden states (N, H) of a flat batch; no document sees another."""
+        shared = batch.shared
         output = self.model.base_model(
-            input_ids=batch.ids_N[None],
-            position_ids=batch.positions_N[None],
+            input_ids=(batch.ids_N if shared is None else shared.ids_M)[None],
+            position_ids=(batch.positions_N if shared is None else shared.positions_M)[None],
             use_cache=False,
-            document_lengths=batch.document_lengths,
+            document_lengths=batch.document_lengths if shared is None else shared.segment_lengths,
+            stems=None if shared is None else shared.stems,
         )
         states: Tensor = output.last_hidden_state[0]
-        return states
+        return states if shared is None else states.index_select(0, shared.place_N)
 
     @overload
     def logprobs(
@@ -168,21 +172,17 @@ def _check_isolation(policy: Policy, field: str) -> None:
 
     Catches what would go wrong silently: attention that is not exchangeable, capped or scaled logits, head biases.
     """
-    generator = torch.Generator().manual_seed(0)
-    documents = [torch.randint(len(policy.tokenizer), (length,), generator=generator) for length in (9, 5)]
+    draw = np.random.default_rng(0)
+    first, second, third = (draw.integers(len(policy.tokenizer), size=size, dtype=np.int32) for size in (9, 7, 5))
+    second[:4] = first[:4]
+    documents = [(ids, np.ones(len(ids), dtype=np.bool_)) for ids in (first, second, third)]
+    batch = flatten(documents, device=policy.device)
+    batch = replace(batch, shared=share_prefixes(documents, device=policy.device, shortest=4))
     policy.answer_plainly()
-    alone_NV = torch.cat([policy.model(ids[None].to(policy.device)).logits[0] for ids in documents])
+    alone_NV = torch.cat([policy.model(ids[None]).logits[0] for ids in batch.ids_N.split(batch.document_lengths)])
     try:
         policy.train_on_documents()
         policy.model.eval()
-        ids_N = torch.cat(documents).to(policy.device)
-        batch = TokenBatch(
-            ids_N=ids_N,
-            positions_N=torch.cat([torch.arange(len(ids)) for ids in documents]).to(policy.device),
-            labels_N=ids_N,
-            document_lengths=[len(ids) for ids in documents],
-            targets=len(ids_N),
-        )
         packed_NV = policy.hidden(batch) @ policy.model.get_output_embeddings().weight.T
         difference = (packed_NV - alone_NV).abs().max().item() / max(1.0, alone_NV.abs().max().item())
     except (NotImplementedError, ValueError, TypeError) as error:

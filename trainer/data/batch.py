@@ -1,13 +1,14 @@
 """Documents → the tensors of one micro-batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.data.documents import TokenizedDocument
+from trainer.data.prefixes import SharedPrefixes, share_prefixes
 from trainer.losses import IGNORED
 
 
@@ -23,6 +24,8 @@ class TokenBatch:
     document_lengths: list[int]
     targets: int
     """Positions that have a label."""
+    shared: SharedPrefixes | None = field(default=None, kw_only=True)
+    """The same documents with common beginnings written once, which is how the policy reads them where it is set."""
 
     def __len__(self) -> int:
         return len(self.ids_N)
@@ -43,4 +46,5 @@ def flatten(documents: Sequence[TokenizedDocument], *, device: torch.device) -> 
         labels_N=torch.from_numpy(labels_N).to(device),
         document_lengths=[len(document_ids) for document_ids, _ in documents],
         targets=int((labels_N != IGNORED).sum()),
+        shared=share_prefixes(documents, device=device),
     )
