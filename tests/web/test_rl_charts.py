@@ -88,6 +88,28 @@ def test_keys_that_nobody_planned_get_a_chart_in_the_section_of_their_prefix(run
     }
 
 
+def test_held_out_prompts_have_one_chart_for_the_reward_of_all_datasets_and_its_components(run):
+    values = {
+        "loss": 1.0,
+        "reward": 0.5,
+        "reward/exact": 0.4,
+        "length": 9.0,
+        "truncated_share": 0.0,
+        "faults/exact": 0.0,
+    }
+    log_values(run, {f"held_out/{name}/{key}": [value] for name in ("a@1", "b@2") for key, value in values.items()})
+    [section] = arrange_charts(run.series.all())
+    assert {chart.title: [line.label for line in chart.lines] for chart in section.charts} == {
+        "Held-out loss": ["a@1", "b@2"],
+        "Held-out reward": ["a@1", "b@2", "a@1, exact", "b@2, exact"],
+        "Held-out completion length": ["a@1", "b@2"],
+    }
+    assert [words for _, words in section.remarks] == [
+        "No held-out completion was cut.",
+        "No reward failed on held-out prompts.",
+    ]
+
+
 def test_divergence_on_and_off_policy_share_a_chart(run):
     log_values(run, {"distil/divergence_on_policy": [1.0], "distil/divergence_off_policy": [2.0]})
     [chart] = arrange_charts(run.series.all())[0].charts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """One chart. A key that ends in `*` stands for all keys that begin so."""
+    """One chart. A key that ends in `*` stands for all that begin so, `held_out/loss` for `held_out/<any>/loss`."""
 
     title: str
     unit: str
@@ -83,6 +83,8 @@ PLANNED = (
                 "of completions that did not end by themselves",
                 "Should fall or stay low; a cut completion is rarely a right one.",
                 ("rollout/truncated_share",),
+                (),
+                "No completion was cut.",
             ),
             Plan(
                 "Masked rollouts",
@@ -132,6 +134,8 @@ PLANNED = (
                 "of trained tokens whose ratio left the clip range",
                 "A few percent are normal; more means that the steps are too large for the clip range.",
                 ("policy/clip_fraction",),
+                (),
+                "No token was clipped.",
             ),
             Plan(
                 "Largest ratio",
@@ -232,6 +236,13 @@ PLANNED = (
                 "Should fall; together with a reward that holds, the text is learned without harm to the answers.",
                 ("knowledge/loss",),
             ),
+            Plan(
+                "Knowledge term of the loss",
+                "",
+                "as weighted by the recipe",
+                "Compare its size with the policy loss: the larger one steers.",
+                ("train/knowledge",),
+            ),
         ),
     ),
     PlannedSection(
@@ -312,7 +323,32 @@ PLANNED = (
                 "",
                 "of the likeliest completion of each prompt",
                 "Should follow the training reward; a gap that widens means that the prompts are learned by heart.",
-                ("held_out/reward",),
+                ("held_out/reward", "held_out/reward/*"),
+            ),
+            Plan(
+                "Held-out completion length",
+                "tokens",
+                "of the likeliest completion of each prompt",
+                "Should move with the length in training.",
+                ("held_out/length",),
+            ),
+            Plan(
+                "Held-out completions cut",
+                "share",
+                "that did not end by themselves",
+                "Should fall or stay low.",
+                ("held_out/truncated_share",),
+                (),
+                "No held-out completion was cut.",
+            ),
+            Plan(
+                "Held-out rewards that failed",
+                "completions",
+                "without a reward, and by component",
+                "A failed reward is no reward of zero; such completions are left out of the mean.",
+                ("held_out/masked", "held_out/faults/*"),
+                (),
+                "No reward failed on held-out prompts.",
             ),
         ),
     ),
@@ -351,9 +387,10 @@ KNOWN = {plan.keys[0]: plan for section in PLANNED for plan in section.plans}
 def describe_key(key: str) -> tuple[str, str]:
     """Title and unit of a single curve; the key itself where nothing is known."""
     if key.startswith("held_out/") and key.count("/") >= 2:
-        dataset, _, measure = key.removeprefix("held_out/").rpartition("/")
+        dataset, _, measure = key.removeprefix("held_out/").partition("/")
         known = KNOWN.get(f"held_out/{measure}")
-        return f"{known.title if known else measure}, {dataset}", known.unit if known else ""
+        title = known.title if known else measure.replace("_", " ").replace("/", ", ").capitalize()
+        return f"{title}, {dataset}", known.unit if known else ""
     if key.startswith("rollout/reward/"):
         return f"Reward, {key.removeprefix('rollout/reward/').replace('_', ' ')}", ""
     for section in PLANNED:

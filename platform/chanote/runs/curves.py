@@ -68,7 +68,7 @@ def arrange_charts(series: Iterable[MetricSeries]) -> list[Section]:
         home = next((planned.name for planned in PLANNED if planned.prefix == prefix), prefix if rest else "other")
         section = sections.setdefault(home, Section(home, home.replace("_", " ").capitalize()))
         if home == "held_out" and "/" in rest:
-            key = f"held_out/{rest.rpartition('/')[2]}"
+            key = f"held_out/{rest.partition('/')[2]}"
         plan = Plan(_spell(key), "", "", "", (key,))
         _add_charts(section, plan, [left.pop(one, None) for one in _match(plan, left)])
     return [section for section in sections.values() if section.charts or section.remarks or section.has_ledger]
@@ -79,13 +79,19 @@ def _match(plan: Plan, keys: Iterable[str]) -> list[str]:
     found = []
     for key in plan.keys:
         if key.startswith("held_out/"):
-            measure = key.removeprefix("held_out")
-            found += [one for one in keys if one.startswith("held_out/") and one.endswith(measure)]
+            found += [one for one in keys if _fits(one.split("/", 2), key.removeprefix("held_out/"))]
         elif key.endswith("*"):
             found += [one for one in keys if one.startswith(key[:-1])]
         else:
             found += [one for one in keys if one == key]
     return found
+
+
+def _fits(parts: list[str], measure: str) -> bool:
+    """Whether `held_out/<dataset>/<rest>` is the measure, or begins like one that ends in `*`."""
+    if len(parts) < 3 or parts[0] != "held_out":
+        return False
+    return parts[2].startswith(measure[:-1]) if measure.endswith("*") else parts[2] == measure
 
 
 def _add_charts(section: Section, plan: Plan, members: Iterable[MetricSeries | None]) -> None:
@@ -120,7 +126,11 @@ def _label(key: str, plan: Plan) -> str:
         if pattern.endswith("*") and key.startswith(pattern[:-1]):
             return key.removeprefix(pattern[:-1]).replace("_", " ")
     section, _, rest = key.partition("/")
-    return rest.rpartition("/")[0] if section == "held_out" and "/" in rest else rest.replace("_", " ") or key
+    if section != "held_out" or "/" not in rest:
+        return rest.replace("_", " ") or key
+    dataset, _, measure = rest.partition("/")
+    part = measure.partition("/")[2].replace("_", " ")
+    return f"{dataset}, {part}" if part and len(plan.keys) > 1 else dataset
 
 
 @dataclass(frozen=True)

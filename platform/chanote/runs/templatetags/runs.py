@@ -45,7 +45,10 @@ def percent(share: float) -> str:
 @register.filter
 def advantage(value: float | None) -> str:
     """With its sign and two decimals, so that a group can be read down."""
-    return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    if value is None:
+        return ""
+    text = f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return text if text[1:] != "0.00" else "0.00"
 
 
 @register.filter
