@@ -62,6 +62,7 @@ class RolloutAlgorithm(Algorithm):
         ensure_template(policy)
 
     def open(self) -> None:
+        from trainer.contract.rewards import check_reachable
         from trainer.rewards import check_rows, make_rewards
         from trainer.rollouts.prompts import PromptFeed
 
@@ -75,6 +76,7 @@ class RolloutAlgorithm(Algorithm):
             for store in [*stores, *self.held_out]
             for problem in check_rows(self.rewards, store.rows, path=f"{field}.rewards", dataset=store.rows.name)
         ]
+        problems = problems or [f"{field}.{reason}" for reason in check_reachable(getattr(stage, "rewards", ()))]
         if problems:
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))

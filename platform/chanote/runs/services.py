@@ -18,6 +18,7 @@ from chanote.runs.launching import announce
 from chanote.runs.leases import lock_queue
 from chanote.runs.models import Attempt, Checkpoint, Run, State
 from chanote.runs.queue import next_priority
+from chanote.runs.reachable import find_unreachable
 from trainer.contract import Recipe
 from trainer.contract.stages.base import TrainingStage
 
@@ -35,7 +36,7 @@ def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | No
     recipe = Recipe.model_validate(revision.resolved)
     if seed is not None:
         recipe = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
-    if obstacles := find_obstacles(project, recipe):
+    if obstacles := find_obstacles(project, recipe) or find_unreachable(recipe):
         raise LaunchRefused(obstacles)
     with transaction.atomic():
         lock_queue()
