@@ -47,14 +47,17 @@ class OpdStage(RolloutStage):
     @model_validator(mode="after")
     def _check_estimator(self) -> "OpdStage":
         if self.estimator == "sampled":
-            given = {"sampling.top_p": self.sampling.top_p, "sampling.temperature": self.sampling.temperature}
-            wanted = {"sampling.top_p": 1.0, "sampling.temperature": self.temperature}
-            for field, value in {"beta": 1.0, "on_policy": 1.0, "top_k": None}.items():
-                given[field], wanted[field] = getattr(self, field), value
-            for field, value in wanted.items():
-                if given[field] != value:
-                    word = "leave it empty" if value is None else f"set it to {value:g}"
-                    raise ValueError(f"{field} {given[field]} does not go with estimator sampled; {word}")
+            wanted: dict[str, tuple[object, object]] = {
+                "beta": (self.beta, 1.0),
+                "on_policy": (self.on_policy, 1.0),
+                "top_k": (self.top_k, None),
+                "sampling.top_p": (self.sampling.top_p, 1.0),
+                "sampling.temperature": (self.sampling.temperature, self.temperature),
+            }
+            for field, (given, fitting) in wanted.items():
+                if given != fitting:
+                    word = "leave it empty" if fitting is None else f"set it to {fitting:g}"
+                    raise ValueError(f"{field} {given} does not go with estimator sampled; {word}")
         if self.on_policy == 1.0 and self.cross_entropy_weight:
             raise ValueError("cross_entropy_weight needs steps on given answers; lower on_policy or remove it")
         return self

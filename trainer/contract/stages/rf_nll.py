@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from trainer.contract.rewards import RewardList
 from trainer.contract.stages.rollouts import RolloutStage
@@ -18,3 +18,9 @@ class RfNllStage(RolloutStage):
     """What a completion is worth: the sum of weight times value."""
     least_reward: float | None = None
     """Reward that the best completion must reach to train; empty: any, where not all are worth the same."""
+
+    @model_validator(mode="after")
+    def _check_contest(self) -> "RfNllStage":
+        if self.group_size == 1 and self.least_reward is None:
+            raise ValueError("group_size 1 leaves nothing to choose from; raise it or set least_reward")
+        return self
