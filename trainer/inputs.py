@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from trainer.contract.hashing import hash_directory
+from trainer.contract.overlap import find_overlap
 from trainer.contract.spec import ModelFile, RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.data.rows import RowFile, open_rows
@@ -20,6 +21,7 @@ def open_datasets(spec: RunSpec) -> dict[str, RowFile]:
             opened[name] = open_rows(name, file)
         except InvalidSpec as error:
             errors += error.errors
+    errors = errors or _overlaps(spec, opened)
     if errors:
         raise InvalidSpec(errors)
     return opened
@@ -65,4 +67,24 @@ def _wrong_kinds(spec: RunSpec) -> list[str]:
                     f"recipe.stages[{number}].{named.path}: {dataset} holds {kind} rows, "
                     f"and this field takes {' or '.join(sorted(named.kinds))} rows; choose another dataset."
                 )
+    return errors
+
+
+def _overlaps(spec: RunSpec, opened: dict[str, RowFile]) -> list[str]:
+    """Text to be learned that holds what the recipe's tasks ask."""
+    errors = []
+    for number, stage in enumerate(spec.recipe.stages):
+        if not isinstance(stage, TrainingStage):
+            continue
+        for named in stage.named_sources():
+            if named.field not in stage.apart_from_tasks:
+                continue
+            for task in spec.tasks.values():
+                found = find_overlap(opened[named.source.dataset], opened[task.dataset])
+                if found is not None:
+                    errors.append(
+                        f"recipe.stages[{number}].{named.path}: row {found[0] + 1} of {named.source.dataset} holds what "
+                        f"row {found[1] + 1} of {task.dataset} asks, by which task {task.task} would measure what was "
+                        "read out before; remove those rows or choose another corpus."
+                    )
     return errors

@@ -5,10 +5,11 @@ The snapshot is a `RunSpec` without attempt and resume_from, and beside it the c
 
 import contextlib
 import importlib.util
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from chanote.models.models import Model, Origin
 from chanote.models.vocabulary import compare_vocabularies
 from chanote.web.problems import Problem
 from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
+from trainer.contract.overlap import find_overlap
 from trainer.contract.stages.base import NamedSource, TrainingStage
 from trainer.contract.stages.cpt import CptStage
 from trainer.contract.stages.evaluate import EvaluateStage
@@ -64,7 +66,9 @@ def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
         run="",
         recipe=recipe,
         base=_freeze_model(project, recipe.base) if recipe.base else None,
-        models={slug: _freeze_model(project, slug) for _, slug in _named_models(recipe)},
+        models={
+            slug: _freeze_model(project, slug) for stage in recipe.stages for slug in stage.named_models().values()
+        },
         datasets={version.reference: freeze_version(version) for version in versions},
         tasks={
             name: TaskSpec.model_validate({**task.definition, "dataset": task.dataset_version.reference})
@@ -117,15 +121,25 @@ def _check_model(project: Project, path: str, slug: str) -> Iterator[Problem]:
 
 
 def _check_named_models(project: Project, recipe: Recipe) -> Iterator[Problem]:
-    """Models beside the policy are there and have its tokens: they read what it writes."""
+    """Models beside the policy are there, have its tokens and room for its sequences: they read what it writes."""
     base = Model.objects.filter(project=project, slug=recipe.base).first() if recipe.base else None
-    for path, slug in _named_models(recipe):
-        found = list(_check_model(project, path, slug))
-        yield from found
-        if not found and base is not None:
+    for number, stage in enumerate(recipe.stages):
+        for field, slug in stage.named_models().items():
+            path = f"stages[{number}].{field}"
+            found = list(_check_model(project, path, slug))
+            yield from found
+            if found:
+                continue
             model = Model.objects.get(project=project, slug=slug)
-            difference = compare_vocabularies(Path(base.location), Path(model.location))
-            if difference:
+            length = getattr(stage, "sequence_length", 0)
+            if model.context_length and length > model.context_length:
+                yield Problem(
+                    path,
+                    f"{slug} reads {model.context_length} tokens and sequence_length is {length}; lower it or choose "
+                    "another model.",
+                )
+            difference = base and compare_vocabularies(Path(base.location), Path(model.location))
+            if base and difference:
                 yield Problem(
                     path,
                     f"{slug} has another tokenizer than {base.slug} ({difference}); choose a model of the same family.",
@@ -138,6 +152,7 @@ def _check_stages(project: Project, recipe: Recipe) -> Iterator[Problem]:
             for named in stage.named_sources():
                 yield from _check_dataset(project, f"stages[{number}].{named.path}.dataset", named, stage=stage)
             yield from _check_apart(project, number, stage)
+            yield from _check_tasks_unread(project, recipe, number, stage)
         elif isinstance(stage, EvaluateStage):
             for place, name in enumerate(stage.tasks):
                 yield from _check_task(project, f"stages[{number}].tasks[{place}]", name)
@@ -183,6 +198,33 @@ def _check_apart(project: Project, number: int, stage: TrainingStage) -> Iterato
                 )
 
 
+def _check_tasks_unread(project: Project, recipe: Recipe, number: int, stage: TrainingStage) -> Iterator[Problem]:
+    """Text that a stage learns does not hold what the recipe's tasks ask."""
+    for named in stage.named_sources():
+        if named.field not in stage.apart_from_tasks:
+            continue
+        for task_name in _task_names(recipe):
+            # What is missing is named where it is missing.
+            with contextlib.suppress(DatasetVersion.DoesNotExist, Task.DoesNotExist, OSError):
+                corpus = find_version(project, named.source.dataset)
+                asked = find_task(project, task_name).dataset_version
+                found = _find_overlap(str(version_path(corpus)), str(version_path(asked)))
+                if found is not None:
+                    yield Problem(
+                        f"stages[{number}].{named.path}.dataset",
+                        f"row {found[0] + 1} of {corpus.reference} holds what row {found[1] + 1} of {asked.reference} "
+                        f"asks, so task {task_name} would measure what was read out before; remove those rows or "
+                        "choose another corpus.",
+                    )
+
+
+@lru_cache(maxsize=256)
+def _find_overlap(corpus: str, asked: str) -> tuple[int, int] | None:
+    """Versions never change, so neither does what they share."""
+    with open(corpus, encoding="utf-8") as texts, open(asked, encoding="utf-8") as items:
+        return find_overlap(map(json.loads, texts), map(json.loads, items))
+
+
 def _check_task(project: Project, path: str, name: str) -> Iterator[Problem]:
     try:
         task = find_task(project, name)
@@ -204,7 +246,7 @@ def _refuse_use(version: DatasetVersion, use: Use, verb: str) -> str:
     if version.uses == [Use.EVALUATE]:
         return (
             f"{version.reference} is for evaluation only and must not be {verb}; "
-            "choose a dataset whose rights allow training."
+            "choose a dataset whose rights allow it."
         )
     allowed = ", ".join(version.uses) or "nothing"
     return (
@@ -267,15 +309,6 @@ def _name_versions(project: Project, recipe: Recipe) -> Recipe:
                 source = written[named.field][named.place]
                 source["dataset"] = find_version(project, source["dataset"]).reference
     return Recipe.model_validate(content)
-
-
-def _named_models(recipe: Recipe) -> list[tuple[str, str]]:
-    """Path and slug of every model that a stage names beside the policy."""
-    return [
-        (f"stages[{number}].{field}", slug)
-        for number, stage in enumerate(recipe.stages)
-        for field, slug in stage.named_models().items()
-    ]
 
 
 def _freeze_model(project: Project, slug: str) -> ModelFile:

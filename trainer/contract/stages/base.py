@@ -72,6 +72,8 @@ class TrainingStage(StageBase):
     """Kinds of rows that it trains on."""
     further_row_kinds: ClassVar[dict[str, tuple[str, ...]]] = {}
     """Further fields that list data sources to train on, beside `data`, and the kinds of rows that each takes."""
+    apart_from_tasks: ClassVar[tuple[str, ...]] = ()
+    """Fields whose text must not hold what the recipe's tasks ask."""
     use: ClassVar[Literal["train", "distil"]] = "train"
     """What the rights of its data must allow."""
 

@@ -12,6 +12,7 @@ class InkGrpoStage(PolicyGradientStage):
     """GRPO, and on some steps, drawn by a coin, likelihood of domain text: knowledge that rewards alone cannot give."""
 
     further_row_kinds: ClassVar[dict[str, tuple[str, ...]]] = {"corpus": ("text",)}
+    apart_from_tasks: ClassVar[tuple[str, ...]] = ("corpus",)
 
     kind: Literal["ink_grpo"] = "ink_grpo"
     corpus: list[DataSource] = Field(min_length=1)
