@@ -147,6 +147,26 @@ stages:
 """
 
 
+LONG_RECIPE = """\
+base: demo-base
+description: Answers questions and reads the new code between them, for far longer than anybody waits.
+stages:
+  - kind: ink_grpo
+    name: ask
+    data: [{dataset: asked}]
+    corpus: [{dataset: new-code}]
+    steps: 100_000
+    batch_size: 8
+    group_size: 4
+    sequence_length: 96
+    knowledge_batch_size: 1
+    sampling: {max_new_tokens: 24}
+    rewards:
+      - {kind: exact, weight: 0.9}
+      - {kind: overlong, buffer: 12, weight: 0.1}
+"""
+
+
 @dataclass
 class LivedIn:
     """An installation where something has happened: runs that finished, were cancelled, go on, and wait."""
@@ -189,7 +209,11 @@ def lived_in(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Li
         for name, role in (("member", "admin"), ("viewer", "viewer"))
     }
     ask(platform, "run", "wait", "1")
-    recipe.write_text(RECIPE.format(steps=100_000))
+    asked = recipe.with_name("asked.jsonl")
+    questions = [{"question": f"How large is the fine by Act {n}?", "answer": f"{n} coins."} for n in range(32)]
+    asked.write_text("".join(json.dumps(row) + "\n" for row in questions))
+    ask(platform, "dataset", "import", str(asked), "--kind", "prompts", "--licence", "CC0-1.0", "--use", "train")
+    recipe.write_text(LONG_RECIPE)
     ask(platform, "recipe", "save", "long", str(recipe))
     ask(platform, "run", "launch", "long", "--name", "goes on")
     ask(platform, "run", "launch", "short", "--name", "waits")
