@@ -45,7 +45,7 @@ OPD = {
     "beta": 1.0,
     "batch_size": 16,
     "sequence_length": 256,
-    "sampling": {"max_new_tokens": 64},
+    "sampling": {"max_new_tokens": 64, "top_p": 1.0},
     "data": "prompts@1",
 }
 PAIRS = {"sft": SFT, "grpo": GRPO, "opd": OPD}
