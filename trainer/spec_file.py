@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from trainer.contract.rewards import reward_kinds
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages import stage_kinds
 from trainer.failures import InvalidSpec
@@ -23,7 +24,7 @@ def read_spec(out: Path) -> RunSpec:
 def _sentence(problem: dict[str, object]) -> str:
     location = problem["loc"]
     assert isinstance(location, tuple)
-    kinds = stage_kinds()
+    kinds = {*stage_kinds(), *reward_kinds()}
     field = ""
     for before, part in zip((None, *location), location, strict=False):
         if isinstance(part, int):

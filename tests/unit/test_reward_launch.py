@@ -19,6 +19,7 @@ from tests.rollout_runs import GRPO, open_stage, question_rows, read_rollouts, w
 from tests.trainer_runs import metric, run_here
 from trainer.contract import Recipe
 from trainer.failures import InvalidSpec
+from trainer.spec_file import read_spec
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,23 @@ def test_nothing_is_launched_without_its_judge(project, researcher):
         launch_run(revision=revision, owner=researcher)
     assert [problem.field for problem in refused.value.problems] == ["stages[1].rewards[1].endpoint"]
     assert Run.objects.count() == 1
+
+
+def test_a_wrong_reward_in_run_json_is_named_as_people_write_it(tmp_path: Path, base: Path):
+    def refusal(*rewards: dict[str, Any]) -> list[str]:
+        out = write_rollout_run(tmp_path / str(len(list(tmp_path.iterdir()))), [GRPO], base)
+        spec = json.loads((out / "run.json").read_text())
+        spec["recipe"]["stages"][0]["rewards"] = list(rewards)
+        (out / "run.json").write_text(json.dumps(spec))
+        with pytest.raises(InvalidSpec) as refused:
+            read_spec(out)
+        return refused.value.errors
+
+    path = "recipe.stages[0].rewards"
+    assert refusal({"kind": "exact"}, {"kind": "judge", "endpoint": {"base_url": "x", "model": "y"}}) == [
+        f"{path}[1].endpoint.base_url: is no address like http://127.0.0.1:8000/v1."
+    ]
+    assert refusal({"kind": "kimi", "correct": "exact"}) == [
+        f"{path}: rewards[0].correct: no reward before it is named exact; put the reward it names before it."
+    ]
+    assert refusal() == [f"{path}: List should have at least 1 item after validation, not 0."]

@@ -13,6 +13,7 @@ from chanote.recipes.yaml_text import Parsed, Path, parse_yaml, write_path
 from chanote.runs.freezing import find_obstacles
 from chanote.web.problems import Problem
 from trainer.contract import Recipe, stage_kinds
+from trainer.contract.rewards import reward_kinds
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,9 @@ def _word(item: Any, data: Any) -> Problem:
     if kind == "extra_forbidden":
         return Problem(write_path(path), _word_unknown(path, data))
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        known = ", ".join(stage_kinds())
-        given = f"{context['tag']} is no kind of stage" if "tag" in context else "is missing"
+        noun, kinds = ("stage", stage_kinds()) if len(path) == 2 else ("reward", reward_kinds())
+        known = ", ".join(kinds)
+        given = f"{context['tag']} is no kind of {noun}" if "tag" in context else "is missing"
         return Problem(write_path((*path, "kind")), f"{given}; use one of {known}")
     if kind == "string_pattern_mismatch":
         return Problem(write_path(path), "may hold only lower-case letters, digits, '-' and '_'")
@@ -91,7 +93,17 @@ def _word(item: Any, data: Any) -> Problem:
     if kind in _MESSAGES:
         numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
         return Problem(write_path(path), _MESSAGES[kind].format(**numbers))
-    return Problem(write_path(path), item["msg"].removeprefix("Value error, "))
+    return _point(path, item["msg"].removeprefix("Value error, "))
+
+
+def _point(path: Path, message: str) -> Problem:
+    """A message about a list may name its entry's field itself: `rewards[1].gate: ...`."""
+    found = re.match(r"([a-z_]+\[\d+\](?:\.[a-z_]+)*): ", message)
+    if found is None:
+        return Problem(write_path(path), message)
+    inner = read_path(found[1])
+    path = path[:-1] if path[-1:] == inner[:1] else path
+    return Problem(write_path((*path, *inner)), message[found.end() :])
 
 
 _MESSAGES = {
@@ -118,20 +130,22 @@ _MESSAGES = {
 
 
 def _locate(location: tuple[str | int, ...], data: Any) -> Path:
-    """The path without the stage kind that pydantic puts behind a stage's position."""
-    kinds = stage_kinds()
+    """The path without the kind that pydantic puts behind the position of a stage or of another thing with kinds."""
     path: list[str | int] = []
+    told = False
     for part in location:
-        if len(path) == 2 and path[0] == "stages" and part in kinds and _stage_kind(data, path[1]) == part:
-            kinds = {}
-            continue
-        path.append(part)
+        told = bool(path) and isinstance(path[-1], int) and not told and _look(data, tuple(path), "kind") == part
+        if not told:
+            path.append(part)
     return tuple(path)
 
 
-def _stage_kind(data: Any, position: str | int) -> Any:
+def _look(data: Any, path: Path, name: str) -> Any:
+    """Field `name` of what stands at the path; None where nothing does."""
     try:
-        return data["stages"][position].get("kind")
+        for part in path:
+            data = data[part]
+        return data.get(name)
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
 
@@ -142,19 +156,19 @@ def _word_unknown(path: Path, data: Any) -> str:
 
 
 def _known_fields(path: Path, data: Any) -> list[str]:
-    """Names that the contract knows at a path."""
-    cls: Any = Recipe
-    for number, part in enumerate(path):
-        if part == "stages" and number == 0:
-            continue
-        if number == 1 and isinstance(part, int):
-            cls = stage_kinds().get(_stage_kind(data, part) or "")
-        elif isinstance(part, str) and cls is not None:
-            cls = _model_of(cls.model_fields[part].annotation) if part in cls.model_fields else None
-    return list(cls.model_fields) if cls is not None else []
+    """Names that the contract knows at a path; none where several kinds of thing could stand there."""
+    models = [Recipe]
+    for number, part in enumerate(path, start=1):
+        if isinstance(part, str):
+            fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+            models = [model for annotation in fields for model in _models_of(annotation)]
+        elif (kind := _look(data, path[:number], "kind")) is not None:
+            models = [model for model in models if "kind" in model.model_fields]
+            models = [model for model in models if model.model_fields["kind"].default == kind]
+    return list(models[0].model_fields) if len(models) == 1 else []
 
 
-def _model_of(annotation: Any) -> Any:
+def _models_of(annotation: Any) -> list[Any]:
     if hasattr(annotation, "model_fields"):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_of(part))), None)
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_of(part)]

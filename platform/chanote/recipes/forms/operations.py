@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from chanote.recipes.checking import read_path
-from chanote.recipes.forms.schema import Field, Shape, group_fields, stage_fields
+from chanote.recipes.forms.schema import Field, Shape, entry_fields, group_fields, stage_fields
 
 FIRST_STEPS = 100
 """Steps of a stage that was just added: short enough to try."""
@@ -21,12 +21,18 @@ def apply_operation(data: Any, operation: str) -> dict[str, Any] | None:
         stages = data.get("stages")
         data["stages"] = [*(stages if isinstance(stages, list) else []), stage]
         return data
+    kind = ""
+    if verb == "add-entry":
+        kind, _, where = where.partition(":")
     path = read_path(where)
     try:
         holder = data
         for part in path[:-1]:
             holder = holder.setdefault(part, {}) if isinstance(holder, dict) else holder[part]
-        _VERBS[verb](holder, path[-1])
+        if verb == "add-entry":
+            _add_entry(holder, path[-1], kind)
+        else:
+            _VERBS[verb](holder, path[-1])
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
     return data
@@ -49,13 +55,24 @@ def _blank(field: Field) -> Any:
         return [{inner.name: _blank(inner) for inner in group_fields(field) if inner.required}]
     if field.shape is Shape.GROUP:
         return {inner.name: _blank(inner) for inner in group_fields(field) if inner.required}
-    return [] if field.shape is Shape.SCALARS else ""
+    return [] if field.shape in (Shape.SCALARS, Shape.KINDS) else ""
 
 
 def _add(holder: Any, name: Any) -> None:
     entries = holder.get(name)
     blank = {"dataset": ""}
     holder[name] = [*(entries if isinstance(entries, list) else []), blank]
+
+
+def _add_entry(stage: Any, name: Any, kind: str) -> None:
+    """Raises KeyError for a list or a kind that the stage's form does not have."""
+    listed = {field.name: field for field in stage_fields(stage["kind"]) or () if field.shape is Shape.KINDS}
+    fields = entry_fields(listed[name], kind)
+    if fields is None:
+        raise KeyError(kind)
+    entries = stage.get(name)
+    blank = {"kind": kind} | {field.name: _blank(field) for field in fields if field.required}
+    stage[name] = [*(entries if isinstance(entries, list) else []), blank]
 
 
 def _remove(holder: Any, place: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from chanote.recipes.forms.schema import Field, Shape, group_fields, recipe_fields, stage_fields
+from chanote.recipes.forms.schema import Field, Shape, entry_fields, group_fields, recipe_fields, stage_fields
 
 MAXIMUM_ENTRIES = 100
 _WHOLE = re.compile(r"[+-]?\d+\Z")
@@ -71,7 +71,8 @@ def _put(field: Field, old: dict[str, Any], found: dict[str, Any], value: Any, e
     """Leave out what is empty or has become the default; write out what people wrote out."""
     if empty and not field.required:
         return
-    if value == field.default and type(value) is not bool and not field.required:
+    same = value == field.default and isinstance(value, bool) == isinstance(field.default, bool)
+    if same and not field.required:
         return
     found[field.name] = value
 
@@ -126,21 +127,33 @@ def _read_groups(post: QueryDict, path: str, field: Field, old: dict[str, Any], 
 
 
 def _read_stages(post: QueryDict, path: str, field: Field, old: dict[str, Any], found: dict[str, Any]) -> None:
-    before = old.get(field.name)
-    before = before if isinstance(before, list) else []
-    stages = []
+    stages = _read_entries(post, path, stage_fields, old.get(field.name))
+    if stages or field.name in old:
+        found[field.name] = stages
+
+
+def _read_kinds(post: QueryDict, path: str, field: Field, old: dict[str, Any], found: dict[str, Any]) -> None:
+    if f"{path}.shown" not in post:
+        _keep(field, old, found)
+        return
+    entries = _read_entries(post, path, lambda kind: entry_fields(field, kind), old.get(field.name))
+    _put(field, old, found, entries, empty=not entries)
+
+
+def _read_entries(post: QueryDict, path: str, fields_of: Callable[[str], list[Field] | None], old: Any) -> list[Any]:
+    before = old if isinstance(old, list) else []
+    entries = []
     for number in count_entries(post, path):
         kind = post.get(f"{path}[{number}].kind", "")
         entry = before[number] if number < len(before) else None
-        fields = stage_fields(kind)
+        fields = fields_of(kind)
         if fields is None:
-            # The form cannot show this stage; what the text says of it stays.
-            stages.append(entry)
+            # The form cannot show this one; what the text says of it stays.
+            entries.append(entry)
             continue
         kept = entry if isinstance(entry, dict) else {}
-        stages.append({"kind": kind} | _read_group(post, f"{path}[{number}]", fields, {"kind": kind} | kept))
-    if stages or field.name in old:
-        found[field.name] = stages
+        entries.append({"kind": kind} | _read_group(post, f"{path}[{number}]", fields, {"kind": kind} | kept))
+    return entries
 
 
 def _keep(field: Field, old: dict[str, Any], found: dict[str, Any]) -> None:
@@ -154,6 +167,7 @@ _READERS: dict[Shape, _Reader] = {
     Shape.SCALARS: _read_scalars,
     Shape.GROUP: _read_inner,
     Shape.GROUPS: _read_groups,
+    Shape.KINDS: _read_kinds,
     Shape.STAGES: _read_stages,
     Shape.OTHER: lambda _post, _path, field, old, found: _keep(field, old, found),
 }

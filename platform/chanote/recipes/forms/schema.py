@@ -1,7 +1,7 @@
 """The contract's JSON schema as the form sees it: fields with a shape, their limits and defaults."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,8 @@ class Shape(Enum):
     GROUP = "group"
     GROUPS = "groups"
     """A list of groups."""
+    KINDS = "kinds"
+    """A list of groups of several kinds, each kind with fields of its own."""
     STAGES = "stages"
     OTHER = "other"
     """Nothing the form can show; such a field is changed in the text."""
@@ -42,7 +44,7 @@ def _root() -> dict[str, Any]:
 
 
 def recipe_fields() -> list[Field]:
-    return _fields_of(_root())
+    return [replace(one, shape=Shape.STAGES) if one.name == "stages" else one for one in _fields_of(_root())]
 
 
 def stage_fields(kind: str) -> list[Field] | None:
@@ -52,6 +54,21 @@ def stage_fields(kind: str) -> list[Field] | None:
         return None
     fields = [field for field in _fields_of(_follow({"$ref": mapping[kind]})) if field.name != "kind"]
     return sorted(fields, key=lambda field: field.name != "name")
+
+
+def entry_kinds(field: Field) -> dict[str, str]:
+    """Kinds that the entries of a list may have, with what each is."""
+    mapping = field.schema["discriminator"]["mapping"]
+    return {kind: _follow({"$ref": found}).get("description", "") for kind, found in sorted(mapping.items())}
+
+
+def entry_fields(field: Field, kind: str) -> list[Field] | None:
+    """Fields of an entry, required ones first; None for a kind the contract does not know."""
+    mapping = field.schema["discriminator"]["mapping"]
+    if kind not in mapping:
+        return None
+    fields = [one for one in _fields_of(_follow({"$ref": mapping[kind]})) if one.name != "kind"]
+    return sorted(fields, key=lambda one: not one.required)
 
 
 def stage_description(kind: str) -> str:
@@ -84,7 +101,7 @@ def _read(name: str, part: dict[str, Any], required: bool) -> Field:
     nullable = len(options) < len(part.get("anyOf", [part]))
     schema = _follow(options[0]) if len(options) == 1 else {}
     shape = _shape_of(schema)
-    if shape in (Shape.SCALARS, Shape.GROUPS, Shape.STAGES):
+    if shape in (Shape.SCALARS, Shape.GROUPS, Shape.KINDS):
         schema = _follow(schema["items"])
     return Field(
         name=name,
@@ -106,7 +123,7 @@ def _shape_of(schema: dict[str, Any]) -> Shape:
     if kind == "array":
         item = _follow(schema.get("items", {}))
         if "discriminator" in item:
-            return Shape.STAGES
+            return Shape.KINDS
         inner = _shape_of(item)
         return {Shape.SCALAR: Shape.SCALARS, Shape.GROUP: Shape.GROUPS}.get(inner, Shape.OTHER)
     return Shape.OTHER

@@ -10,6 +10,8 @@ from chanote.recipes.forms.reading import show
 from chanote.recipes.forms.schema import (
     Field,
     Shape,
+    entry_fields,
+    entry_kinds,
     group_fields,
     names_model,
     recipe_fields,
@@ -32,7 +34,7 @@ NUMERIC = ("integer", "number")
 
 @dataclass
 class Part:
-    """One thing of the form. `kind` names its template: input, textarea, select, ticks, group, rows."""
+    """One thing of the form. `kind` names its template: input, textarea, select, ticks, group, rows, kinds."""
 
     kind: str
     name: str
@@ -64,6 +66,11 @@ class Part:
     def described_by(self) -> str:
         return f"{self.id}-hint {self.id}-error" if self.hint else f"{self.id}-error"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what folds away has something to say."""
+        return any(one.errors for part in self.rows for one in part.walk())
+
     def walk(self) -> list["Part"]:
         return [self, *(inner for part in [*self.parts, *self.rows] for inner in part.walk())]
 
@@ -93,7 +100,7 @@ class StageForm:
 
     @property
     def settings(self) -> int:
-        return sum(one.kind not in ("group", "rows") for part in self.advanced for one in part.walk())
+        return sum(one.kind not in ("group", "rows", "kinds", "entry") for part in self.advanced for one in part.walk())
 
     @property
     def is_open(self) -> bool:
@@ -203,6 +210,8 @@ class _Builder:
             return self._fill_group(part, one, data, kind)
         if one.shape is Shape.GROUPS:
             return self._fill_rows(part, one, given, kind)
+        if one.shape is Shape.KINDS:
+            return self._fill_kinds(part, one, given, kind)
         if one.shape is Shape.SCALARS:
             return self._fill_list(part, one, given)
         part.value = show(given) if one.name in data else part.default
@@ -263,6 +272,24 @@ class _Builder:
             row = Part("row", name, f"{one.label} {number + 1}")
             inner = entry if isinstance(entry, dict) else {}
             row.parts = [self.build(field, f"{name}.{field.name}", inner, kind) for field in group_fields(one)]
+            part.rows.append(row)
+        return part
+
+    def _fill_kinds(self, part: Part, one: Field, given: Any, kind: str) -> Part:
+        """One entry after the other, each with what it must have and what was changed; the rest folds away."""
+        part.kind = "kinds"
+        part.choices = [Choice(entry, description) for entry, description in entry_kinds(one).items()]
+        for number, entry in enumerate(given if isinstance(given, list) else []):
+            given_entry = entry if isinstance(entry, dict) else {}
+            name, word = f"{part.name}[{number}]", str(given_entry.get("kind") or "?")
+            fields = entry_fields(one, word)
+            row = Part("entry", name, title_of(word), entry_kinds(one).get(word, ""), value=word)
+            row.shown = fields is not None
+            for inner in fields or ():
+                if inner.shape is not Shape.OTHER:
+                    found = self.build(inner, f"{name}.{inner.name}", given_entry, kind)
+                    seen = inner.required or inner.name == "weight" or found.changed
+                    (row.parts if seen else row.rows).append(found)
             part.rows.append(row)
         return part
 
