@@ -83,8 +83,8 @@ def _overlaps(spec: RunSpec, opened: dict[str, RowFile]) -> list[str]:
                 found = find_overlap(opened[named.source.dataset], opened[task.dataset])
                 if found is not None:
                     errors.append(
-                        f"recipe.stages[{number}].{named.path}: row {found[0] + 1} of {named.source.dataset} holds what "
-                        f"row {found[1] + 1} of {task.dataset} asks, by which task {task.task} would measure what was "
+                        f"recipe.stages[{number}].{named.path}: row {found[0] + 1} of {named.source.dataset} holds "
+                        f"what row {found[1] + 1} of {task.dataset} asks, so task {task.task} would measure what was "
                         "read out before; remove those rows or choose another corpus."
                     )
     return errors

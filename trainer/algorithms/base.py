@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
-from trainer.data.rows import RowFile
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from trainer.contract.spec import RunSpec
+    from trainer.data.rows import RowFile
     from trainer.events_log import EventLog
     from trainer.policy import Policy
     from trainer.stopping import StopRequest
@@ -92,11 +92,11 @@ def add_reported(into: dict[str, tuple[float, float]], reported: Mapping[str, tu
 class StageContext:
     """Where a stage takes place."""
 
-    spec: RunSpec
+    spec: "RunSpec"
     number: int
     """The stage's place in the recipe, from 0."""
     policy: "Policy"
-    rows: Mapping[str, RowFile]
+    rows: "Mapping[str, RowFile]"
     """Every dataset of the run by its name."""
     out: Path
     """The attempt directory."""
@@ -128,7 +128,7 @@ class Algorithm(ABC):
         self.stage = stage
 
     def make_policy(
-        self, sources: Sequence[RowFile], *, seed: int, device: "torch.device", progress: Progress
+        self, sources: "Sequence[RowFile]", *, seed: int, device: "torch.device", progress: Progress
     ) -> "Policy | None":
         """A policy that this stage creates itself; None when it takes the one that enters."""
         return None

@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainer.algorithms.base import Algorithm, LossTerms, Note, Update
-from trainer.data.documents import Document, DocumentStore
-from trainer.data.rows import Row
 
 if TYPE_CHECKING:
     from trainer.data.batch import TokenBatch
+    from trainer.data.documents import Document, DocumentStore
     from trainer.data.feed import DocumentFeed
+    from trainer.data.rows import Row
     from trainer.policy import Policy
 
 
@@ -24,7 +24,7 @@ class DocumentAlgorithm(Algorithm):
     held_out: "list[DocumentStore]"
 
     @abstractmethod
-    def render(self, row: Row, policy: "Policy") -> list[Document]:
+    def render(self, row: "Row", policy: "Policy") -> "list[Document]":
         """Documents of one row; no document ever sees another."""
 
     @abstractmethod

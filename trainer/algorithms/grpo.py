@@ -23,10 +23,11 @@ While the weights are those that sampled, π_old is π_θ without its gradient, 
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainer.algorithms.base import Batch, LossTerms, Note, Update
 from trainer.algorithms.rollouts import RolloutAlgorithm
+from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.grpo import GrpoStage
 from trainer.contract.stages.rollouts import PolicyGradientStage
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Grpo(RolloutAlgorithm):
-    stage_class = GrpoStage
+    stage_class: ClassVar[type[TrainingStage]] = GrpoStage
     stage: PolicyGradientStage
     reference: "Reference | None" = None
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.algorithms.base import Algorithm, Note, Update
 from trainer.contract.stages.rollouts import RolloutStage
-from trainer.data.rows import Row
 from trainer.failures import InvalidSpec
 
 if TYPE_CHECKING:
+    from trainer.data.rows import Row
     from trainer.policy import Policy
     from trainer.rewards import Reward
     from trainer.rollouts.prompts import Prompt, PromptFeed, PromptStore
@@ -42,7 +42,7 @@ class RolloutAlgorithm(Algorithm):
         sampled. What is set on the rollouts here (`advantage`, `masked`, `detail`) is stored with them.
         """
 
-    def messages(self, row: Row) -> list[dict[str, Any]]:
+    def messages(self, row: "Row") -> list[dict[str, Any]]:
         """The conversation that the policy is to answer: a question, or a chat up to its last answer."""
         if "question" in row:
             messages = [{"role": "user", "content": row["question"]}]

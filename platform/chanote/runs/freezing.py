@@ -208,7 +208,7 @@ def _check_tasks_unread(project: Project, recipe: Recipe, number: int, stage: Tr
             with contextlib.suppress(DatasetVersion.DoesNotExist, Task.DoesNotExist, OSError):
                 corpus = find_version(project, named.source.dataset)
                 asked = find_task(project, task_name).dataset_version
-                found = _find_overlap(str(version_path(corpus)), str(version_path(asked)))
+                found = _find_overlap(version_path(corpus), version_path(asked))
                 if found is not None:
                     yield Problem(
                         f"stages[{number}].{named.path}.dataset",
@@ -219,9 +219,9 @@ def _check_tasks_unread(project: Project, recipe: Recipe, number: int, stage: Tr
 
 
 @lru_cache(maxsize=256)
-def _find_overlap(corpus: str, asked: str) -> tuple[int, int] | None:
+def _find_overlap(corpus: Path, asked: Path) -> tuple[int, int] | None:
     """Versions never change, so neither does what they share."""
-    with open(corpus, encoding="utf-8") as texts, open(asked, encoding="utf-8") as items:
+    with corpus.open(encoding="utf-8") as texts, asked.open(encoding="utf-8") as items:
         return find_overlap(map(json.loads, texts), map(json.loads, items))
 
 

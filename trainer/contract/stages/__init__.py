@@ -1,4 +1,8 @@
-"""One file per stage kind. A new file here with a `StageBase` subclass is a new kind: no list to edit."""
+"""One file per stage kind. A new file here with a `StageBase` subclass is a new kind: no list to edit.
+
+A stage may also stand in the file of its algorithm, `trainer/algorithms/<kind>.py`; such a file must load no torch
+when it is imported.
+"""
 
 import importlib
 import pkgutil
@@ -8,8 +12,13 @@ from pydantic import Field
 
 from trainer.contract.stages.base import DataSource, OptimizerConfig, StageBase, TrainingStage
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+_own = {module.name for module in pkgutil.iter_modules(__path__)}
+for _name in sorted(_own):
+    importlib.import_module(f"{__name__}.{_name}")
+_algorithms = importlib.import_module("trainer.algorithms")
+for _module in pkgutil.iter_modules(_algorithms.__path__):
+    if _module.name not in _own:  # those with a file of the same name here have their stage in it, and may load torch
+        importlib.import_module(f"trainer.algorithms.{_module.name}")
 
 
 def _concrete(cls: type[StageBase]) -> list[type[StageBase]]:
