@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tests.trainer_runs import TINY, chat_rows, open_here, text_rows, write_rows, write_run
+from tests.trainer_runs import TINY, chat_rows, events_of, metric, open_here, run_here, text_rows, write_rows, write_run
 from trainer.algorithms.sft import Sft
 from trainer.contract.stages.cpt import ModelShape
 from trainer.contract.stages.sft import SftStage
@@ -188,6 +188,45 @@ def test_likelihood_is_reported_beside_every_objective(policy: Policy, batch: To
 def test_likelihood_takes_the_short_path_whatever_the_new_settings_are(policy: Policy, batch: TokenBatch):
     expected = policy.summed_nll(batch) / batch.targets
     assert Sft(stage_of()).loss(batch, policy, targets=batch.targets).total.item() == expected.item()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "f_alpha", "alpha": -0.5},
+        {"objective": "only_bottom_logp", "threshold": 0.01, "denominator": "kept"},
+    ],
+)
+def test_a_resumed_run_ends_bit_for_bit_the_same(tmp_path: Path, settings: dict[str, Any]):
+    datasets = {
+        "law@1": write_rows(tmp_path / "law.jsonl", text_rows(20), "text"),
+        "chat@1": write_rows(tmp_path / "chat.jsonl", chat_rows(40), "chat"),
+        "held@1": write_rows(tmp_path / "held.jsonl", chat_rows(60)[40:], "chat"),
+    }
+    stages = [
+        {"kind": "cpt", "data": [{"dataset": "law@1"}], "steps": 1, "sequence_length": 64, "initialise": TINY},
+        {
+            "kind": "sft",
+            "data": [{"dataset": "chat@1"}],
+            "held_out": [{"dataset": "held@1"}],
+            "steps": 10,
+            "batch_size": 4,
+            "sequence_length": 96,
+            "checkpoint_every": 5,
+            "optimizer": {"learning_rate": 3e-3},
+            **settings,
+        },
+    ]
+    whole = write_run(tmp_path / "whole", stages, datasets)
+    assert run_here(whole) == 0
+    part = write_run(tmp_path / "part", stages, datasets, resume_from=str(whole / "checkpoints" / "step-000006"))
+    assert run_here(part) == 0
+    for key in ("train/loss", "train/nll"):
+        assert metric(part, key) == {step: value for step, value in metric(whole, key).items() if step > 6}, key
+    assert events_of(part, "checkpoint_saved")[-1].sha256 == events_of(whole, "checkpoint_saved")[-1].sha256
+    nll, perplexity = (metric(whole, f"held_out/held@1/{key}") for key in ("nll", "perplexity"))
+    assert nll[11] < nll[1]
+    assert perplexity[11] == pytest.approx(math.exp(nll[11]))
 
 
 @pytest.mark.parametrize("denominator", ["supervised", "kept"])

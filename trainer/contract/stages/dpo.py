@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from trainer.contract.stages.base import TrainingStage
 
@@ -17,4 +17,8 @@ class DpoStage(TrainingStage):
     """sigmoid: −log σ(beta · margin), which always wants a larger margin. ipo: (margin − 1/(2 beta))², which wants
     that one."""
     beta: PositiveFloat = 0.1
-    """How strongly the policy is held to the reference: larger stays nearer."""
+    """How strongly the policy is held to the reference, the policy as it enters the stage: larger stays nearer."""
+    batch_size: PositiveInt = 8
+    """Packed sequences of pairs per optimiser step."""
+    sequence_length: int = Field(default=512, ge=8)
+    """Longest pair in tokens, the prompt counted with each of its two answers; a longer one is left out and counted."""
