@@ -62,6 +62,11 @@ def test_no_file_of_the_trainer_names_an_algorithm_outside_of_its_own():
     """The loop stays the same whatever algorithms there are."""
     kinds = {kind for kind, stage in stage_kinds().items() if issubclass(stage, TrainingStage)}
     assert {"cpt", "sft", "dpo", "opd", "grpo"} <= kinds
-    for path in (REPOSITORY / "trainer").glob("*.py"):
-        names = {node.value for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Constant)}
-        assert kinds & {name for name in names if isinstance(name, str)} == set(), path
+    from trainer.contract import stage_kinds
+
+    kinds = set(stage_kinds()) - {"evaluate"}
+    homes = {"algorithms", "contract", "demoworld"}  # the demo writes recipes, which name algorithms
+    for path in (REPOSITORY / "trainer").rglob("*.py"):
+        if path.relative_to(REPOSITORY / "trainer").parts[0] not in homes:
+            names = {node.value for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Constant)}
+            assert kinds & {name for name in names if isinstance(name, str)} == set(), path
