@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -142,7 +143,7 @@ def test_no_requests_give_no_completions(model):
 
 def test_draws_of_many_rows_are_those_of_each():
     seeds, steps = [0, 1, -5, 2**63, 2**64 - 1, 12345], [0, 3, 1, 2**20, 7, 7]
-    assert uniforms(scramble_seeds(seeds), steps).tolist() == [
+    assert uniforms(scramble_seeds(seeds), np.array(steps, dtype=np.uint64)).tolist() == [
         uniform(seed, step) for seed, step in zip(seeds, steps, strict=True)
     ]
 

@@ -71,3 +71,34 @@ def test_sampling_adds_nothing_to_the_model():
     assert all(torch.equal(weight, state[name]) for name, weight in model.state_dict().items())
     model(torch.tensor([[5, 6, 7]])).logits.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.fixture
+def process_group():
+    from torch import distributed
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def test_a_sharded_policy_is_gathered_for_the_fast_path(process_group):
+    """One process, whose shards are whole; two processes are tested where training is."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    whole, sharded = (make_model(LLAMA_SHAPED["qwen 3"]()) for _ in range(2))
+    mesh = init_device_mesh("cpu", (1,))
+    for layer in sharded.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(sharded, mesh=mesh)
+    engine = TorchEngine(sharded, make_tokenizer())
+    assert engine.fallback_reason is None
+    requests = make_requests(4)
+    assert largest_error(whole, requests, engine.sample(requests)) <= 1e-5
+    for model in (whole, sharded):
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+        model(torch.tensor([[5, 6, 7, 8]])).logits.square().mean().backward()
+        optimiser.step()
+    engine.update_weights()
+    assert largest_error(whole, requests, engine.sample(requests)) <= 1e-5

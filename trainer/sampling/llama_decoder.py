@@ -29,6 +29,7 @@ class LlamaDecoder:
         self._cache_L2SKTD = torch.zeros(
             len(w.layers), 2, places, w.key_heads, columns, w.head_size, dtype=w.dtype, device=w.device
         )
+        self._layer_caches = [(layer[0], layer[1]) for layer in self._cache_L2SKTD]
         self._mask_S11T = torch.full((places, 1, 1, columns), -torch.inf, dtype=w.dtype, device=w.device)
         self._rotation_TD = w.rotations(columns)
         self._lengths: list[int] = []
@@ -90,7 +91,7 @@ class LlamaDecoder:
         mask_R11T = self._mask_S11T[:rows, ..., :columns]
         rotation_R1D = self._rotation_TD[column_R][:, None]
         hidden_RH = w.embedding_VH[token_R]
-        for layer, (key_SKTD, value_SKTD) in zip(w.layers, self._cache_L2SKTD, strict=True):
+        for layer, (key_SKTD, value_SKTD) in zip(w.layers, self._layer_caches, strict=True):
             query_RQD, key_RKD, value_RKD = self._project(layer, hidden_RH, rotation_R1D)
             key_SKTD[place_R, :, column_R] = key_RKD
             value_SKTD[place_R, :, column_R] = value_RKD

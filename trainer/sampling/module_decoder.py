@@ -67,6 +67,10 @@ def answering(model: Any) -> Iterator[None]:
         model.train(training)
         if attention == PER_DOCUMENT:
             model.set_attn_implementation(attention)
+        # A sharded model keeps its outermost weights gathered after a pass without gradients; an optimiser made then
+        # would hold those and change nothing.
+        if hasattr(model, "reshard"):
+            model.reshard()
 
 
 def _pad_left(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:

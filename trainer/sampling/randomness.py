@@ -25,9 +25,9 @@ def scramble_seeds(seeds: list[int]) -> NDArray[np.uint64]:
     return np.array([splitmix64(seed & _MASK) for seed in seeds], dtype=np.uint64)
 
 
-def uniforms(scrambled: NDArray[np.uint64], steps: list[int]) -> NDArray[np.float64]:
-    """`uniform` of many seeds and steps at once."""
-    value = (scrambled ^ np.array(steps, dtype=np.uint64)) + np.uint64(_STEP)
+def uniforms(scrambled: NDArray[np.uint64], steps: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """`uniform` of many seeds and steps at once; the two are broadcast."""
+    value = (scrambled ^ steps) + np.uint64(_STEP)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
     value ^= value >> np.uint64(31)

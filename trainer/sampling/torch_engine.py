@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,8 @@ from trainer.sampling.self_test import find_difference
 
 log = logging.getLogger(__name__)
 
+AHEAD = 32
+"""Steps whose random numbers are worked out together."""
 PROMPT_TOKENS = 8192
 """Prompt tokens computed in one pass, unless a single prompt has more: bounds the memory of their activations."""
 CPU_CACHE_BYTES = 2 << 30
@@ -190,12 +193,17 @@ class _Draws:
         self._device = device
         self._chooser = Chooser([row.request for row in rows], device)
         self._seeds = scramble_seeds([row.request.seed for row in rows])
+        self._taken = 0
         self.token_R = torch.tensor([row.tokens[-1] if row.tokens else 0 for row in rows], device=device)
 
     def take(self, logits_RV: Tensor, reader: RowReader) -> None:
         """Choose every row's next token."""
-        draws = uniforms(self._seeds, [len(row.tokens) for row in self._rows])
-        draw_R = torch.from_numpy(draws).to(self._device)
+        if self._taken % AHEAD == 0:
+            steps_R1 = np.array([[len(row.tokens)] for row in self._rows], dtype=np.uint64)
+            draw_RA = uniforms(self._seeds[:, None], steps_R1 + np.arange(AHEAD, dtype=np.uint64))
+            self._draw_AR = torch.from_numpy(draw_RA.T.copy()).to(self._device)
+        draw_R = self._draw_AR[self._taken % AHEAD]
+        self._taken += 1
         self.token_R, logprob_R = self._chooser.choose(logits_RV, draw_R)
         for row, token, logprob in zip(self._rows, self.token_R.tolist(), logprob_R.tolist(), strict=True):
             reader.add(row, token, logprob)
