@@ -114,13 +114,16 @@ class Program:
         return self.finish_step()
 
     def close(self) -> None:
+        """A gate that is closed ends its program; one that does not end is killed."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.process.stdout.close()
         self.errors.close()
 
 
