@@ -13,8 +13,9 @@ from pathlib import Path
 
 from trainer.contract import Contract, EventLine, ExitCode, Recipe, RunSpec
 from trainer.contract.events import AttemptFailed
-from trainer.events_log import EventLog
+from trainer.events_log import EventLog, Silence
 from trainer.failures import EventsUnwritable, InvalidSpec, RunFailed
+from trainer.launch import launch, wanted_processes
 from trainer.spec_file import read_spec
 from trainer.stopping import StopRequest
 
@@ -24,7 +25,9 @@ SCHEMAS: dict[str, type[Contract]] = {"recipe": Recipe, "run": RunSpec, "event":
 
 def main(arguments: list[str]) -> int:
     match arguments:
-        case ["run", directory]:
+        case ["run", directory] if (processes := wanted_processes(Path(directory))) > 1:
+            return launch(Path(directory), processes)
+        case ["run" | "rank", directory]:
             return run_attempt(Path(directory))
         case ["evaluate", *rest]:
             prepare_process()
@@ -51,7 +54,7 @@ def run_attempt(out: Path) -> ExitCode:
     if not out.is_dir():
         return _complain(ExitCode.INVALID_SPEC, [f"{out} is no directory; it must hold run.json."])
     try:
-        with EventLog(out / "events.jsonl") as events:
+        with Silence() if int(os.environ.get("RANK", "0")) else EventLog(out / "events.jsonl") as events:
             try:
                 spec = read_spec(out)
                 from trainer.loop import run
@@ -83,6 +86,8 @@ def describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory is full; raise gradient_accumulation, or lower sequence_length or batch_size."
+    if type(error).__name__.startswith("Dist") or "Connection closed by peer" in str(error):
+        return "another process of the attempt ended or could not be reached; the end of stderr.log says why."
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

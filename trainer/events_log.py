@@ -75,6 +75,25 @@ class EventLog:
             raise RunFailed(f"the last line of {self.path} is no event; start a new attempt.") from error
 
 
+class Silence(EventLog):
+    """The log of every rank but the first: it tells nobody anything."""
+
+    def __init__(self) -> None:
+        self.path = Path(os.devnull)
+
+    def emit(self, event: Event) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def last_event(path: Path) -> Event | None:
+    """The last event that stands whole in a file; None when there is none."""
+    lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
+    return parse_event(lines[-1]).event if lines else None
+
+
 def _end_of_last_line(file: int, size: int, *, block: int = 1 << 16) -> int:
     """Offset after the last newline within the first `size` bytes; 0 when there is none."""
     end = size

@@ -17,7 +17,16 @@ def choose_device(wanted: str) -> torch.device:
     """`auto` takes the first GPU when there is one. On the CPU, results are made repeatable bit for bit."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InvalidSpec("device: cuda was asked for and this machine shows no GPU to torch; use auto or cpu.")
-    device = torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cpu")
+    if wanted != "cpu" and torch.cuda.is_available():
+        place = int(os.environ.get("LOCAL_RANK", "0"))
+        if place >= torch.cuda.device_count():
+            raise InvalidSpec(
+                f"processes: process {place + 1} has no GPU of its own, this machine shows {torch.cuda.device_count()} "
+                "to torch; ask for that many at most."
+            )
+        device = torch.device("cuda", place)
+        torch.cuda.set_device(device)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec, StopNow
+from trainer.ranks import leave_ranks
 from trainer.session import Session, open_session
 from trainer.stage import StageWork
 from trainer.stopping import StopRequest
@@ -27,6 +28,8 @@ def run(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) -> ExitCo
     except StopNow as reason:
         events.emit(AttemptStopped(step=session.step, reason=str(reason)))
         return ExitCode.STOPPED
+    finally:
+        leave_ranks(session.ranks)
     events.emit(RunFinished(step=session.step))
     return ExitCode.FINISHED
 
@@ -38,7 +41,7 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
     try:
         work.measure_if_due()
         while work.done < work.steps:
-            session.stop.leave_if_asked()
+            session.stop.leave_together()
             for update in work.collect():
                 work.log(work.optimize(update))
             work.end_round()
@@ -60,21 +63,22 @@ def evaluate(session: Session, number: int, stage: EvaluateStage) -> None:
     assert policy is not None  # the contract lets no recipe start without base or initialise
     policy.answer_plainly()
     session.events.emit(StageStarted(stage=number, kind=stage.kind, name=stage.name, first_step=session.step, steps=0))
-    try:
-        finished = run_evaluate_stage(
-            model=policy.model,
-            tokenizer=policy.tokenizer,
-            stage=stage,
-            stage_number=number,
-            step=session.step,
-            spec=session.spec,
-            out=session.out,
-            events=session.events,
-            checkpoint_path=session.model_path,
-            model_sha256=session.model_sha256,
-            should_stop=session.stop,
-        )
-    except TaskError as error:
-        raise InvalidSpec(str(error)) from error
-    if not finished:
-        session.stop.leave_if_asked()
+    with policy.gathered():  # the first rank scores, the others wait for it below
+        try:
+            finished = not session.ranks.first or run_evaluate_stage(
+                model=policy.model,
+                tokenizer=policy.tokenizer,
+                stage=stage,
+                stage_number=number,
+                step=session.step,
+                spec=session.spec,
+                out=session.out,
+                events=session.events,
+                checkpoint_path=session.model_path,
+                model_sha256=session.model_sha256,
+                should_stop=session.stop,
+            )
+        except TaskError as error:
+            raise InvalidSpec(str(error)) from error
+    if session.ranks.any(not finished):
+        session.stop.leave_together()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainer.contract.stages.base import OptimizerConfig
+from trainer.sharding import cut_like, read_whole
 
 
 def learning_rate_at(step: int, *, steps: int, config: OptimizerConfig) -> float:
@@ -41,7 +42,7 @@ def build_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.op
 def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments as `<parameter>/<moment>`."""
     return {
-        f"{name}/{moment}": value.detach().cpu().contiguous()
+        f"{name}/{moment}": read_whole(value.detach()).cpu().contiguous()
         for name, weight in model.named_parameters()
         for moment, value in optimizer.state.get(weight, {}).items()
     }
@@ -53,4 +54,4 @@ def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, 
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         if name in weights:
-            optimizer.state[weights[name]][moment] = value.to(weights[name].device)
+            optimizer.state[weights[name]][moment] = cut_like(value, weights[name])

@@ -1,6 +1,8 @@
 """The policy: a causal model with its tokenizer, loaded, initialised, asked for likelihoods, saved."""
 
+import copy
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -17,6 +19,7 @@ from trainer.data.batch import TokenBatch, flatten
 from trainer.data.prefixes import share_prefixes
 from trainer.failures import InvalidSpec
 from trainer.losses import IGNORED, summed_nll, token_logprobs
+from trainer.sharding import gathered, is_sharded, read_whole
 from trainer.tokenizer import DOCUMENT_END, TURN_END, load_tokenizer
 
 transformers_logging.disable_progress_bar()
@@ -31,6 +34,10 @@ class Policy:
 
     model: Any
     tokenizer: Any
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of matrix products in forward and backward passes; weights, gradients and moments stay fp32 either way."""
+    ranks: int = 1
+    """Over how many its weights are cut, if they are."""
 
     @property
     def device(self) -> torch.device:
@@ -47,14 +54,18 @@ class Policy:
     def hidden(self, batch: TokenBatch) -> Tensor:
         """Last hidden states (N, H) of a flat batch; no document sees another."""
         shared = batch.shared
-        output = self.model.base_model(
-            input_ids=(batch.ids_N if shared is None else shared.ids_M)[None],
-            position_ids=(batch.positions_N if shared is None else shared.positions_M)[None],
-            use_cache=False,
-            document_lengths=batch.document_lengths if shared is None else shared.segment_lengths,
-            stems=None if shared is None else shared.stems,
-        )
+        read = self.model.read_states if self.sharded else self.model.base_model
+        with self.computing():
+            output = read(
+                input_ids=(batch.ids_N if shared is None else shared.ids_M)[None],
+                position_ids=(batch.positions_N if shared is None else shared.positions_M)[None],
+                use_cache=False,
+                document_lengths=batch.document_lengths if shared is None else shared.segment_lengths,
+                stems=None if shared is None else shared.stems,
+            )
         states: Tensor = output.last_hidden_state[0]
+        if self.precision == "bf16":  # norms give fp32 under autocast, and the head would then be computed in it
+            states = states.to(torch.bfloat16)
         return states if shared is None else states.index_select(0, shared.place_N)
 
     @overload
@@ -87,6 +98,56 @@ class Policy:
             return torch.zeros((), device=self.device)
         return summed_nll(self.hidden(batch), self.model.get_output_embeddings().weight, batch.labels_N)
 
+    @property
+    def sharded(self) -> bool:
+        return is_sharded(self.model)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Within, passes may differ from rank to rank."""
+        return gathered(self.model)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Within, matrix products have the policy's precision."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def differentiate(self, loss: Tensor) -> None:
+        """Add the loss's gradient; FSDP takes the mean over ranks where the sum is wanted."""
+        (loss * self.ranks if self.sharded else loss).backward()  # type: ignore[no-untyped-call]
+
+    def pass_idle(self) -> None:
+        """Go along with the passes of other ranks without adding to the gradient."""
+        if not self.sharded:
+            return
+        batch = flatten([(np.zeros(2, np.int32), np.ones(2, np.bool_))], device=self.device)
+        loss = self.hidden(batch).sum() + self.model.get_output_embeddings().weight.sum()
+        (loss * 0.0).backward()
+
+    def whole_weights(self) -> dict[str, Tensor] | None:
+        """Weights by the names that plain transformers knows, gathered from all ranks; None where `model` holds them
+        so itself.
+        """
+        if not self.sharded:
+            return None
+        tied = set(self.model._tied_weights_keys or ()) if self.model.config.tie_word_embeddings else set()
+        return {
+            name: read_whole(weight.detach()).cpu().contiguous()
+            for name, weight in self.model.state_dict().items()
+            if name not in tied
+        }
+
+    def copy_frozen(self) -> "Policy":
+        """The same policy with weights of its own that never change; whole even where this one is cut over ranks."""
+        if self.sharded:
+            with self.gathered():
+                model = type(self.model).__mro__[2](self.model.config).to(self.device)
+                model.load_state_dict({name: weight.detach() for name, weight in self.model.state_dict().items()})
+        else:
+            model = copy.deepcopy(self.model)
+        model.eval().requires_grad_(False)
+        return Policy(model, self.tokenizer, self.precision)
+
     def end_answers_with(self, token: str) -> None:
         """Let `token` end a generated answer, beside the tokens that already do."""
         settings = self.model.generation_config
@@ -104,9 +165,9 @@ class Policy:
         self.model.set_attn_implementation("sdpa")
         self.model.eval()
 
-    def save(self, directory: Path) -> None:
-        """What plain transformers loads: safetensors, configs, tokenizer."""
-        self.model.save_pretrained(directory)
+    def save(self, directory: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """What plain transformers loads: safetensors, configs, tokenizer. `weights` come from `whole_weights`."""
+        self.model.save_pretrained(directory, state_dict=weights)
         self.tokenizer.save_pretrained(directory)
 
 

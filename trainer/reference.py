@@ -1,7 +1,5 @@
 """The reference: the policy as it entered the stage, frozen."""
 
-import copy
-
 import torch
 from torch import Tensor
 
@@ -14,9 +12,7 @@ class Reference:
     """A second set of weights. A checkpoint holds them too: in the middle of a stage nothing else does."""
 
     def __init__(self, policy: Policy) -> None:
-        model = copy.deepcopy(policy.model)
-        model.eval().requires_grad_(False)
-        self.policy = Policy(model, policy.tokenizer)
+        self.policy = policy.copy_frozen()
 
     def tensors(self) -> dict[str, Tensor]:
         return {

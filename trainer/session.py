@@ -30,6 +30,7 @@ from trainer.failures import InvalidSpec
 from trainer.hardware import choose_device, describe_hardware, package_versions
 from trainer.inputs import check_base, fingerprint, open_datasets
 from trainer.policy import Policy, load_policy
+from trainer.ranks import ALONE, Ranks, join_ranks
 from trainer.stopping import StopRequest
 
 SECONDS_BETWEEN_PROGRESS = 1.0
@@ -51,6 +52,7 @@ class Session:
     stop: StopRequest
     rows: dict[str, RowFile]
     device: torch.device
+    ranks: Ranks = ALONE
     policy: Policy | None = None
     """None until the first stage has made one."""
     stage: int = 0
@@ -69,7 +71,7 @@ class Session:
 
     def remaining_stages(self) -> Iterator[tuple[int, StageBase]]:
         for number in range(self.stage, len(self.spec.recipe.stages)):
-            self.stop.leave_if_asked()
+            self.stop.leave_together()
             self.stage = number
             yield number, self.spec.recipe.stages[number]
 
@@ -92,9 +94,13 @@ class Session:
         return tell
 
     def save(self, facts: dict[str, Any], tensors: dict[str, Tensor], *, stage_finished: bool) -> None:
-        """Write a checkpoint, tell of it, and remove the oldest one that is no longer wanted."""
+        """Write a checkpoint, tell of it, and remove the oldest one that is no longer wanted.
+
+        Every rank brings its share of the weights; the first one writes.
+        """
         policy = self.policy
         assert policy is not None
+        weights = policy.whole_weights()
         state = {
             "fingerprint": fingerprint(self.spec),
             "stage": self.stage,
@@ -108,13 +114,17 @@ class Session:
             (directory / "state.json").write_text(json.dumps(state), encoding="utf-8")
             save_file({**tensors, **_generator_states(self.device)}, directory / "tensors.safetensors")
 
-        checkpoint = write_checkpoint(
-            self.out / "checkpoints",
-            step=self.step,
-            stage_finished=stage_finished,
-            write_model=policy.save,
-            write_state=write_state,
-        )
+        checkpoint = None
+        if self.ranks.first:
+            checkpoint = write_checkpoint(
+                self.out / "checkpoints",
+                step=self.step,
+                stage_finished=stage_finished,
+                write_model=lambda directory: policy.save(directory, weights),
+                write_state=write_state,
+            )
+        checkpoint = self.ranks.from_first(checkpoint)
+        assert checkpoint is not None
         self.saved_step = self.step
         self.model_path, self.model_sha256 = self._relative(checkpoint.path), checkpoint.model_sha256
         self.events.emit(
@@ -131,7 +141,8 @@ class Session:
             self._mid_stage.append(checkpoint)
         while len(self._mid_stage) > self.spec.keep_checkpoints:
             old = self._mid_stage.pop(0)
-            remove_checkpoint(old.path)
+            if self.ranks.first:
+                remove_checkpoint(old.path)
             self.events.emit(CheckpointRemoved(step=old.step, path=self._relative(old.path)))
 
     def _relative(self, path: Path) -> str:
@@ -142,8 +153,10 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
     """Verify everything the spec names, tell that the attempt lives, and load the policy it starts with."""
     rows = open_datasets(spec)
     device = choose_device(spec.device)
-    session = Session(spec=spec, out=out, events=events, stop=stop, rows=rows, device=device)
-    sweep_partial(out / "checkpoints")
+    ranks = stop.ranks = join_ranks(device)
+    session = Session(spec=spec, out=out, events=events, stop=stop, rows=rows, device=device, ranks=ranks)
+    if ranks.first:
+        sweep_partial(out / "checkpoints")
     model = _resume(session, Path(spec.resume_from)) if spec.resume_from else _start(session)
     events.emit(
         AttemptStarted(
@@ -152,7 +165,7 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
             device=str(device),
             threads=torch.get_num_threads(),
             packages=package_versions(),
-            hardware=describe_hardware(device),
+            hardware={**describe_hardware(device), "processes": ranks.count},
             resumed_from_step=session.step if spec.resume_from else None,
         )
     )

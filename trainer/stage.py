@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trainer.algorithms import Algorithm, Update, algorithm_for
-from trainer.algorithms.base import StageContext, add_reported
+from trainer.algorithms.base import Batch, StageContext
 from trainer.contract.events import MetricsLogged, StageStarted
 from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
@@ -17,6 +17,8 @@ from trainer.hardware import memory_mb
 from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tensors, restore_optimizer
 from trainer.policy import Policy
 from trainer.session import Session, restore_generators
+from trainer.sharding import read_own, read_whole
+from trainer.tally import Tally, add_tallies
 
 SKIPS_ALLOWED = 2
 """Steps in a row that may have no finite gradient; one more ends the run."""
@@ -44,7 +46,8 @@ class StageWork:
             self.skipped, self.skipped_in_a_row = saved.facts["skipped"], saved.facts["skipped_in_a_row"]
         self.algorithm: Algorithm = algorithm_for(stage)
         self.policy = self._enter_policy()
-        self.algorithm.open()
+        with self.policy.gathered():
+            self.algorithm.open()
         self.steps = self.algorithm.count_steps()
         self.optimizer = build_optimizer(self.policy.model, stage.optimizer)
         torch.manual_seed(session.spec.recipe.seed * 1000 + number)
@@ -75,7 +78,8 @@ class StageWork:
     def collect(self) -> Sequence[Update]:
         """What the next optimiser steps train on: packed documents, or rollouts sampled and valued now."""
         started = time.perf_counter()
-        updates = self.algorithm.collect(self.done + 1)
+        with self.policy.gathered():
+            updates = self.algorithm.collect(self.done + 1)
         self.collecting = time.perf_counter() - started
         return updates
 
@@ -90,27 +94,8 @@ class StageWork:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        parts: dict[str, float] = {}
-        reported: dict[str, tuple[float, float]] = {}
-        largest: dict[str, float] = {}
-        counted = 0
-        for batch in update.micro_batches:
-            if batch.targets:
-                terms = self.algorithm.loss(batch, self.policy, targets=targets)
-                terms.total.backward()
-                for name, value in terms.terms.items():
-                    parts[name] = parts.get(name, 0.0) + value.item()
-                add_reported(reported, terms.reported)
-                for name, number in terms.largest.items():
-                    largest[name] = max(largest.get(name, -math.inf), number)
-                counted += batch.targets if terms.counted is None else terms.counted
-        if counted < targets:
-            parts = {name: value * targets / max(1, counted) for name, value in parts.items()}
-            for weight in self.policy.model.parameters():
-                if weight.grad is not None:
-                    weight.grad.mul_(targets / max(1, counted))
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.stage.optimizer.clip_norm).item()
-        loss = sum(parts.values())
+        tally = self._add_gradients(update.micro_batches, targets)
+        loss, norm = tally.loss, self._clip_gradients()
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             self.algorithm.after_update()
@@ -127,13 +112,7 @@ class StageWork:
         return {
             **update.metrics,
             "train/loss": loss,
-            **{
-                name if "/" in name else f"train/{name}": value
-                for name, value in parts.items()
-                if "/" in name or len(parts) > 1
-            },
-            **{name: total / count for name, (total, count) in reported.items() if count},
-            **largest,
+            **tally.metrics(),
             "train/learning_rate": rate,
             "train/grad_norm": norm,
             "train/skipped_steps": self.skipped,
@@ -142,6 +121,35 @@ class StageWork:
             "system/seconds_per_step": seconds,
             "system/memory_mb": memory_mb(self.session.device),
         }
+
+    def _add_gradients(self, micro_batches: Sequence[Batch], targets: int) -> Tally:
+        """Every rank differentiates its own micro-batches, then gradients and figures are summed over ranks."""
+        ranks, policy = self.session.ranks, self.policy
+        tally = Tally()
+        for start in range(0, len(micro_batches), ranks.count):
+            turn = micro_batches[start : start + ranks.count]
+            if ranks.number < len(turn) and turn[ranks.number].targets:
+                batch = turn[ranks.number]
+                terms = self.algorithm.loss(batch, policy, targets=targets)
+                policy.differentiate(terms.total)
+                tally.add(batch, terms)
+            elif any(batch.targets for batch in turn):
+                policy.pass_idle()
+        tally = add_tallies(ranks.gather(tally))
+        if targets and not policy.sharded:
+            ranks.sum_gradients(policy.model.parameters())
+        if tally.counted < targets:
+            scale = targets / max(1, tally.counted)
+            tally.scale(scale)
+            for weight in policy.model.parameters():
+                if weight.grad is not None:
+                    weight.grad.mul_(scale)
+        return tally
+
+    def _clip_gradients(self) -> float:
+        """Scale down gradients whose norm is over the limit; returns the norm before that."""
+        weights = self.policy.model.parameters()
+        return read_whole(torch.nn.utils.clip_grad_norm_(weights, self.stage.optimizer.clip_norm)).item()
 
     def log(self, values: dict[str, float]) -> None:
         """Tell the metrics of the present step; raises RunFailed when too many steps in a row left the numbers."""
@@ -165,7 +173,9 @@ class StageWork:
         due = self.done in (0, self.steps) or (every > 0 and self.done % every == 0)
         if not due or self.measured == self.done:
             return
-        if values := self.algorithm.measure():
+        with self.policy.gathered():
+            values = self.algorithm.measure()
+        if values:
             self.log(values)
         self.measured = self.done
 
@@ -180,7 +190,8 @@ class StageWork:
 
     def save(self, *, finished: bool) -> None:
         """Write a checkpoint; raises RunFailed rather than replace a good one by weights that left the numbers."""
-        if not all(bool(weight.isfinite().all()) for weight in self.policy.model.parameters()):
+        broken = any(not bool(read_own(weight).isfinite().all()) for weight in self.policy.model.parameters())
+        if self.session.ranks.any(broken):
             raise RunFailed(
                 f"the weights hold values that are no numbers after step {self.session.step}, so they are not saved; "
                 "lower the learning rate and resume from the last checkpoint."
@@ -218,6 +229,7 @@ class StageWork:
             out=session.out,
             events=session.events,
             stop=session.stop,
+            ranks=session.ranks,
             progress=self.progress,
             first_step=session.step - self.done,
         )

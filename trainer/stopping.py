@@ -2,15 +2,24 @@
 
 import signal
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from trainer.failures import StopNow
 
+if TYPE_CHECKING:
+    from trainer.ranks import Ranks
+
 
 class StopRequest:
-    """Remembers the first SIGTERM or SIGINT; work looks at it where it can end cleanly."""
+    """Remembers the first SIGTERM or SIGINT; work looks at it where it can end cleanly.
+
+    Of several ranks none leaves alone: they leave together, where all of them pass.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.ranks: Ranks | None = None
+        """Set once there are others."""
 
     def listen(self) -> None:
         """Catch the signals of this process from now on."""
@@ -21,9 +30,15 @@ class StopRequest:
         return bool(self.reason)
 
     def leave_if_asked(self) -> None:
-        """Raises StopNow when a stop was asked for."""
-        if self.reason:
+        """Raises StopNow when a stop was asked for; with other ranks not before all of them pass `leave_together`."""
+        if self.reason and (self.ranks is None or self.ranks.count == 1):
             raise StopNow(self.reason)
+
+    def leave_together(self) -> None:
+        """Raises StopNow on every rank when one of them was asked. Every rank must come by here equally often."""
+        reasons = [self.reason] if self.ranks is None else self.ranks.gather(self.reason)
+        if reason := next(filter(None, reasons), ""):
+            raise StopNow(reason)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.reason = self.reason or f"received {signal.Signals(number).name}"

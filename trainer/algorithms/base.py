@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trainer.data.rows import RowFile
     from trainer.events_log import EventLog
     from trainer.policy import Policy
+    from trainer.ranks import Ranks
     from trainer.stopping import StopRequest
 
 Progress = Callable[[str, int, int], None]
@@ -102,6 +103,7 @@ class StageContext:
     """The attempt directory."""
     events: "EventLog"
     stop: "StopRequest"
+    ranks: "Ranks"
     progress: Progress
     first_step: int
     """Optimiser steps of the whole run before the stage's first one."""
@@ -126,6 +128,16 @@ class Algorithm(ABC):
 
     def __init__(self, stage: Any) -> None:
         self.stage = stage
+
+    @property
+    def micro_batches(self) -> int:
+        """Into how many an optimiser step is cut at least: each rank computes `gradient_accumulation` of them."""
+        count: int = self.stage.gradient_accumulation * self.context.ranks.count
+        return count
+
+    def share(self, items: int) -> int:
+        """Items of an optimiser step in one micro-batch, when there are so many in all."""
+        return max(1, items // self.micro_batches)
 
     def make_policy(
         self, sources: "Sequence[RowFile]", *, seed: int, device: "torch.device", progress: Progress

@@ -68,7 +68,7 @@ class DocumentAlgorithm(Algorithm):
         if step == 1:
             keys = [key for sequence in sequences for key in sequence]
             show_documents(self.context, [part for key in keys for part in self.feed.parts(key)])
-        return [Update(self.feed.flatten(sequences, self.stage.gradient_accumulation))]
+        return [Update(self.feed.flatten(sequences, self.micro_batches))]
 
     def measure(self) -> dict[str, float]:
         from trainer.measure import measure_held_out

@@ -103,12 +103,14 @@ class Grpo(RolloutAlgorithm):
             aggregation=stage.aggregation,
             constant=stage.sampling.max_new_tokens,
         )
-        size = stage.batch_size // stage.gradient_accumulation
+        size = self.share(stage.batch_size)
         batches: list[Batch] = []
-        for start in range(0, len(trained), size):
+        for place, start in enumerate(range(0, len(trained), size)):
             span = slice(start, start + size)
             batch = flatten_rollouts(trained[span], shares[span], device=self.context.device)
-            batches.append(self._add_frozen_logprobs(batch, on_policy=part == 0))
+            if self.context.ranks.owns(place):
+                batch = self._add_frozen_logprobs(batch, on_policy=part == 0)
+            batches.append(batch)
         return Update(batches)
 
     def loss(self, batch: Any, policy: "Policy", *, targets: int) -> LossTerms:

@@ -111,7 +111,7 @@ class InkGrpo(Grpo):
     def _read_corpus(self) -> Sequence[KnowledgeBatch]:
         """The text of one optimiser step, in micro-batches of as many sequences as those of rollouts have."""
         stage = self.stage
-        size = stage.batch_size // stage.gradient_accumulation
+        size = self.share(stage.batch_size)
         batches = self.corpus.flatten(self.corpus.next_sequences(), -(-stage.knowledge_batch_size // size))
         total = sum(batch.targets for batch in batches)
         return [

@@ -45,7 +45,7 @@ class OnlineDpo(RolloutAlgorithm):
         for rollout in rollouts:
             if not rollout.masked and "preferred" not in rollout.detail:
                 rollout.masked = "Neither the best nor the worst of its prompt."
-        size = max(1, self.stage.prompts_per_step // self.stage.gradient_accumulation)
+        size = self.share(self.stage.prompts_per_step)
         batches = [
             flatten(
                 [rollout.document() for pair in pairs[start : start + size] for rollout in pair],

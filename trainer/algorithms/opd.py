@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trainer.algorithms.base import LossTerms, Note, Update
+from trainer.algorithms.base import Batch, LossTerms, Note, Update
 from trainer.algorithms.rollouts import RolloutAlgorithm
 from trainer.contract.stages.opd import OpdStage
 from trainer.data.rows import Row
@@ -173,37 +173,56 @@ class Opd(RolloutAlgorithm):
         policy.model.eval()
         with torch.no_grad():
             batches = self._make_batches(rollouts, on_policy=on_policy)
-            total = sum(self._compare(batch, policy).values_K.sum().item() for batch in batches)
+            mine = [batch for place, batch in enumerate(batches) if self.context.ranks.owns(place)]
+            found = sum(self._compare(batch, policy).values_K.sum().item() for batch in mine)  # type: ignore[arg-type]
         policy.model.train()
-        return total / sum(batch.targets for batch in batches)
+        return sum(self.context.ranks.gather(found)) / sum(batch.targets for batch in batches)
 
     def _store(self, rollouts: "list[Rollout]", step: int) -> None:
         """Later, together with the divergence that the student's pass will find."""
         self._waiting, self._updates_left = (rollouts, step), self.stage.updates_per_rollout
 
     def _store_waiting(self) -> None:
-        if self._waiting is not None:
-            super()._store(*self._waiting)
-            self._waiting = None
+        if self._waiting is None:
+            return
+        rollouts, step = self._waiting
+        for rollout, found in zip(rollouts, zip(*self._known_divergences(rollouts), strict=True), strict=True):
+            if known := [value for value in found if value is not None]:
+                rollout.detail["divergence"] = known[0]
+        super()._store(rollouts, step)
+        self._waiting = None
 
-    def _make_batches(self, rollouts: "list[Rollout]", *, on_policy: bool) -> "list[DistilBatch]":
-        """The teacher reads everything first, then micro-batches are made for the student."""
+    def _known_divergences(self, rollouts: "list[Rollout]") -> "list[list[Any]]":
+        """Of every rank; each found those of its own micro-batches."""
+        return self.context.ranks.gather([rollout.detail.get("divergence") for rollout in rollouts])
+
+    def _make_batches(self, rollouts: "list[Rollout]", *, on_policy: bool) -> "list[Batch]":
+        """The teacher reads everything of this rank first, then micro-batches are made for the student."""
         from trainer.distillation import flatten_for_distillation
+        from trainer.ranks import Elsewhere
 
-        stage = self.stage
-        documents = [self._for_teacher(rollout) for rollout in rollouts]
+        stage, ranks = self.stage, self.context.ranks
+        size = self.share(stage.batch_size)
+        spans = [slice(start, start + size) for start in range(0, len(rollouts), size)]
+        mine = [rollout for place, span in enumerate(spans) if ranks.owns(place) for rollout in rollouts[span]]
+        documents = [self._for_teacher(rollout) for rollout in mine]
         if stage.estimator == "full":
             read = self.teacher.read(documents, documents_at_once=stage.teacher_batch_size)
         else:
             read = self.teacher.score(
                 documents, documents_at_once=stage.teacher_batch_size, temperature=stage.temperature
             )
-        size = stage.batch_size // stage.gradient_accumulation
-        spans = [slice(start, start + size) for start in range(0, len(rollouts), size)]
-        return [
-            flatten_for_distillation(rollouts[span], read[span], on_policy=on_policy, device=self.context.device)
-            for span in spans
-        ]
+        batches: list[Batch] = []
+        for place, span in enumerate(spans):
+            part = rollouts[span]
+            if ranks.owns(place):
+                known, read = read[: len(part)], read[len(part) :]
+                batches.append(
+                    flatten_for_distillation(part, known, on_policy=on_policy, device=self.context.device)
+                )
+            else:
+                batches.append(Elsewhere.of([rollout.document() for rollout in part]))
+        return batches
 
     def _for_teacher(self, rollout: "Rollout") -> "TokenizedDocument":
         """The same completion, after the teacher's own prompt where it has one."""

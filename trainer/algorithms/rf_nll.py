@@ -30,7 +30,7 @@ class RfNll(RolloutAlgorithm):
 
         groups = groups_of(rollouts)
         best = [one for group in groups if (one := self._find_best(rank_group(group)))]
-        size = max(1, self.stage.prompts_per_step // self.stage.gradient_accumulation)
+        size = self.share(self.stage.prompts_per_step)
         batches = [
             flatten([rollout.document() for rollout in best[start : start + size]], device=self.context.device)
             for start in range(0, len(best), size)

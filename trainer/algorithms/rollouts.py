@@ -148,7 +148,7 @@ class RolloutAlgorithm(Algorithm):
             ],
             should_stop=self.context.stop,
         )
-        self.context.stop.leave_if_asked()
+        self.context.stop.leave_together()
         return completions
 
     def seed_of(self, group: int, index: int) -> int:
@@ -177,23 +177,26 @@ class RolloutAlgorithm(Algorithm):
 
         values: dict[str, float] = {}
         for store in self.held_out:
-            rollouts = self.answer_held_out(store)
-            self.value(rollouts)
+            rollouts = self.answer_held_out(store, valued=True)
             measured = describe_rollouts(rollouts)
             measured.pop("rollout/reward_std", None)
             values |= {key.replace("rollout", f"held_out/{store.rows.name}", 1): one for key, one in measured.items()}
         return values
 
-    def answer_held_out(self, store: "PromptStore") -> "list[Rollout]":
-        """The likeliest completion of every prompt."""
+    def answer_held_out(self, store: "PromptStore", *, valued: bool = False) -> "list[Rollout]":
+        """The likeliest completion of every prompt, each rank's share by that rank."""
         from trainer.rollouts.rollout import single_turn
 
-        prompts = [store.prompt(place) for place in range(len(store))]
+        mine = range(len(store))[self.context.ranks.span(len(store))]
+        prompts = [store.prompt(place) for place in mine]
         completions = self.sample(prompts, seeds=[0] * len(prompts), temperature=0.0)
-        return [
+        rollouts = [
             single_turn(prompt, group, 0, completion)
-            for group, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+            for group, prompt, completion in zip(mine, prompts, completions, strict=True)
         ]
+        if valued and rollouts:
+            self.value(rollouts)
+        return self.context.ranks.join(rollouts)
 
     def state(self) -> dict[str, Any]:
         return {"prompts": self.prompts.state(), "sampled_groups": self.sampled_groups}
@@ -214,15 +217,23 @@ class RolloutAlgorithm(Algorithm):
         }
 
     def _sample_groups(self, count: int, *, first_group: int) -> "list[Rollout]":
-        rollouts = self.roll_out(self.prompts.draw(count), first_group=first_group)
-        self.value(rollouts)
-        return rollouts
+        """Whole groups are shared out over ranks; each values its own, and all get to know all."""
+        ranks, prompts, before = self.context.ranks, self.prompts.draw(count), self.sampled_groups
+        mine = ranks.span(count)
+        self.sampled_groups = before + mine.start  # seeds follow from the group's number, whoever samples it
+        rollouts = self.roll_out(prompts[mine], first_group=first_group + mine.start)
+        self.sampled_groups = before + count
+        if rollouts:
+            self.value(rollouts)
+        return ranks.join(rollouts)
 
     def _store(self, rollouts: "list[Rollout]", step: int) -> None:
         from trainer.data.show import show_documents
         from trainer.rollouts.storing import store_rollouts
 
         context = self.context
+        if not context.ranks.first:
+            return
         if step == 1:
             show_documents(context, [rollout.document() for rollout in rollouts])
         context.events.emit(

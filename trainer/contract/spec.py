@@ -48,6 +48,9 @@ class RunSpec(Contract):
     resume_from: str = ""
     """Checkpoint directory to continue from; empty starts at the first stage."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: PositiveInt = 1
+    """Processes on this machine that train together, one for each GPU. Changes speed and memory, not the result beyond
+    rounding."""
     keep_checkpoints: PositiveInt = 3
     """Resumable checkpoints kept; the last of each stage is always kept."""
 
