@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainer.rollouts.prompts import Prompt, PromptFeed, PromptStore
     from trainer.rollouts.rollout import Rollout
     from trainer.sampling.engine import Engine
+    from trainer.tokenizer import TokenTexts
 
 
 class RolloutAlgorithm(Algorithm):
@@ -31,6 +32,7 @@ class RolloutAlgorithm(Algorithm):
     held_out: "list[PromptStore]"
     engine: "Engine"
     rewards: "list[Reward]"
+    texts: "TokenTexts"
     sampled_groups: int = 0
     """Groups sampled in the stage so far: no seed is used twice."""
 
@@ -65,6 +67,7 @@ class RolloutAlgorithm(Algorithm):
         from trainer.contract.rewards import check_reachable
         from trainer.rewards import check_rows, make_rewards
         from trainer.rollouts.prompts import PromptFeed
+        from trainer.tokenizer import TokenTexts
 
         context, stage = self.context, self.stage
         field = f"recipe.stages[{context.number}]"
@@ -81,6 +84,7 @@ class RolloutAlgorithm(Algorithm):
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
         self.engine = self.open_engine()
+        self.texts = TokenTexts(context.policy.tokenizer)
 
     def open_engine(self) -> "Engine":
         from trainer.sampling.torch_engine import TorchEngine
@@ -239,7 +243,7 @@ class RolloutAlgorithm(Algorithm):
         context.events.emit(
             store_rollouts(
                 rollouts,
-                context.policy.tokenizer,
+                self.texts,
                 out=context.out,
                 stage=context.number,
                 step=context.first_step + step,

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import zstandard
 
@@ -15,9 +14,10 @@ from trainer.rollouts.rollout import Rollout
 from trainer.tokenizer import TokenTexts
 
 
-def store_rollouts(rollouts: Sequence[Rollout], tokenizer: Any, *, out: Path, stage: int, step: int) -> RolloutsStored:
+def store_rollouts(
+    rollouts: Sequence[Rollout], texts: TokenTexts, *, out: Path, stage: int, step: int
+) -> RolloutsStored:
     """Write the rollouts of a step, complete or not at all, and describe them; raises RunFailed on a full disk."""
-    texts = TokenTexts(tokenizer)
     prompts = {rollout.group: texts.of(rollout.prompt.ids) for rollout in rollouts}
     lines = [_line(rollout, prompts[rollout.group], texts.of(rollout.token_ids)) for rollout in rollouts]
     content = zstandard.ZstdCompressor(level=3).compress(b"".join(lines))
