@@ -139,7 +139,7 @@ const showPoints = (points) => {
   if (fresh.length && (document.querySelector("[data-marks]") || !charts.size)) reload();
   const never = [...document.querySelectorAll("[data-never]")].flatMap((one) => one.dataset.never.split(" "));
   if (never.some((key) => points[key]?.[1].some((value) => value !== 0))) reload();
-  if (points["knowledge/coin"] && document.querySelector("[data-ledger]")) {
+  if ([...document.querySelectorAll("[data-ledger]")].some((one) => points[one.dataset.ledger])) {
     ledger ??= later(5000, () => { ledger = null; reload(); });
   }
 };

@@ -158,14 +158,11 @@ def test_the_ledger_counts_draws_of_its_stage_against_the_asked_chance(ink):
     log_values(ink, {"knowledge/coin": [1.0, 0.0, 0.0, 0.0] * 5, "policy/loss": [-0.5] * 20}, first_step=21)
     log_values(ink, {"knowledge/loss": [2.5]}, first_step=37)
     [ledger] = read_ledgers(ink)
-    assert (ledger.title, ledger.steps, ledger.drawn, ledger.share, ledger.asked) == ("inject", 20, 5, 0.25, 0.3)
+    assert (ledger.stage, ledger.steps, ledger.drawn, ledger.share, ledger.asked) == ("inject", 20, 5, 0.25, 0.3)
     # Binomial(20, 0.3): 2.5 % and 97.5 % quantiles.
     assert (ledger.low, ledger.high, ledger.is_expected) == (2, 10, True)
-    assert [(draw.step, draw.knowledge_loss, draw.policy_loss) for draw in ledger.latest[:2]] == [
-        (37, 2.5, -0.5),
-        (33, None, -0.5),
-    ]
-    assert ledger.cells[0].title == "step 21: drawn"
+    assert ledger.latest[:2] == [(37, [2.5, -0.5]), (33, [None, -0.5])]
+    assert ledger.cells[0].title == "step 21: yes"
     assert [cell.height for cell in ledger.cells[:2]] == [12, 0]
 
 
@@ -174,7 +171,7 @@ def test_a_share_that_chance_does_not_explain_is_pointed_out(ink, researcher, cl
     page = client_of(researcher).get("/p/law/runs/1/charts/").content.decode()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "Text was drawn on 20 of 20 steps, 100 % ; the recipe asks for 30 %." in text
-    assert "would draw between 2 and 10; look at the recipe and the log." in text
+    assert "chance would put it between 2 and 10; look at the recipe and the log." in text
 
 
 def test_a_long_ledger_keeps_its_width(ink):
@@ -197,5 +194,18 @@ def test_without_a_coin_there_is_no_ledger(run, researcher, client_of):
 def test_before_the_first_draw_the_ledger_stands_alone(ink, researcher, client_of):
     log_values(ink, {"knowledge/coin": [0.0]}, first_step=21)
     page = client_of(researcher).get("/p/law/runs/1/charts/").content.decode()
-    assert "No step has drawn text yet." in page
+    assert "No step has drawn yet." in page
     assert "Knowledge injection" in page
+
+
+def test_a_coin_that_is_tossed_once_a_round_is_judged_by_rounds(project, researcher, client_of):
+    stage = {"kind": "opd", "name": "", "on_policy": 0.25, "updates_per_rollout": 4}
+    made = make_run(project, snapshot={"recipe": {"stages": [stage]}})
+    log_values(made, {"distil/on_policy": [1.0] * 4 + [0.0] * 36, "distil/divergence_on_policy": [0.5] * 4})
+    tell(made, "stage_started", stage=0, kind="opd", name="", first_step=1, steps=40, notes={})
+    [ledger] = read_ledgers(made)
+    # Binomial(10, 0.25) has its 2.5 % and 97.5 % quantiles at 0 and 5 rounds of four steps.
+    assert (ledger.steps, ledger.drawn, ledger.low, ledger.high) == (40, 4, 0, 20)
+    page = client_of(researcher).get("/p/law/runs/1/charts/").content.decode()
+    assert "The student wrote itself on 4 of 40 steps, 10 %" in page
+    assert page.index("Distillation") < page.index("On-policy ledger") < page.index("Divergence from the teacher")

@@ -201,6 +201,22 @@ def test_the_weights_of_the_frozen_recipe_stand_beside_the_components(project, c
     assert "weight 0.7" in client.get(URL).content.decode()
 
 
+def test_a_stage_without_rewards_shows_what_its_algorithm_measured(run, client):
+    given = [
+        make_rollout(0, index, reward=None, rewards={}, advantage=None, detail={"divergence": value, "source": "row"})
+        for index, value in enumerate([0.125, 2.5, 1.0])
+    ]
+    store_step(run, 1, given)
+    page = client.get(f"{URL}?sort=-detail").content.decode()
+    assert places(page) == ["0.1", "0.2", "0.0"]
+    assert '<option value="-detail" selected>Divergence, highest first</option>' in page
+    assert '<b><span title="divergence">2.5</span></b>' in page
+    text = text_of(page)
+    assert "This stage gave no rewards." in text
+    assert "Divergence 2.5 Source row" in text
+    assert "mean reward" not in text
+
+
 # Files that are not as they should be
 
 

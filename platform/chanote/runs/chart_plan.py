@@ -178,13 +178,6 @@ PLANNED = (
                 ("on policy", "off policy"),
             ),
             Plan(
-                "On-policy share",
-                "share",
-                "of completions that the student sampled itself",
-                "Should move around the recipe's on-policy fraction.",
-                ("distil/on_policy",),
-            ),
-            Plan(
                 "Likelihood of given answers",
                 NATS,
                 "cross-entropy on the answers of the rows",
@@ -326,6 +319,14 @@ PLANNED = (
                 ("held_out/reward", "held_out/reward/*"),
             ),
             Plan(
+                "Held-out divergence from the teacher",
+                NATS,
+                "on the student's own completions and on given answers",
+                "Should fall with the divergence in training; on policy is what counts once the student answers alone.",
+                ("held_out/divergence_on_policy", "held_out/divergence_off_policy"),
+                ("on policy", "off policy"),
+            ),
+            Plan(
                 "Held-out completion length",
                 "tokens",
                 "of the likeliest completion of each prompt",
@@ -376,8 +377,8 @@ PLANNED = (
         ),
     ),
 )
-UNCHARTED = frozenset({"knowledge/coin"})
-"""Shown as the ledger."""
+UNCHARTED = {"knowledge/coin": "knowledge", "distil/on_policy": "distil"}
+"""Tosses of a coin, shown as a ledger at the head of a section."""
 MAIN = ("rollout/reward", "distil/divergence_on_policy", "train/loss")
 """Keys of the chart that the overview shows: the first whose curve is as new as any of them."""
 KNOWN = {plan.keys[0]: plan for section in PLANNED for plan in section.plans}

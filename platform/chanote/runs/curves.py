@@ -47,7 +47,8 @@ class Section:
     charts: list[Chart] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)
     """Keys whose charts would show zeros only, with what is said instead."""
-    has_ledger: bool = False
+    ledger: str = ""
+    """Key of the coin whose tosses stand above the charts."""
 
 
 def arrange_charts(series: Iterable[MetricSeries]) -> list[Section]:
@@ -55,9 +56,10 @@ def arrange_charts(series: Iterable[MetricSeries]) -> list[Section]:
     every = sorted(series, key=lambda one: one.key)
     left = {one.key: one for one in every if one.key not in UNCHARTED}
     sections = {plan.name: Section(plan.name, plan.title, plan.question) for plan in PLANNED}
+    for key, name in UNCHARTED.items():
+        sections[name].ledger = key if any(one.key == key for one in every) else ""
     if any(one.key.startswith("knowledge/") for one in every):
         # Both objectives are read side by side, with the ledger above them.
-        sections["knowledge"].has_ledger = len(left) < len(every)
         _add_charts(sections["knowledge"], KNOWN["policy/loss"], [left.pop("policy/loss", None)])
     for planned in PLANNED:
         for plan in planned.plans:
@@ -71,7 +73,7 @@ def arrange_charts(series: Iterable[MetricSeries]) -> list[Section]:
             key = f"held_out/{rest.partition('/')[2]}"
         plan = Plan(_spell(key), "", "", "", (key,))
         _add_charts(section, plan, [left.pop(one, None) for one in _match(plan, left)])
-    return [section for section in sections.values() if section.charts or section.remarks or section.has_ledger]
+    return [section for section in sections.values() if section.charts or section.remarks or section.ledger]
 
 
 def _match(plan: Plan, keys: Iterable[str]) -> list[str]:
@@ -129,6 +131,9 @@ def _label(key: str, plan: Plan) -> str:
     if section != "held_out" or "/" not in rest:
         return rest.replace("_", " ") or key
     dataset, _, measure = rest.partition("/")
+    place = plan.keys.index(f"held_out/{measure}") if f"held_out/{measure}" in plan.keys else len(plan.keys)
+    if place < len(plan.names):
+        return f"{dataset}, {plan.names[place]}"
     part = measure.partition("/")[2].replace("_", " ")
     return f"{dataset}, {part}" if part and len(plan.keys) > 1 else dataset
 

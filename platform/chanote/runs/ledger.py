@@ -1,4 +1,4 @@
-"""The ledger of injected knowledge: on which steps text was drawn, and whether that is what the recipe asked for."""
+"""Ledgers of coins: on which steps a stage did the one thing or the other, and whether as often as the recipe asked."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,20 +11,45 @@ from chanote.runs.facts import list_stages, name_stage
 from chanote.runs.metrics import read_points
 from chanote.runs.models import MetricSeries, Run, RunEvent
 
-COIN = "knowledge/coin"
 LATEST = 12
 """Draws listed one by one."""
 CELLS = 120
 """Most columns of the strip; of more steps several share one."""
-RHO = "knowledge_rate"
-"""Field of a stage: the chance of each optimiser step to draw text."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    step: int
-    knowledge_loss: float | None
-    policy_loss: float | None
+class Coin:
+    """A metric that is 1 or 0 on each step."""
+
+    title: str
+    about: str
+    did: str
+    """What happened on the steps that drew, to be followed by `on 3 of 10 steps`."""
+    chance: str
+    """Field of the stage with the chance that the recipe asks for."""
+    losses: tuple[tuple[str, str], ...]
+    """Headings and keys of the losses that are listed with the latest draws."""
+    once_a_round: bool = False
+    """Tossed once for all optimiser steps between two rounds of sampling."""
+
+
+COINS = {
+    "knowledge/coin": Coin(
+        "Knowledge ledger",
+        "steps that also trained on text",
+        "Text was drawn",
+        "knowledge_rate",
+        (("Knowledge loss", "knowledge/loss"), ("Policy loss", "policy/loss")),
+    ),
+    "distil/on_policy": Coin(
+        "On-policy ledger",
+        "steps that trained on the student's own completions",
+        "The student wrote itself",
+        "on_policy",
+        (("Divergence", "distil/divergence_on_policy"),),
+        once_a_round=True,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -42,10 +67,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ledger:
-    """One stage's account."""
+    """One stage's account of one coin."""
 
-    name: str
-    title: str
+    key: str
+    coin: Coin
+    number: int
+    """Of the stage."""
+    stage: str
     steps: int
     """Steps told so far."""
     drawn: int
@@ -55,7 +83,12 @@ class Ledger:
     high: int
     """With the asked chance, 95 of 100 runs would have drawn between these so far."""
     cells: list[Cell]
-    latest: list[Draw]
+    latest: list[tuple[int, list[float | None]]]
+    """Step and losses of the latest draws."""
+
+    @property
+    def name(self) -> str:
+        return f"ledger-{self.key.partition('/')[0]}-{self.number}"
 
     @property
     def share(self) -> float:
@@ -66,25 +99,35 @@ class Ledger:
         return self.low <= self.drawn <= self.high
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """The steps of a stage that began."""
+
+    number: int
+    first: int
+    last: int
+    stage: Mapping[str, Any]
+
+
 def list_ledgers(run: Run, events: Iterable[RunEvent], series: Iterable[MetricSeries]) -> list[Ledger]:
-    """One for each stage that tossed the coin."""
+    """One for each coin and each stage that tossed it."""
     known = {one.key: one for one in series}
-    if COIN not in known:
-        return []
-    steps_N, coins_N, _ = read_points(known[COIN])
-    losses = {key: _read_by_step(known.get(key)) for key in ("knowledge/loss", "policy/loss")}
+    stretches = _list_stretches(run, events)
     ledgers = []
-    for number, (first, last), stage in _list_borders(run, events, int(steps_N[0])):
-        inside = (steps_N >= first) & (steps_N <= last)
-        if inside.any():
-            ledgers.append(_keep_account(number, stage, steps_N[inside], coins_N[inside] > 0.5, losses))
+    for key, coin in COINS.items():
+        if key not in known:
+            continue
+        steps_N, tossed_N, _ = read_points(known[key])
+        losses = [_read_by_step(known.get(name)) for _, name in coin.losses]
+        for stretch in stretches:
+            inside = (steps_N >= stretch.first) & (steps_N <= stretch.last)
+            if inside.any():
+                ledgers.append(_keep_account(key, stretch, steps_N[inside], tossed_N[inside] > 0.5, losses))
     return ledgers
 
 
-def _list_borders(
-    run: Run, events: Iterable[RunEvent], first_step: int
-) -> list[tuple[int, tuple[int, int], Mapping[str, Any]]]:
-    """Number, first and last step, and frozen recipe of each stage that began; the whole run when no event tells."""
+def _list_stretches(run: Run, events: Iterable[RunEvent]) -> list[_Stretch]:
+    """Stages in order of their first word; the whole run as one when no event tells of stages."""
     stages = list_stages(run)
     found = {}
     for event in events:
@@ -92,8 +135,8 @@ def _list_borders(
         if event.type == "stage_started" and facts.get("steps"):
             number, first = facts.get("stage", 0), facts.get("first_step", 0)
             stage = stages[number] if 0 <= number < len(stages) else facts
-            found[number] = (number, (first, first + facts["steps"] - 1), stage)
-    return list(found.values()) or [(0, (first_step, 2**62), {})]
+            found[number] = _Stretch(number, first, first + facts["steps"] - 1, stage)
+    return list(found.values()) or [_Stretch(0, 0, 2**62, {})]
 
 
 def _read_by_step(series: MetricSeries | None) -> dict[int, float]:
@@ -104,26 +147,28 @@ def _read_by_step(series: MetricSeries | None) -> dict[int, float]:
 
 
 def _keep_account(
-    number: int,
-    stage: Mapping[str, Any],
-    steps_N: np.ndarray,
-    drew_N: np.ndarray,
-    losses: Mapping[str, Mapping[int, float]],
+    key: str, stretch: _Stretch, steps_N: np.ndarray, drew_N: np.ndarray, losses: list[dict[int, float]]
 ) -> Ledger:
-    asked = stage.get(RHO)
+    coin = COINS[key]
+    asked = stretch.stage.get(coin.chance)
     chance = float(asked) if isinstance(asked, int | float) and 0 <= asked <= 1 else None
-    low, high = (0, len(steps_N)) if chance is None else binom.interval(0.95, len(steps_N), chance)
+    together = int(stretch.stage.get("updates_per_rollout") or 1) if coin.once_a_round else 1
+    low, high = 0, len(steps_N)
+    if chance is not None:
+        low, high = (int(bound) * together for bound in binom.interval(0.95, -(-len(steps_N) // together), chance))
     latest = steps_N[drew_N][-LATEST:][::-1].tolist()
     return Ledger(
-        name=f"ledger-{number}",
-        title=name_stage(stage) if stage else "",
+        key=key,
+        coin=coin,
+        number=stretch.number,
+        stage=name_stage(stretch.stage) if stretch.stage else "",
         steps=len(steps_N),
         drawn=int(drew_N.sum()),
         asked=chance,
-        low=int(low),
-        high=int(high),
+        low=low,
+        high=min(high, len(steps_N)),
         cells=_list_cells(steps_N, drew_N),
-        latest=[Draw(step, losses["knowledge/loss"].get(step), losses["policy/loss"].get(step)) for step in latest],
+        latest=[(step, [values.get(step) for values in losses]) for step in latest],
     )
 
 
@@ -132,9 +177,9 @@ def _list_cells(steps_N: np.ndarray, drew_N: np.ndarray) -> list[Cell]:
     for place, part in enumerate(np.array_split(np.arange(len(steps_N)), min(CELLS, len(steps_N)))):
         first, last, drawn = int(steps_N[part[0]]), int(steps_N[part[-1]]), int(drew_N[part].sum())
         title = (
-            f"step {first:,}: {'drawn' if drawn else 'not drawn'}"
+            f"step {first:,}: {'yes' if drawn else 'no'}"
             if len(part) == 1
-            else f"steps {first:,} to {last:,}: {drawn} of {len(part)} drawn"
+            else f"steps {first:,} to {last:,}: {drawn} of {len(part)}"
         )
         cells.append(Cell(place, round(12 * drawn / len(part), 2), title))
     return cells

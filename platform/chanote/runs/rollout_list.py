@@ -27,6 +27,7 @@ SORTS: dict[str, tuple[str, Callable[["Line"], float | None]]] = {
     "reward": ("Reward", lambda line: line.reward),
     "length": ("Length", lambda line: line.tokens),
     "advantage": ("Advantage", lambda line: line.advantage),
+    "detail": ("Detail", lambda line: line.detail),
 }
 _TAGS = re.compile(r"<\|[^|>]{0,60}\|>|</?(?:s|think|answer)>|<(?:bos|eos|pad)>")
 _ROLE = re.compile(r"^\s*(?:system|user|assistant|tool)\s*(?:\n|$)")
@@ -105,6 +106,8 @@ class Line:
     advantage: float | None
     stop_reason: str
     masked: str
+    detail: float | None
+    """The first number that the algorithm added, such as the divergence from the teacher."""
 
     @property
     def is_cut(self) -> bool:
@@ -150,6 +153,9 @@ class StepList:
     """Rollouts that could be read."""
     equal_groups: int
     fault: str
+    has_rewards: bool
+    detail: str
+    """What the lines' detail is called; empty when there is none."""
 
 
 def list_step(file: RolloutFile, wish: RolloutWish) -> StepList:
@@ -157,7 +163,10 @@ def list_step(file: RolloutFile, wish: RolloutWish) -> StepList:
     groups: dict[int, GroupFacts] = {}
     rollouts = StoredRollouts(file)
     admitted = 0
+    has_rewards, detail = False, ""
     for rollout in rollouts:
+        has_rewards = has_rewards or bool(rollout.rewards) or rollout.reward is not None
+        detail = detail or name_detail(rollout)
         facts = groups.setdefault(rollout.group, GroupFacts(rollout.group))
         facts.count += 1
         if rollout.reward is not None:
@@ -170,7 +179,7 @@ def list_step(file: RolloutFile, wish: RolloutWish) -> StepList:
     if admitted > len(lines):
         fault = fault or f"{admitted:,} rollouts match; the first {MOST_LISTED:,} are listed."
     equal = sum(one.teaches_nothing for one in groups.values())
-    return StepList(put_in_order(lines, wish), groups, rollouts.read, equal, fault)
+    return StepList(put_in_order(lines, wish), groups, rollouts.read, equal, fault, has_rewards, detail)
 
 
 def put_in_order(lines: list[Line], wish: RolloutWish) -> list[Line]:
@@ -195,7 +204,18 @@ def make_line(rollout: StoredRollout) -> Line:
         advantage=rollout.advantage,
         stop_reason=rollout.stop_reason,
         masked=rollout.masked,
+        detail=read_detail(rollout),
     )
+
+
+def name_detail(rollout: StoredRollout) -> str:
+    """The first of the algorithm's own entries that is a number; empty when none is."""
+    return next((name for name, value in rollout.detail.items() if isinstance(value, float)), "")
+
+
+def read_detail(rollout: StoredRollout) -> float | None:
+    value = rollout.detail.get(name_detail(rollout))
+    return value if isinstance(value, float) else None
 
 
 def excerpt(text: str) -> str:

@@ -82,10 +82,16 @@ class RolloutView:
     @property
     def facts(self) -> list[tuple[str, Any]]:
         return [
-            (name.replace("_", " ").capitalize(), spell_number(value) if isinstance(value, float) else value)
+            (name.replace("_", " ").capitalize(), _word(value))
             for name, value in self.stored.detail.items()
             if value is not None
         ]
+
+
+def _word(value: float | int | str | bool) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return spell_number(value) if isinstance(value, float) else value
 
 
 def view_group(rollouts: Sequence[StoredRollout], *, weights: Mapping[str, float], most: int) -> list[RolloutView]:

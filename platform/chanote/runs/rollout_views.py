@@ -54,7 +54,11 @@ def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
         "steps": steps,
         "file": steps.shown,
         "wish": wish,
-        "sorts": [(name, label) for name, (label, _) in SORTS.items()],
+        "sorts": [
+            (name, found.detail.replace("_", " ").capitalize() if name == "detail" else label)
+            for name, (label, _) in SORTS.items()
+            if name != "detail" or found.detail
+        ],
         "sort": f"{'-' if wish.descending else ''}{wish.sort}",
         "found": found,
         "page": page,
@@ -165,6 +169,6 @@ def _keep(query: QueryDict, *names: str, step: int | None = None) -> str:
     if step is not None:
         kept["step"] = str(step)
     for name in names:
-        if query.get(name):
-            kept[name] = query[name]
+        if value := query.get(name):
+            kept[name] = str(value)
     return f"{kept.urlencode()}&" if kept else ""
