@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from trainer.adapters import has_adapter, merged_weights, remove_adapter
 from trainer.attention import PER_DOCUMENT
 from trainer.contract.stages.cpt import ModelShape
 from trainer.data.batch import TokenBatch, flatten
@@ -128,25 +129,43 @@ class Policy:
         """Weights by the names that plain transformers knows, gathered from all ranks; None where `model` holds them
         so itself.
         """
-        if not self.sharded:
+        if not self.sharded and not has_adapter(self.model):
             return None
         tied = set(self.model._tied_weights_keys or ()) if self.model.config.tie_word_embeddings else set()
         return {
             name: read_whole(weight.detach()).cpu().contiguous()
-            for name, weight in self.model.state_dict().items()
+            for name, weight in merged_weights(self.model).items()
             if name not in tied
         }
 
     def copy_frozen(self) -> "Policy":
         """The same policy with weights of its own that never change; whole even where this one is cut over ranks."""
-        if self.sharded:
-            with self.gathered():
-                model = type(self.model).__mro__[2](self.model.config).to(self.device)
-                model.load_state_dict({name: weight.detach() for name, weight in self.model.state_dict().items()})
-        else:
-            model = copy.deepcopy(self.model)
+        model = self._copy_whole() if self.sharded else copy.deepcopy(self.model)
+        if has_adapter(model):
+            remove_adapter(model)
         model.eval().requires_grad_(False)
         return Policy(model, self.tokenizer, self.precision)
+
+    def drop_adapter(self) -> None:
+        """Add the adapter into the weights for good."""
+        if self.sharded:
+            self.make_whole()
+        else:
+            remove_adapter(self.model)
+
+    def make_whole(self) -> None:
+        """Undo the cutting: every rank holds all weights again."""
+        self.model = self._copy_whole()
+
+    def _copy_whole(self) -> Any:
+        model = type(self.model).__mro__[2](self.model.config)  # the class that FSDP derived its own from
+        weights = self.whole_weights()
+        assert weights is not None
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        assert not unexpected
+        assert set(missing) <= set(self.model._tied_weights_keys or ())
+        model.generation_config = self.model.generation_config
+        return model.to(self.device).train(self.model.training)
 
     def end_answers_with(self, token: str) -> None:
         """Let `token` end a generated answer, beside the tokens that already do."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from trainer.adapters import adapter_tensors, has_adapter, restore_adapter
 from trainer.algorithms import Algorithm, Update, algorithm_for
 from trainer.algorithms.base import Batch, StageContext
+from trainer.computing import arrange, compute_notes
 from trainer.contract.events import MetricsLogged, StageStarted
 from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
@@ -52,6 +54,7 @@ class StageWork:
         self.optimizer = build_optimizer(self.policy.model, stage.optimizer)
         torch.manual_seed(session.spec.recipe.seed * 1000 + number)
         if saved is not None:
+            restore_adapter(self.policy.model, saved.tensors)
             self.algorithm.restore(saved.facts["algorithm"], saved.tensors)
             restore_optimizer(self.policy.model, self.optimizer, saved.tensors)
             restore_generators(saved.tensors)
@@ -69,6 +72,7 @@ class StageWork:
                 notes={
                     **self.algorithm.source_notes(),
                     **self.algorithm.notes(),
+                    **compute_notes(self.policy),
                     "parameters": self.policy.count_parameters(),
                     "vocabulary": len(self.policy.tokenizer),
                 },
@@ -203,7 +207,13 @@ class StageWork:
             "skipped_in_a_row": self.skipped_in_a_row,
             "algorithm": self.state,
         }
-        tensors = {**self.algorithm.tensors(), **optimizer_tensors(self.policy.model, self.optimizer)}
+        if finished and has_adapter(self.policy.model):
+            self.policy.drop_adapter()
+        tensors = {
+            **self.algorithm.tensors(),
+            **adapter_tensors(self.policy.model),
+            **optimizer_tensors(self.policy.model, self.optimizer),
+        }
         self.session.save(facts, tensors, stage_finished=finished)
 
     def _enter_policy(self) -> Policy:
@@ -220,6 +230,13 @@ class StageWork:
         assert policy is not None  # the contract lets no recipe start without base or initialise
         self._check_lengths(policy)
         self.algorithm.prepare(policy)
+        arrange(
+            policy,
+            self.stage,
+            session.ranks,
+            seed=session.spec.recipe.seed * 1000 + self.number,
+            field=f"recipe.stages[{self.number}]",
+        )
         policy.train_on_documents()
         self.algorithm.context = StageContext(
             spec=session.spec,

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from trainer.adapters import is_adapted, merged_weight
+
 ARCHITECTURES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Values of `model_type` whose forward pass `llama_decoder.py` repeats."""
 FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
@@ -50,7 +52,7 @@ class FusedLinear:
         start = 0
         for module, order in zip(self._modules, self._orders, strict=True):
             end = start + module.out_features
-            weight_OH = read_whole(module.weight)
+            weight_OH = merged_weight(module)
             self.weight_HO[:, start:end].copy_((weight_OH if order is None else weight_OH[order]).t())
             if self.bias_O is not None and module.bias is not None:
                 bias_O = read_whole(module.bias)
@@ -191,8 +193,8 @@ def check_shape(model: Any) -> None:
             raise NotLlamaShaped("its query norm runs over several heads")
         for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"):
             module = getattr(attention, name, None) or getattr(mlp, name, None)
-            # A subclass, such as a low-rank adapter or a quantised layer, computes more than its weight says.
-            if type(module) is not nn.Linear:
+            # A subclass, such as a quantised layer, computes more than its weight says; adapters are added in.
+            if type(module) is not nn.Linear and not (is_adapted(module) and type(module.base_layer) is nn.Linear):
                 raise NotLlamaShaped(f"its {name} is a {type(module).__name__}")
     if type(model.lm_head) is not nn.Linear:
         raise NotLlamaShaped(f"its output head is a {type(model.lm_head).__name__}")

@@ -50,6 +50,35 @@ class OptimizerConfig(Contract):
     """Largest global gradient norm; larger gradients are scaled down to it."""
 
 
+class ComputeConfig(Contract):
+    """How a stage computes. Only precision changes the result by more than rounding of the last bits."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of matrix products; auto is bf16 on a GPU and fp32 on a CPU. Weights, gradients and moments are fp32 always."""
+    gradient_checkpointing: bool = False
+    """Keep only what enters each layer and compute the rest again in the backward pass: far less memory for a third
+    more time."""
+    swap: Literal["auto", "off", "on"] = "auto"
+    """Keep what a phase does not need (the optimiser while sampling, the teacher while training) in the memory of the
+    CPU; auto does so on a GPU where it would not fit otherwise."""
+    sharding: Literal["auto", "off", "on"] = "auto"
+    """With several processes: cut weights, gradients and moments over them; off holds all of it in each. auto cuts on
+    GPUs."""
+
+
+class LoraConfig(Contract):
+    """Low-rank adapters: weights stay frozen and small matrices beside them train."""
+
+    rank: PositiveInt = 16
+    """Inner size of the two matrices beside each weight."""
+    alpha: PositiveFloat = 32.0
+    """The adapter is scaled by alpha over rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of an adapter's input that is dropped in training."""
+    targets: list[str] = []
+    """Linear maps that get one, such as q_proj; empty: all but the output head."""
+
+
 class StageBase(Contract):
     """One step of a recipe. The policy that leaves a stage enters the next."""
 
@@ -92,6 +121,10 @@ class TrainingStage(StageBase):
     sequence_length: int = Field(default=512, ge=8)
     """Longest packed sequence in tokens; a longer row is cut and counted."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    compute: ComputeConfig = ComputeConfig()
+    """Precision and memory."""
+    lora: LoraConfig | None = None
+    """Train adapters in place of all weights; they are added into the weights when the stage ends."""
     checkpoint_every: NonNegativeInt = 0
     """Optimiser steps between checkpoints; 0 saves only at the end of the stage."""
     measure_every: NonNegativeInt = 0
