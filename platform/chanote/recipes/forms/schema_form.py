@@ -25,7 +25,8 @@ from trainer.contract import stage_kinds
 BASIC = frozenset(
     {
         "base", "seed", "description", "name", "data", "held_out", "steps", "epochs", "batch_size", "sequence_length",
-        "learning_rate", "loss_on", "tasks", "board", "initialise",
+        "learning_rate", "loss_on", "tasks", "board", "initialise", "group_size", "max_new_tokens", "knowledge_weight",
+        "knowledge_rate",
     }
 )  # fmt: skip
 """Fields shown first. Required fields always are; all others stand under Advanced."""
