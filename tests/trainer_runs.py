@@ -85,9 +85,9 @@ def trainer_process(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
     )
 
 
-def run_trainer(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+def run_trainer(*arguments: str, seconds: float = 240, **options: Any) -> "subprocess.CompletedProcess[str]":
     process = trainer_process(*arguments, **options)
-    stdout, stderr = process.communicate(timeout=240)
+    stdout, stderr = process.communicate(timeout=seconds)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

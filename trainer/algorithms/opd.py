@@ -217,9 +217,7 @@ class Opd(RolloutAlgorithm):
             part = rollouts[span]
             if ranks.owns(place):
                 known, read = read[: len(part)], read[len(part) :]
-                batches.append(
-                    flatten_for_distillation(part, known, on_policy=on_policy, device=self.context.device)
-                )
+                batches.append(flatten_for_distillation(part, known, on_policy=on_policy, device=self.context.device))
             else:
                 batches.append(Elsewhere.of([rollout.document() for rollout in part]))
         return batches
