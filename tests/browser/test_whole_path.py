@@ -6,13 +6,21 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PASSWORD, Visit, choose_password, log_in
+from tests.browser.conftest import PASSWORD, Visit, ask, choose_password, log_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.trains, pytest.mark.timeout(600)]
 
 RUN_MS = 180_000
 """A run of the tiny policy and its two evaluations takes about 20 s on two idle cores."""
 STEPS = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_machine(platform):
+    """No run that another file of tests left going takes part of the machine from here on."""
+    for run in ask(platform, "run", "list"):
+        if run["state"] in ("queued", "running"):
+            ask(platform, "run", "cancel", str(run["number"]))
 
 
 @pytest.fixture(scope="module")
