@@ -17,6 +17,7 @@ from trainer.events_log import EventLog
 from trainer.failures import EventsUnwritable, InvalidSpec, RunFailed
 from trainer.spec_file import read_spec
 from trainer.stopping import StopRequest
+from trainer.telling import Teller, say
 
 USAGE = 2
 SCHEMAS: dict[str, type[Contract]] = {"recipe": Recipe, "run": RunSpec, "event": EventLine}
@@ -51,7 +52,7 @@ def run_attempt(out: Path) -> ExitCode:
     if not out.is_dir():
         return _complain(ExitCode.INVALID_SPEC, [f"{out} is no directory; it must hold run.json."])
     try:
-        with EventLog(out / "events.jsonl") as events:
+        with EventLog(out / "events.jsonl", tell=Teller().tell) as events:
             try:
                 spec = read_spec(out)
                 from trainer.loop import run
@@ -64,7 +65,7 @@ def run_attempt(out: Path) -> ExitCode:
                 return _complain(ExitCode.INVALID_SPEC, error.errors)
             except Exception as error:  # the last one who can tell what happened
                 events.emit(AttemptFailed(error=describe(error), detail=traceback.format_exc()))
-                traceback.print_exc()
+                say(traceback.format_exc(), sys.stderr)
                 return _complain(ExitCode.FAILED, [describe(error)])
     except RunFailed as error:
         return _complain(ExitCode.FAILED, [str(error)])
@@ -93,7 +94,7 @@ def print_schema(name: str) -> int:
 
 def _complain(code: ExitCode, sentences: list[str]) -> ExitCode:
     for sentence in sentences:
-        print(sentence, file=sys.stderr)
+        say(sentence, sys.stderr)
     return code
 
 
