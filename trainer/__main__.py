@@ -16,7 +16,7 @@ from trainer.contract.events import AttemptFailed
 from trainer.events_log import EventLog
 from trainer.failures import EventsUnwritable, InvalidSpec, RunFailed
 from trainer.spec_file import read_spec
-from trainer.stopping import StopRequest
+from trainer.stopping import StopRequest, hear_no_more
 from trainer.telling import Teller, say
 
 USAGE = 2
@@ -99,4 +99,6 @@ def _complain(code: ExitCode, sentences: list[str]) -> ExitCode:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    outcome = main(sys.argv[1:])
+    hear_no_more()
+    sys.exit(outcome)
