@@ -41,9 +41,12 @@ def test_the_kept_files_are_those_of_the_record_and_small_enough():
 
 
 def test_the_record_names_the_recipe_that_stands_in_the_library():
-    """A changed recipe needs a new `make demo-base`; so does a changed corpus."""
+    """A changed recipe needs a new `make demo-base`; so does a changed corpus.
+
+    Fields that recipes got since count with their defaults, which leave everything as it was.
+    """
     recipe = Recipe.model_validate(yaml.safe_load(read_recipe("demo-base")))
-    assert MADE["recipe"] == recipe.model_dump(mode="json")
+    assert Recipe.model_validate(MADE["recipe"]) == recipe
     assert MADE["corpora"]["pretraining"]["documents"] == PRETRAINING_DOCUMENTS
 
 
