@@ -19,5 +19,11 @@ class EventsUnwritable(RunFailed):
     """`events.jsonl` takes no more lines, so nobody could be told: only stderr can say it."""
 
 
+class NothingValued(RunFailed):
+    """Nobody could say what the completions are worth, several rounds in a row. The weights are as good as before, so
+    a checkpoint is saved on the way out.
+    """
+
+
 class StopNow(Exception):
     """A stop was asked for while no optimiser step was being made."""

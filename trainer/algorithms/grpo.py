@@ -66,8 +66,11 @@ class Grpo(RolloutAlgorithm):
             )
             for rollout, advantage in zip(group, advantages, strict=True):
                 rollout.advantage = advantage
-                if self.stage.filter_overlong and rollout.truncated and not rollout.masked:
+                if not rollout.masked and not self.may_train(rollout):
                     rollout.masked = "Cut off before it ended."
+
+    def may_train(self, rollout: "Rollout") -> bool:
+        return super().may_train(rollout) and not (self.stage.filter_overlong and rollout.truncated)
 
     def complete(self, rollouts: "list[Rollout]") -> "tuple[list[Rollout], list[Rollout]]":
         """Replace groups that teach nothing, in a bounded number of rounds."""

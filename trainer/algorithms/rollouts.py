@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.algorithms.base import Algorithm, Note, Update
 from trainer.contract.stages.rollouts import RolloutStage
-from trainer.failures import InvalidSpec
+from trainer.failures import InvalidSpec, NothingValued
 
 if TYPE_CHECKING:
     from trainer.data.rows import Row
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from trainer.rollouts.rollout import Rollout
     from trainer.sampling.engine import Engine
     from trainer.tokenizer import TokenTexts
+
+UNVALUED_ROUNDS_ALLOWED = 2
+"""Rounds in a row of which no rollout could be valued; one more ends the run."""
 
 
 class RolloutAlgorithm(Algorithm):
@@ -35,6 +38,8 @@ class RolloutAlgorithm(Algorithm):
     texts: "TokenTexts"
     sampled_groups: int = 0
     """Groups sampled in the stage so far: no seed is used twice."""
+    unvalued_rounds: int = 0
+    """Rounds in a row, up to now, of which no rollout could be valued."""
 
     @abstractmethod
     def learn_from(self, rollouts: "list[Rollout]", *, part: int) -> Update:
@@ -107,6 +112,7 @@ class RolloutAlgorithm(Algorithm):
         stage = self.stage
         rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
         kept, replaced = self.complete(rollouts)
+        self._count_unvalued([*kept, *replaced])
         groups = groups_of(kept)
         updates: list[Update] = []
         for part in range(stage.updates_per_rollout):
@@ -168,6 +174,10 @@ class RolloutAlgorithm(Algorithm):
         if self.rewards:
             score_rollouts(rollouts, self.rewards, longest=self.stage.sampling.max_new_tokens)
 
+    def may_train(self, rollout: "Rollout") -> bool:
+        """Whether it could be valued and is not left out for what it is; a tie of rewards is another matter."""
+        return rollout.reward is not None
+
     def complete(self, rollouts: "list[Rollout]") -> "tuple[list[Rollout], list[Rollout]]":
         """Rollouts to train on, in whole groups, and those that were sampled but are not."""
         return rollouts, []
@@ -203,11 +213,16 @@ class RolloutAlgorithm(Algorithm):
         return self.context.ranks.join(rollouts)
 
     def state(self) -> dict[str, Any]:
-        return {"prompts": self.prompts.state(), "sampled_groups": self.sampled_groups}
+        return {
+            "prompts": self.prompts.state(),
+            "sampled_groups": self.sampled_groups,
+            "unvalued_rounds": self.unvalued_rounds,
+        }
 
     def restore(self, state: dict[str, Any], tensors: dict[str, Any]) -> None:
         self.prompts.restore(state["prompts"])
         self.sampled_groups = state["sampled_groups"]
+        self.unvalued_rounds = state["unvalued_rounds"]
 
     def source_notes(self) -> dict[str, Note]:
         from trainer.rewards import reward_notes
@@ -230,6 +245,22 @@ class RolloutAlgorithm(Algorithm):
         if rollouts:
             self.value(rollouts)
         return ranks.join(rollouts)
+
+    def _count_unvalued(self, rollouts: "list[Rollout]") -> None:
+        """Raises NothingValued rather than sample for ever what rewards cannot value, or what is filtered out whole.
+
+        Rewards that agree are no fault: they are values, and another round may bring others.
+        """
+        if not self.rewards or any(map(self.may_train, rollouts)):
+            self.unvalued_rounds = 0
+            return
+        self.unvalued_rounds += 1
+        if self.unvalued_rounds > UNVALUED_ROUNDS_ALLOWED:
+            raise NothingValued(
+                f"none of the {len(rollouts)} rollouts of this round could be trained on, nor any of the "
+                f"{UNVALUED_ROUNDS_ALLOWED} rounds before; of the first one: {rollouts[0].masked} Repair what "
+                "failed and resume from the last checkpoint."
+            )
 
     def _store(self, rollouts: "list[Rollout]", step: int) -> None:
         from trainer.data.show import show_documents
