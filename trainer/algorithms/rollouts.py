@@ -69,23 +69,16 @@ class RolloutAlgorithm(Algorithm):
         ensure_template(policy)
 
     def open(self) -> None:
-        from trainer.contract.rewards import check_reachable
-        from trainer.rewards import check_rows, make_rewards
+        from trainer.inputs import find_reward_problems
+        from trainer.rewards import make_rewards
         from trainer.rollouts.prompts import PromptFeed
         from trainer.tokenizer import TokenTexts
 
         context, stage = self.context, self.stage
-        field = f"recipe.stages[{context.number}]"
         self.rewards = make_rewards(getattr(stage, "rewards", ()), leave_if_asked=context.stop.leave_if_asked)
         stores = [self._read_prompts(source.dataset) for source in stage.data]
         self.held_out = [self._read_prompts(source.dataset) for source in stage.held_out]
-        problems = [
-            problem
-            for store in [*stores, *self.held_out]
-            for problem in check_rows(self.rewards, store.rows, path=f"{field}.rewards", dataset=store.rows.name)
-        ]
-        problems = problems or [f"{field}.{reason}" for reason in check_reachable(getattr(stage, "rewards", ()))]
-        if problems:
+        if problems := find_reward_problems(stage, context.number, context.rows):
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
         self.engine = self.open_engine()

@@ -89,9 +89,7 @@ class TorchEngine:
                     f"prompt {number} has {len(request.prompt_ids)} tokens and the model's context is {self.context}: "
                     "nothing can be sampled after it"
                 )
-        reader = RowReader(
-            self.tokenizer, end_tokens=self.end_tokens, context=self.context, vocabulary=self.vocabulary
-        )
+        reader = RowReader(self.tokenizer, end_tokens=self.end_tokens, context=self.context, vocabulary=self.vocabulary)
         rows = [reader.open(request) for request in requests]
         # Prompts of like length are computed together, equal ones once.
         waiting = deque(sorted(rows, key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids)))
