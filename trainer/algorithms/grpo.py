@@ -7,7 +7,7 @@ For the rollouts i of an optimiser step, o_i their tokens, r = π_θ/π_old of a
     L = Σ_i Σ_t s_{i,t} ℓ_{i,t}
 
     token_mean       s = 1 / Σ_i |o_i|          over all micro-batches of the step (arXiv:2503.14476, eq. 8)
-    sequence_mean    s = 1 / (S |o_i|)          S rollouts in the step (arXiv:2402.03300, eq. 3)
+    sequence_mean    s = 1 / (S |o_i|)          S rollouts that train (arXiv:2402.03300, eq. 3)
     constant         s = 1 / (S max_new_tokens) (arXiv:2503.20783, eq. 1 with the fixed length of its code)
 
 w is the truncated importance weight min(π_old/π_sampler, C), without gradient, on the policy term alone; `dual_clip`
