@@ -19,9 +19,9 @@ class EventsUnwritable(RunFailed):
     """`events.jsonl` takes no more lines, so nobody could be told: only stderr can say it."""
 
 
-class NothingValued(RunFailed):
-    """Nobody could say what the completions are worth, several rounds in a row. The weights are as good as before, so
-    a checkpoint is saved on the way out.
+class NothingLearnt(RunFailed):
+    """Several steps in a row brought nothing: no number, or nothing that could be valued. The weights are as good as
+    before them, so a checkpoint is saved on the way out.
     """
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.algorithms.base import Algorithm, Note, Update
 from trainer.contract.stages.rollouts import RolloutStage
-from trainer.failures import InvalidSpec, NothingValued
+from trainer.failures import InvalidSpec, NothingLearnt
 
 if TYPE_CHECKING:
     from trainer.data.rows import Row
@@ -240,7 +240,7 @@ class RolloutAlgorithm(Algorithm):
         return ranks.join(rollouts)
 
     def _count_unvalued(self, rollouts: "list[Rollout]") -> None:
-        """Raises NothingValued rather than sample for ever what rewards cannot value, or what is filtered out whole.
+        """Raises NothingLearnt rather than sample for ever what rewards cannot value, or what is filtered out whole.
 
         Rewards that agree are no fault: they are values, and another round may bring others.
         """
@@ -249,7 +249,7 @@ class RolloutAlgorithm(Algorithm):
             return
         self.unvalued_rounds += 1
         if self.unvalued_rounds > UNVALUED_ROUNDS_ALLOWED:
-            raise NothingValued(
+            raise NothingLearnt(
                 f"none of the {len(rollouts)} rollouts of this round could be trained on, nor any of the "
                 f"{UNVALUED_ROUNDS_ALLOWED} rounds before; of the first one: {rollouts[0].masked} Repair what "
                 "failed and resume from the last checkpoint."
