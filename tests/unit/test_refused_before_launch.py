@@ -77,6 +77,13 @@ def test_a_sequence_longer_than_the_context(refusal: Any):
     assert said.startswith("recipe.stages[1].sequence_length: 400 tokens do not fit the policy's context of 128")
 
 
+def test_prompts_that_leave_no_room_for_the_longest_completion(refusal: Any):
+    said = refusal({**GRPO, "sequence_length": 53})
+    assert said.startswith("recipe.stages[1].sequence_length: ")
+    assert "prompts of questions@1" in said
+    assert "prompts may have 37 tokens; raise sequence_length, lower sampling.max_new_tokens" in said
+
+
 def test_a_teacher_with_another_tokenizer(refusal: Any, tmp_path: Path):
     import torch
 

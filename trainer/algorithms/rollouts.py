@@ -1,15 +1,16 @@
 """Algorithms that train on what the policy itself writes."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainer.algorithms.base import Algorithm, Note, Update
+from trainer.algorithms.base import Algorithm, Note, Progress, Update
 from trainer.contract.stages.rollouts import RolloutStage
 from trainer.failures import InvalidSpec, NothingLearnt
 
 if TYPE_CHECKING:
-    from trainer.data.rows import Row
+    from trainer.data.rows import Row, RowFile
     from trainer.policy import Policy
     from trainer.rewards import Reward
     from trainer.rollouts.prompts import Prompt, PromptFeed, PromptStore
@@ -63,6 +64,13 @@ class RolloutAlgorithm(Algorithm):
             messages = [{"role": "system", "content": self.stage.system_prompt}, *messages]
         return messages
 
+    def look_ahead(self, tokenizer: Any, rows: "Mapping[str, RowFile]", *, number: int) -> None:
+        from trainer.data.templates import find_template
+
+        tokenizer.chat_template = find_template(tokenizer)
+        for source in [*self.stage.data, *self.stage.held_out]:
+            self._read_prompts(source.dataset, tokenizer, rows, number=number)
+
     def prepare(self, policy: "Policy") -> None:
         from trainer.data.templates import ensure_template
 
@@ -76,8 +84,15 @@ class RolloutAlgorithm(Algorithm):
 
         context, stage = self.context, self.stage
         self.rewards = make_rewards(getattr(stage, "rewards", ()), leave_if_asked=context.stop.leave_if_asked)
-        stores = [self._read_prompts(source.dataset) for source in stage.data]
-        self.held_out = [self._read_prompts(source.dataset) for source in stage.held_out]
+        read = partial(
+            self._read_prompts,
+            tokenizer=context.policy.tokenizer,
+            rows=context.rows,
+            number=context.number,
+            progress=context.progress,
+        )
+        stores = [read(source.dataset) for source in stage.data]
+        self.held_out = [read(source.dataset) for source in stage.held_out]
         if problems := find_reward_problems(stage, context.number, context.rows):
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
@@ -274,17 +289,25 @@ class RolloutAlgorithm(Algorithm):
             )
         )
 
-    def _read_prompts(self, name: str) -> "PromptStore":
+    def _read_prompts(
+        self,
+        name: str,
+        tokenizer: Any,
+        rows: "Mapping[str, RowFile]",
+        *,
+        number: int,
+        progress: Progress = lambda phase, done, total: None,
+    ) -> "PromptStore":
         from trainer.data.templates import chat_renderer
         from trainer.rollouts.prompts import PromptStore
 
-        stage, tokenizer = self.stage, self.context.policy.tokenizer
+        stage = self.stage
         return PromptStore(
-            self.context.rows[name],
+            rows[name],
             lambda row: chat_renderer(tokenizer, row.get("tools"))(self.messages(row), True),
             tokenizer,
             longest=stage.sequence_length - stage.sampling.max_new_tokens,
             drop=stage.long_prompts == "drop",
-            path=f"recipe.stages[{self.context.number}].sequence_length",
-            progress=self.context.progress,
+            path=f"recipe.stages[{number}].sequence_length",
+            progress=progress,
         )
