@@ -4,6 +4,11 @@ import math
 from collections.abc import Sequence
 
 
+def worth_the_same(one: float, other: float) -> bool:
+    """Whether two rewards differ by rounding alone: 0.1 + 0.2 is worth no more than 0.3."""
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+
+
 def group_advantages(rewards: Sequence[float | None], *, divide_by_std: bool, epsilon: float) -> list[float | None]:
     """A_i = (R_i − mean(R)) / (std(R) + ε) over the G rollouts of a prompt; without the division where not asked for.
 
@@ -12,7 +17,7 @@ def group_advantages(rewards: Sequence[float | None], *, divide_by_std: bool, ep
     rewards agree teaches nothing: exactly 0, whatever rounding says.
     """
     known = [reward for reward in rewards if reward is not None]
-    if not known or max(known) == min(known):
+    if not known or worth_the_same(max(known), min(known)):
         return [None if reward is None else 0.0 for reward in rewards]
     mean = math.fsum(known) / len(known)
     scale = 1.0

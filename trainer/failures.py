@@ -19,5 +19,11 @@ class EventsUnwritable(RunFailed):
     """`events.jsonl` takes no more lines, so nobody could be told: only stderr can say it."""
 
 
+class NothingLearnt(RunFailed):
+    """Several steps in a row brought nothing: no number, or nothing that could be valued. The weights are as good as
+    before them, so a checkpoint is saved on the way out.
+    """
+
+
 class StopNow(Exception):
     """A stop was asked for while no optimiser step was being made."""

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer.contract.hashing import hash_directory
 from trainer.contract.overlap import find_overlap
+from trainer.contract.rewards import check_reachable
 from trainer.contract.spec import ModelFile, RunSpec
-from trainer.contract.stages.base import TrainingStage
+from trainer.contract.stages.base import StageBase, TrainingStage
 from trainer.data.rows import RowFile, open_rows
 from trainer.failures import InvalidSpec
 
@@ -43,6 +46,57 @@ def check_model(file: ModelFile, *, field: str, title: str) -> Path:
     return path
 
 
+def check_later_stages(spec: RunSpec, rows: Mapping[str, RowFile], *, after: int, base: Path | None) -> None:
+    """What stages behind number `after` need, lest hours of training end at the last one's mistake.
+
+    A stage checks the same and more when it is opened; `base` is where the policy's tokenizer lies, None where the
+    first stage still has to make one. Raises InvalidSpec with all errors found.
+    """
+    from trainer.algorithms import algorithm_for
+
+    later = list(enumerate(spec.recipe.stages))[after + 1 :]
+    tokenizer = _read_tokenizer(base) if base and later else None
+    errors = []
+    for number, stage in later:
+        errors += _unfit_models(spec, number, stage, tokenizer)
+        if isinstance(stage, TrainingStage):
+            errors += find_reward_problems(stage, number, rows)
+            try:
+                if tokenizer is not None:
+                    algorithm_for(stage).look_ahead(tokenizer, rows, number=number)
+            except InvalidSpec as error:
+                errors += error.errors
+    if errors:
+        raise InvalidSpec(errors)
+
+
+def find_reward_problems(stage: TrainingStage, number: int, rows: Mapping[str, RowFile]) -> list[str]:
+    """Rows without what a reward of the stage needs and, where there are none, services that cannot be reached."""
+    from trainer.rewards import check_rows, make_rewards
+
+    configs = getattr(stage, "rewards", ())
+    if not configs:
+        return []
+    field, rewards = f"recipe.stages[{number}]", make_rewards(configs)
+    problems = [
+        problem
+        for source in [*stage.data, *stage.held_out]
+        for problem in check_rows(rewards, rows[source.dataset], path=f"{field}.rewards", dataset=source.dataset)
+    ]
+    return problems or [f"{field}.{reason}" for reason in check_reachable(configs)]
+
+
+def compare_tokens(mine: Mapping[str, int], theirs: Mapping[str, int], *, name: str) -> str:
+    """Why the model `name` cannot read what the policy writes, from both vocabularies; empty when it can."""
+    if mine == theirs:
+        return ""
+    other = sum(theirs.get(token) != number for token, number in mine.items()) or len(theirs) - len(mine)
+    return (
+        f"{name} has another tokenizer than the policy ({other:,} of its {len(theirs):,} tokens differ), so it cannot "
+        "read what the policy writes; choose a model of the same family."
+    )
+
+
 def fingerprint(spec: RunSpec) -> str:
     """Hash of everything in a spec that decides the result; a checkpoint continues only under the same."""
     decisive = {
@@ -70,21 +124,51 @@ def _wrong_kinds(spec: RunSpec) -> list[str]:
     return errors
 
 
+def _unfit_models(spec: RunSpec, number: int, stage: StageBase, tokenizer: Any) -> list[str]:
+    """Models that a stage names: missing ones, and those that do not have the policy's tokens."""
+    errors = []
+    for field, name in stage.named_models().items():
+        path = Path(spec.models[name].path)
+        if not path.is_dir():
+            errors.append(f"models.{name}.path: {path} is no directory; the model {name} must lie there.")
+        elif tokenizer is not None:
+            other = _read_tokenizer(path)
+            if other is None:
+                errors.append(
+                    f"models.{name}.path: {path} has no tokenizer that can be read; put the whole model there."
+                )
+            elif reason := compare_tokens(tokenizer.get_vocab(), other.get_vocab(), name=name):
+                errors.append(f"recipe.stages[{number}].{field}: {reason}")
+    return errors
+
+
+def _read_tokenizer(directory: Path) -> Any:
+    """None where it cannot be read, which is said where the model is loaded."""
+    from trainer.tokenizer import load_tokenizer
+
+    try:
+        return load_tokenizer(directory)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def _overlaps(spec: RunSpec, opened: dict[str, RowFile]) -> list[str]:
-    """Text to be learned that holds what the recipe's tasks ask."""
+    """Text to be learned that holds what the recipe's tasks or the stage's own measurements ask."""
     errors = []
     for number, stage in enumerate(spec.recipe.stages):
         if not isinstance(stage, TrainingStage):
             continue
+        asking = [(task.dataset, f"task {task.task}") for task in spec.tasks.values()]
+        asking += [(source.dataset, f"held_out[{place}]") for place, source in enumerate(stage.held_out)]
         for named in stage.named_sources():
             if named.field not in stage.apart_from_tasks:
                 continue
-            for task in spec.tasks.values():
-                found = find_overlap(opened[named.source.dataset], opened[task.dataset])
+            for dataset, who in asking:
+                found = find_overlap(opened[named.source.dataset], opened[dataset])
                 if found is not None:
                     errors.append(
                         f"recipe.stages[{number}].{named.path}: row {found[0] + 1} of {named.source.dataset} holds "
-                        f"what row {found[1] + 1} of {task.dataset} asks, so task {task.task} would measure what was "
-                        "read out before; remove those rows or choose another corpus."
+                        f"what row {found[1] + 1} of {dataset} asks, so {who} would measure what was read out "
+                        "before; remove those rows or choose another corpus."
                     )
     return errors

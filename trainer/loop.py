@@ -8,7 +8,7 @@ from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.events_log import EventLog
-from trainer.failures import InvalidSpec, StopNow
+from trainer.failures import InvalidSpec, NothingLearnt, StopNow
 from trainer.ranks import leave_ranks
 from trainer.session import Session, open_session
 from trainer.stage import StageWork
@@ -47,7 +47,7 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
             work.end_round()
             work.measure_if_due()
             work.save_if_due()
-    except StopNow:
+    except (StopNow, NothingLearnt):
         if session.step > session.saved_step:  # a round that was being collected starts over
             work.save(finished=False)
         raise

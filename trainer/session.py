@@ -28,7 +28,7 @@ from trainer.data.rows import RowFile
 from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
 from trainer.hardware import choose_device, describe_hardware, package_versions
-from trainer.inputs import check_base, fingerprint, open_datasets
+from trainer.inputs import check_base, check_later_stages, fingerprint, open_datasets
 from trainer.policy import Policy, load_policy
 from trainer.ranks import ALONE, Ranks, join_ranks
 from trainer.stopping import StopRequest
@@ -158,6 +158,7 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
     if ranks.first:
         sweep_partial(out / "checkpoints")
     model = _resume(session, Path(spec.resume_from)) if spec.resume_from else _start(session)
+    check_later_stages(spec, rows, after=session.stage, base=model)
     events.emit(
         AttemptStarted(
             pid=os.getpid(),

@@ -14,7 +14,7 @@ from trainer.computing import arrange, compute_notes
 from trainer.contract.events import MetricsLogged, StageStarted
 from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
-from trainer.failures import InvalidSpec, RunFailed
+from trainer.failures import InvalidSpec, NothingLearnt, RunFailed
 from trainer.hardware import memory_mb
 from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tensors, restore_optimizer
 from trainer.policy import Policy
@@ -40,6 +40,8 @@ class StageWork:
         self.skipped = 0
         """Steps without an update, since loss or gradient was no number."""
         self.skipped_in_a_row = 0
+        self.stuck_at = 0
+        """Step of the run at which too many in a row were skipped; 0 while that has not happened."""
         self.collecting = 0.0
         """Seconds that the present round took to collect; counted with its first step."""
         saved = session.take_resumed()
@@ -111,6 +113,8 @@ class StageWork:
         tokens = sum(map(len, update.micro_batches))
         self.session.step += 1
         self.session.tokens += tokens
+        if self.skipped_in_a_row > SKIPS_ALLOWED:
+            self.stuck_at = self.stuck_at or self.session.step
         seconds = time.perf_counter() - started + self.collecting
         self.collecting = 0.0
         return {
@@ -156,7 +160,7 @@ class StageWork:
         return read_whole(torch.nn.utils.clip_grad_norm_(weights, self.stage.optimizer.clip_norm)).item()
 
     def log(self, values: dict[str, float]) -> None:
-        """Tell the metrics of the present step; raises RunFailed when too many steps in a row left the numbers."""
+        """Tell the metrics of the present step."""
         self.session.events.emit(
             MetricsLogged(
                 stage=self.number,
@@ -164,12 +168,6 @@ class StageWork:
                 values={key: json_number(value) for key, value in values.items()},
             )
         )
-        if self.skipped_in_a_row > SKIPS_ALLOWED:
-            raise RunFailed(
-                f"loss or gradient was no number in {self.skipped_in_a_row} steps in a row, the last being "
-                f"{self.session.step}, and no update was made in them; lower the learning rate or clip_norm, or look "
-                "for broken rows, and resume from the last checkpoint."
-            )
 
     def measure_if_due(self) -> None:
         """Held-out figures before the first step, every `measure_every` steps and after the last."""
@@ -184,8 +182,14 @@ class StageWork:
         self.measured = self.done
 
     def end_round(self) -> None:
-        """From here the stage can continue exactly."""
+        """From here the stage can continue exactly. Raises NothingLearnt when too many steps in a row had no number."""
         self.state = self.algorithm.state()
+        if self.stuck_at:
+            raise NothingLearnt(
+                f"loss or gradient was no number in {SKIPS_ALLOWED + 1} steps in a row, the last being "
+                f"{self.stuck_at}, and no update was made in them; start a new run from the model of the last "
+                "checkpoint with a lower learning rate or clip_norm, or without the rows that break it."
+            )
 
     def save_if_due(self) -> None:
         every = self.stage.checkpoint_every
@@ -198,7 +202,7 @@ class StageWork:
         if self.session.ranks.any(broken):
             raise RunFailed(
                 f"the weights hold values that are no numbers after step {self.session.step}, so they are not saved; "
-                "lower the learning rate and resume from the last checkpoint."
+                "start a new run from the model of the last checkpoint with a lower learning rate."
             )
         facts: dict[str, Any] = {
             "done": self.done,

@@ -9,7 +9,7 @@ from torch import Tensor
 from trainer.contract.spec import RunSpec
 from trainer.data.batch import TokenizedDocument, flatten
 from trainer.failures import InvalidSpec
-from trainer.inputs import check_model
+from trainer.inputs import check_model, compare_tokens
 from trainer.losses import IGNORED, token_logprobs
 from trainer.policy import Policy, load_policy
 
@@ -59,14 +59,9 @@ def open_teacher(spec: RunSpec, name: str, student: Policy, *, field: str) -> Te
     """Load the model that `field` of the recipe names; raises InvalidSpec unless it has the student's tokens."""
     directory = check_model(spec.models[name], field=f"models.{name}", title=f"model {name}")
     policy = load_policy(directory, device=student.device, field=f"models.{name}.path")
-    mine, theirs = student.tokenizer.get_vocab(), policy.tokenizer.get_vocab()
-    if mine != theirs:
-        other = sum(theirs.get(token) != number for token, number in mine.items())
-        raise InvalidSpec(
-            f"{field}: {name} has another tokenizer than the policy ({other or len(theirs) - len(mine):,} of its "
-            f"{len(theirs):,} tokens differ), so it cannot read what the policy writes; choose a model of the same "
-            "family."
-        )
+    mine = student.tokenizer.get_vocab()
+    if reason := compare_tokens(mine, policy.tokenizer.get_vocab(), name=name):
+        raise InvalidSpec(f"{field}: {reason}")
     policy.train_on_documents()
     policy.model.eval().requires_grad_(False)
     heads = (len(model.model.get_output_embeddings().weight) for model in (student, policy))

@@ -21,6 +21,12 @@ def test_identical_rewards_teach_nothing_whatever_rounding_says():
     assert group_advantages([0.1] * 3, divide_by_std=True, epsilon=1e-12) == [0.0, 0.0, 0.0]
 
 
+def test_rewards_that_differ_by_rounding_are_identical():
+    assert 0.1 + 0.2 != 0.3
+    assert group_advantages([0.1 + 0.2, 0.3, 0.3], divide_by_std=True, epsilon=1e-6) == [0.0, 0.0, 0.0]
+    assert group_advantages([1e-6, 0.0], divide_by_std=False, epsilon=1e-6) == [5e-7, -5e-7]
+
+
 def test_a_failed_reward_counts_nowhere():
     found = group_advantages([1.0, None, 3.0], divide_by_std=False, epsilon=1e-6)
     assert found == [-1.0, None, 1.0]

@@ -107,11 +107,12 @@ def test_a_pair_is_the_best_and_the_worst_that_could_be_valued(tmp_path: Path, d
     ("rewards", "tokens", "least"),
     [
         ([1.0, 1.0], None, 0.0),
+        ([0.1 + 0.2, 0.3], None, 0.0),
         ([1.0, 0.8], None, 0.25),
         ([1.0, None], None, 0.0),
         ([1.0, 0.0], [[5, 6], [5, 6]], 0.0),
     ],
-    ids=["equal", "too near", "one valued", "same tokens"],
+    ids=["equal", "equal but for rounding", "too near", "one valued", "same tokens"],
 )
 def test_ties_make_no_pair(
     rewards: list[float | None], tokens: Any, least: float, tmp_path: Path, datasets: dict[str, Any]
@@ -131,6 +132,7 @@ def test_ties_make_no_pair(
     [
         ([0.2, 0.9, None], None, 1, ["Not the best of its prompt.", "", "Reward judge failed: no answer"]),
         ([0.4, 0.4], None, None, ["A tie: the completions of the prompt are worth the same."] * 2),
+        ([0.1 + 0.2, 0.3], None, None, ["A tie: the completions of the prompt are worth the same."] * 2),
         ([0.4, 0.4], 0.3, 0, ["", "Not the best of its prompt."]),
         ([0.4, 0.2], 0.5, None, ["No completion of the prompt reaches 0.5."] * 2),
         ([None, None], None, None, ["Reward judge failed: no answer"] * 2),

@@ -40,6 +40,7 @@ def refusal(out: Path, stage: dict[str, Any], base: Path, capsys: pytest.Capture
         ({"gradient_accumulation": 3}, "gradient_accumulation 3 does not divide batch_size 8"),
         ({"sampling": {"max_new_tokens": 96}}, "leaves no room for a prompt within sequence_length 96"),
         ({"rewards": []}, "rewards"),
+        ({"rewards": [{"kind": "overlong", "buffer": 8, "weight": 0}]}, "rewards: every weight is 0"),
         ({"ratio": "sequence"}, "ratio sequence goes with aggregation sequence_mean, not token_mean"),
         ({"updates_per_rollout": 3}, "updates_per_rollout 3 does not divide steps 4"),
         ({"updates_per_rollout": 2, "checkpoint_every": 3}, "does not divide checkpoint_every 3"),

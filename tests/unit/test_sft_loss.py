@@ -167,11 +167,12 @@ def test_gradient_accumulation_changes_memory_and_not_the_result(tmp_path: Path)
         session = open_here(write_run(tmp_path / f"a{accumulation}", [initial, stage], datasets))
         StageWork(session, 0, session.spec.recipe.stages[0])
         work = StageWork(session, 1, session.spec.recipe.stages[1])
-        micro_batches = work.next_micro_batches()
+        [update] = work.collect()
+        micro_batches = update.micro_batches
         assert len(micro_batches) == accumulation
         if accumulation > 1:
             assert len({batch.targets for batch in micro_batches}) > 1  # unequal lengths, or this test shows nothing
-        metrics = work.optimize(micro_batches)
+        metrics = work.optimize(update)
         assert session.policy is not None
         gradients = {name: weight.grad.clone() for name, weight in session.policy.model.named_parameters()}
         results.append((metrics["train/loss"], metrics["train/grad_norm"], gradients))

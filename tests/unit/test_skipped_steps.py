@@ -61,9 +61,26 @@ def test_three_in_a_row_end_the_run_with_the_last_good_checkpoint_kept(text_run:
     assert run_here(text_run) == 3
     assert "no number in 3 steps in a row, the last being 6" in events_of(text_run, "attempt_failed")[0].error
     saved = events_of(text_run, "checkpoint_saved")
-    assert [event.step for event in saved] == [1, 2, 3, 4, 5]
+    assert [event.step for event in saved] == [1, 2, 3, 4, 5, 6]
     assert (text_run / saved[-1].path / "manifest.json").is_file()
-    assert saved[-1].sha256 == saved[2].sha256
+    assert saved[-1].sha256 == saved[2].sha256 != saved[1].sha256
+
+
+def test_what_was_learnt_is_kept_though_no_checkpoint_was_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    datasets = {"law@1": write_rows(tmp_path / "law.jsonl", text_rows(40), "text")}
+    spoil(monkeypatch, Cpt, {4, 5, 6}, float("inf"))
+    constant = {"learning_rate": 1e-4, "schedule": "constant"}
+    out = write_run(tmp_path / "out", [{**CPT, "checkpoint_every": 0, "optimizer": constant}], datasets)
+    assert run_here(out) == 3
+    [saved] = events_of(out, "checkpoint_saved")
+    assert (saved.step, saved.stage_finished) == (6, False)
+    again = write_run(
+        tmp_path / "again", [{**CPT, "checkpoint_every": 0, "optimizer": constant}], datasets,
+        resume_from=str(out / saved.path),
+    )  # fmt: skip
+    monkeypatch.undo()
+    assert run_here(again) == 0
+    assert list(metric(again, "train/skipped_steps").values()) == [3, 3]
 
 
 def test_the_count_survives_a_resume(text_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -101,3 +118,15 @@ def test_a_stage_on_rollouts_skips_too_and_does_not_tell_its_engine(tmp_path: Pa
     assert run_here(out) == 0
     assert list(metric(out, "train/skipped_steps").values()) == [0, 1, 1, 1]
     assert len(told) == 3
+
+
+def test_three_in_a_row_within_one_round_end_the_run_though_the_fourth_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spoil(monkeypatch, Grpo, {1, 2, 3}, float("nan"))
+    stage = {**GRPO, "updates_per_rollout": 4, "steps": 8}
+    out = write_rollout_run(tmp_path / "run", [stage], write_base(tmp_path / "base"))
+    assert run_here(out) == 3
+    assert "no number in 3 steps in a row, the last being 3" in events_of(out, "attempt_failed")[0].error
+    assert list(metric(out, "train/skipped_steps").values()) == [1, 2, 3, 3]
+    assert [event.step for event in events_of(out, "checkpoint_saved")] == [4]

@@ -2,6 +2,7 @@
 
 The loop (`trainer.loop.train`) never asks which algorithm it runs. It calls, in this order:
 
+    look_ahead    once before the whole run, of a later stage: find what it would stop at
     make_policy   once, in a recipe's first stage: a policy made from nothing, or None
     prepare       once: check or complete the policy that enters
     open          once: read the sources, load what else is needed
@@ -138,6 +139,11 @@ class Algorithm(ABC):
     def share(self, items: int) -> int:
         """Items of an optimiser step in one micro-batch, when there are so many in all."""
         return max(1, items // self.micro_batches)
+
+    def look_ahead(self, tokenizer: Any, rows: "Mapping[str, RowFile]", *, number: int) -> None:  # noqa: B027
+        """Raise InvalidSpec for sources that the stage, `number` of the recipe, will not be able to use, before the
+        stages in front of it take their time. `tokenizer` is a copy of the policy's.
+        """
 
     def make_policy(
         self, sources: "Sequence[RowFile]", *, seed: int, device: "torch.device", progress: Progress

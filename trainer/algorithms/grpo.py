@@ -7,7 +7,7 @@ For the rollouts i of an optimiser step, o_i their tokens, r = π_θ/π_old of a
     L = Σ_i Σ_t s_{i,t} ℓ_{i,t}
 
     token_mean       s = 1 / Σ_i |o_i|          over all micro-batches of the step (arXiv:2503.14476, eq. 8)
-    sequence_mean    s = 1 / (S |o_i|)          S rollouts in the step (arXiv:2402.03300, eq. 3)
+    sequence_mean    s = 1 / (S |o_i|)          S rollouts that train (arXiv:2402.03300, eq. 3)
     constant         s = 1 / (S max_new_tokens) (arXiv:2503.20783, eq. 1 with the fixed length of its code)
 
 w is the truncated importance weight min(π_old/π_sampler, C), without gradient, on the policy term alone; `dual_clip`
@@ -66,8 +66,11 @@ class Grpo(RolloutAlgorithm):
             )
             for rollout, advantage in zip(group, advantages, strict=True):
                 rollout.advantage = advantage
-                if self.stage.filter_overlong and rollout.truncated and not rollout.masked:
+                if not rollout.masked and not self.may_train(rollout):
                     rollout.masked = "Cut off before it ended."
+
+    def may_train(self, rollout: "Rollout") -> bool:
+        return super().may_train(rollout) and not (self.stage.filter_overlong and rollout.truncated)
 
     def complete(self, rollouts: "list[Rollout]") -> "tuple[list[Rollout], list[Rollout]]":
         """Replace groups that teach nothing, in a bounded number of rounds."""

@@ -13,6 +13,7 @@ Source: Guo et al. 2024, arXiv:2402.04792, section 3, with rewards in place of t
 
 from typing import TYPE_CHECKING, Any
 
+from trainer.advantages import worth_the_same
 from trainer.algorithms.base import LossTerms, Note, Update
 from trainer.algorithms.rollouts import RolloutAlgorithm
 from trainer.contract.stages.online_dpo import OnlineDpoStage
@@ -80,8 +81,9 @@ class OnlineDpo(RolloutAlgorithm):
         if len(ranked) < 2:
             return None
         best, worst = ranked[0], ranked[-1]
-        difference = (best.reward or 0.0) - (worst.reward or 0.0)
-        if difference <= self.stage.least_difference or best.token_ids == worst.token_ids:
+        highest, lowest = best.reward or 0.0, worst.reward or 0.0
+        near = highest - lowest <= self.stage.least_difference or worth_the_same(highest, lowest)
+        if near or best.token_ids == worst.token_ids:
             for rollout in ranked:
                 rollout.masked = "A tie: the completions of the prompt are worth the same."
             return None

@@ -9,6 +9,7 @@ Completions of which a reward failed are left out. Source: arXiv:2601.21343, the
 
 from typing import TYPE_CHECKING
 
+from trainer.advantages import worth_the_same
 from trainer.algorithms.base import LossTerms, Note, Update
 from trainer.algorithms.rollouts import RolloutAlgorithm
 from trainer.contract.stages.rf_nll import RfNllStage
@@ -55,7 +56,7 @@ class RfNll(RolloutAlgorithm):
         best = ranked[0] if ranked else None
         reason = "Not the best of its prompt."
         if best is not None:
-            if least is None and best.reward == ranked[-1].reward:
+            if least is None and worth_the_same(best.reward or 0.0, ranked[-1].reward or 0.0):
                 best, reason = None, "A tie: the completions of the prompt are worth the same."
             elif least is not None and (best.reward or 0.0) < least:
                 best, reason = None, f"No completion of the prompt reaches {least:g}."

@@ -1,21 +1,25 @@
 """Algorithms that train on what the policy itself writes."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainer.algorithms.base import Algorithm, Note, Update
+from trainer.algorithms.base import Algorithm, Note, Progress, Update
 from trainer.contract.stages.rollouts import RolloutStage
-from trainer.failures import InvalidSpec
+from trainer.failures import InvalidSpec, NothingLearnt
 
 if TYPE_CHECKING:
-    from trainer.data.rows import Row
+    from trainer.data.rows import Row, RowFile
     from trainer.policy import Policy
     from trainer.rewards import Reward
     from trainer.rollouts.prompts import Prompt, PromptFeed, PromptStore
     from trainer.rollouts.rollout import Rollout
     from trainer.sampling.engine import Engine
     from trainer.tokenizer import TokenTexts
+
+UNVALUED_ROUNDS_ALLOWED = 2
+"""Rounds in a row of which no rollout could be valued; one more ends the run."""
 
 
 class RolloutAlgorithm(Algorithm):
@@ -35,6 +39,8 @@ class RolloutAlgorithm(Algorithm):
     texts: "TokenTexts"
     sampled_groups: int = 0
     """Groups sampled in the stage so far: no seed is used twice."""
+    unvalued_rounds: int = 0
+    """Rounds in a row, up to now, of which no rollout could be valued."""
 
     @abstractmethod
     def learn_from(self, rollouts: "list[Rollout]", *, part: int) -> Update:
@@ -58,29 +64,36 @@ class RolloutAlgorithm(Algorithm):
             messages = [{"role": "system", "content": self.stage.system_prompt}, *messages]
         return messages
 
+    def look_ahead(self, tokenizer: Any, rows: "Mapping[str, RowFile]", *, number: int) -> None:
+        from trainer.data.templates import find_template
+
+        tokenizer.chat_template = find_template(tokenizer)
+        for source in [*self.stage.data, *self.stage.held_out]:
+            self._read_prompts(source.dataset, tokenizer, rows, number=number)
+
     def prepare(self, policy: "Policy") -> None:
         from trainer.data.templates import ensure_template
 
         ensure_template(policy)
 
     def open(self) -> None:
-        from trainer.contract.rewards import check_reachable
-        from trainer.rewards import check_rows, make_rewards
+        from trainer.inputs import find_reward_problems
+        from trainer.rewards import make_rewards
         from trainer.rollouts.prompts import PromptFeed
         from trainer.tokenizer import TokenTexts
 
         context, stage = self.context, self.stage
-        field = f"recipe.stages[{context.number}]"
         self.rewards = make_rewards(getattr(stage, "rewards", ()), leave_if_asked=context.stop.leave_if_asked)
-        stores = [self._read_prompts(source.dataset) for source in stage.data]
-        self.held_out = [self._read_prompts(source.dataset) for source in stage.held_out]
-        problems = [
-            problem
-            for store in [*stores, *self.held_out]
-            for problem in check_rows(self.rewards, store.rows, path=f"{field}.rewards", dataset=store.rows.name)
-        ]
-        problems = problems or [f"{field}.{reason}" for reason in check_reachable(getattr(stage, "rewards", ()))]
-        if problems:
+        read = partial(
+            self._read_prompts,
+            tokenizer=context.policy.tokenizer,
+            rows=context.rows,
+            number=context.number,
+            progress=context.progress,
+        )
+        stores = [read(source.dataset) for source in stage.data]
+        self.held_out = [read(source.dataset) for source in stage.held_out]
+        if problems := find_reward_problems(stage, context.number, context.rows):
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
         self.engine = self.open_engine()
@@ -107,6 +120,7 @@ class RolloutAlgorithm(Algorithm):
         stage = self.stage
         rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
         kept, replaced = self.complete(rollouts)
+        self._count_unvalued([*kept, *replaced])
         groups = groups_of(kept)
         updates: list[Update] = []
         for part in range(stage.updates_per_rollout):
@@ -168,6 +182,10 @@ class RolloutAlgorithm(Algorithm):
         if self.rewards:
             score_rollouts(rollouts, self.rewards, longest=self.stage.sampling.max_new_tokens)
 
+    def may_train(self, rollout: "Rollout") -> bool:
+        """Whether it could be valued and is not left out for what it is; a tie of rewards is another matter."""
+        return rollout.reward is not None
+
     def complete(self, rollouts: "list[Rollout]") -> "tuple[list[Rollout], list[Rollout]]":
         """Rollouts to train on, in whole groups, and those that were sampled but are not."""
         return rollouts, []
@@ -203,11 +221,16 @@ class RolloutAlgorithm(Algorithm):
         return self.context.ranks.join(rollouts)
 
     def state(self) -> dict[str, Any]:
-        return {"prompts": self.prompts.state(), "sampled_groups": self.sampled_groups}
+        return {
+            "prompts": self.prompts.state(),
+            "sampled_groups": self.sampled_groups,
+            "unvalued_rounds": self.unvalued_rounds,
+        }
 
     def restore(self, state: dict[str, Any], tensors: dict[str, Any]) -> None:
         self.prompts.restore(state["prompts"])
         self.sampled_groups = state["sampled_groups"]
+        self.unvalued_rounds = state["unvalued_rounds"]
 
     def source_notes(self) -> dict[str, Note]:
         from trainer.rewards import reward_notes
@@ -231,6 +254,22 @@ class RolloutAlgorithm(Algorithm):
             self.value(rollouts)
         return ranks.join(rollouts)
 
+    def _count_unvalued(self, rollouts: "list[Rollout]") -> None:
+        """Raises NothingLearnt rather than sample for ever what rewards cannot value, or what is filtered out whole.
+
+        Rewards that agree are no fault: they are values, and another round may bring others.
+        """
+        if not self.rewards or any(map(self.may_train, rollouts)):
+            self.unvalued_rounds = 0
+            return
+        self.unvalued_rounds += 1
+        if self.unvalued_rounds > UNVALUED_ROUNDS_ALLOWED:
+            raise NothingLearnt(
+                f"none of the {len(rollouts)} rollouts of this round could be trained on, nor any of the "
+                f"{UNVALUED_ROUNDS_ALLOWED} rounds before; of the first one: {rollouts[0].masked} Repair what "
+                "failed and resume from the last checkpoint."
+            )
+
     def _store(self, rollouts: "list[Rollout]", step: int) -> None:
         from trainer.data.show import show_documents
         from trainer.rollouts.storing import store_rollouts
@@ -250,17 +289,25 @@ class RolloutAlgorithm(Algorithm):
             )
         )
 
-    def _read_prompts(self, name: str) -> "PromptStore":
+    def _read_prompts(
+        self,
+        name: str,
+        tokenizer: Any,
+        rows: "Mapping[str, RowFile]",
+        *,
+        number: int,
+        progress: Progress = lambda phase, done, total: None,
+    ) -> "PromptStore":
         from trainer.data.templates import chat_renderer
         from trainer.rollouts.prompts import PromptStore
 
-        stage, tokenizer = self.stage, self.context.policy.tokenizer
+        stage = self.stage
         return PromptStore(
-            self.context.rows[name],
+            rows[name],
             lambda row: chat_renderer(tokenizer, row.get("tools"))(self.messages(row), True),
             tokenizer,
             longest=stage.sequence_length - stage.sampling.max_new_tokens,
             drop=stage.long_prompts == "drop",
-            path=f"recipe.stages[{self.context.number}].sequence_length",
-            progress=self.context.progress,
+            path=f"recipe.stages[{number}].sequence_length",
+            progress=progress,
         )

@@ -14,17 +14,24 @@ if TYPE_CHECKING:
 
 def ensure_template(policy: "Policy") -> None:
     """Give a policy that knows the ChatML tokens but no template the ChatML template; raises InvalidSpec without."""
-    from trainer.tokenizer import TURN_END, TURN_START
+    from trainer.tokenizer import TURN_END
 
     tokenizer = policy.tokenizer
     if tokenizer.chat_template is None:
-        if not {TURN_START, TURN_END} <= tokenizer.get_vocab().keys():
-            raise InvalidSpec(
-                "recipe.base: the tokenizer has neither a chat template nor the ChatML tokens, so conversations "
-                "cannot be written for it; choose a chat model or one with <|im_start|> and <|im_end|>."
-            )
-        tokenizer.chat_template = CHATML
+        tokenizer.chat_template = find_template(tokenizer)
         policy.end_answers_with(TURN_END)
+
+
+def find_template(tokenizer: Any) -> Any:
+    """The tokenizer's own template, or ChatML where it knows its tokens; raises InvalidSpec where it does not."""
+    from trainer.tokenizer import TURN_END, TURN_START
+
+    if tokenizer.chat_template is None and not {TURN_START, TURN_END} <= tokenizer.get_vocab().keys():
+        raise InvalidSpec(
+            "recipe.base: the tokenizer has neither a chat template nor the ChatML tokens, so conversations "
+            "cannot be written for it; choose a chat model or one with <|im_start|> and <|im_end|>."
+        )
+    return tokenizer.chat_template or CHATML
 
 
 def chat_renderer(tokenizer: Any, tools: Any = None) -> RenderChat:

@@ -37,6 +37,14 @@ class Rollout:
     """Why it gives no gradient; empty when it does."""
     detail: dict[str, float | int | str | bool] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Token, mask and log-probability of a place belong together: one too few would shift all that follow."""
+        if not len(self.token_ids) == len(self.trained) == len(self.logprobs):
+            raise ValueError(
+                f"{len(self.token_ids)} tokens, {len(self.trained)} marks and {len(self.logprobs)} log-probabilities "
+                "are no rollout"
+            )
+
     @property
     def truncated(self) -> bool:
         return self.stop_reason in CUT_OFF
@@ -54,7 +62,11 @@ class Rollout:
         return ids, flags
 
     def sampled_logprobs(self) -> list[float]:
-        return [logp for logp, trained in zip(self.logprobs, self.trained, strict=True) if trained and logp is not None]
+        """Of the tokens that train; raises ValueError where one was not sampled."""
+        found = [logp for logp, trained in zip(self.logprobs, self.trained, strict=True) if trained]
+        if None in found:
+            raise ValueError("a token that trains has no log-probability of the policy that sampled it")
+        return [logp for logp in found if logp is not None]
 
 
 def single_turn(prompt: Prompt, group: int, index: int, completion: Completion) -> Rollout:

@@ -28,21 +28,25 @@ class Chooser:
         self._nucleus_K = torch.tensor(nucleus, device=device) if nucleus else None
         self._top_p_K = torch.tensor([requests[place].top_p for place in nucleus], dtype=torch.float64, device=device)
 
-    def choose(self, logits_RV: Tensor, draw_R: Tensor) -> tuple[Tensor, Tensor]:
-        """Next token and its log-probability per row, at the row's temperature and before top_p."""
+    def choose(self, logits_RV: Tensor, draw_R: Tensor, *, tokens: int | None = None) -> tuple[Tensor, Tensor]:
+        """Next token and its log-probability per row, at the row's temperature and before top_p.
+
+        Only the first `tokens` entries can be chosen: what a head has beyond its tokenizer is padding. They all have
+        their share in the log-probability, as they have in training.
+        """
         logits_RV = logits_RV.float()
         if self._temperature_R1 is not None:
             logits_RV = logits_RV / self._temperature_R1
         if self._all_greedy:
-            token_R = logits_RV.argmax(dim=-1)
+            token_R = logits_RV[:, :tokens].argmax(dim=-1)
             return token_R, torch.log_softmax(logits_RV, dim=-1).gather(1, token_R[:, None])[:, 0]
         probability_RV = torch.softmax(logits_RV, dim=-1)
-        token_R = _invert(probability_RV, draw_R)
+        token_R = _invert(probability_RV[:, :tokens], draw_R)
         if self._nucleus_K is not None:
-            chosen_K = _invert_nucleus(probability_RV[self._nucleus_K], self._top_p_K, draw_R[self._nucleus_K])
+            chosen_K = _invert_nucleus(probability_RV[self._nucleus_K, :tokens], self._top_p_K, draw_R[self._nucleus_K])
             token_R[self._nucleus_K] = chosen_K
         if self._greedy_R is not None:
-            token_R = torch.where(self._greedy_R, logits_RV.argmax(dim=-1), token_R)
+            token_R = torch.where(self._greedy_R, logits_RV[:, :tokens].argmax(dim=-1), token_R)
         return token_R, probability_RV.gather(1, token_R[:, None])[:, 0].log()
 
 

@@ -28,10 +28,14 @@ class Row:
 class RowReader:
     """Opens rows for requests, says when they end, and turns ended rows into completions."""
 
-    def __init__(self, tokenizer: Any, *, end_tokens: frozenset[int], context: int | None) -> None:
+    def __init__(
+        self, tokenizer: Any, *, end_tokens: frozenset[int], context: int | None, vocabulary: int | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.end_tokens = end_tokens
         self.context = context
+        self.vocabulary = vocabulary
+        """Entries of the head that are tokens; what follows is padding. None: all of them."""
         self._special = frozenset(tokenizer.all_special_ids)
         marked = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         self._unseen = self._special | marked

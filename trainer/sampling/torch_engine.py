@@ -60,6 +60,7 @@ class TorchEngine:
         self.cache_bytes = cache_bytes
         self.end_tokens = end_token_ids(model, tokenizer)
         self.context = context_length(model)
+        self.vocabulary = max(tokenizer.get_vocab().values()) + 1
         self._weights: LlamaWeights | None = None
         self.fallback_reason: str | None = None
         """Why the Hugging Face module decodes; None when the fast path does."""
@@ -88,7 +89,7 @@ class TorchEngine:
                     f"prompt {number} has {len(request.prompt_ids)} tokens and the model's context is {self.context}: "
                     "nothing can be sampled after it"
                 )
-        reader = RowReader(self.tokenizer, end_tokens=self.end_tokens, context=self.context)
+        reader = RowReader(self.tokenizer, end_tokens=self.end_tokens, context=self.context, vocabulary=self.vocabulary)
         rows = [reader.open(request) for request in requests]
         # Prompts of like length are computed together, equal ones once.
         waiting = deque(sorted(rows, key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids)))
@@ -205,7 +206,7 @@ class _Draws:
             self._draw_AR = torch.from_numpy(draw_RA.T.copy()).to(self._device)
         draw_R = self._draw_AR[self._taken % AHEAD]
         self._taken += 1
-        self.token_R, logprob_R = self._chooser.choose(logits_RV, draw_R)
+        self.token_R, logprob_R = self._chooser.choose(logits_RV, draw_R, tokens=reader.vocabulary)
         for row, token, logprob in zip(self._rows, self.token_R.tolist(), logprob_R.tolist(), strict=True):
             reader.add(row, token, logprob)
 

@@ -8,8 +8,8 @@ import importlib.util
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -199,23 +199,33 @@ def _check_apart(project: Project, number: int, stage: TrainingStage) -> Iterato
 
 
 def _check_tasks_unread(project: Project, recipe: Recipe, number: int, stage: TrainingStage) -> Iterator[Problem]:
-    """Text that a stage learns does not hold what the recipe's tasks ask."""
+    """Text that a stage learns does not hold what the recipe's tasks or its own held-out rows ask."""
+    asking: list[tuple[str, Callable[[], DatasetVersion]]] = [
+        (f"task {name}", partial(_find_version_of_task, project, name)) for name in _task_names(recipe)
+    ]
+    asking += [
+        (f"held_out[{place}]", partial(find_version, project, source.dataset))
+        for place, source in enumerate(stage.held_out)
+    ]
     for named in stage.named_sources():
         if named.field not in stage.apart_from_tasks:
             continue
-        for task_name in _task_names(recipe):
+        for who, find_asked in asking:
             # What is missing is named where it is missing.
             with contextlib.suppress(DatasetVersion.DoesNotExist, Task.DoesNotExist, OSError):
-                corpus = find_version(project, named.source.dataset)
-                asked = find_task(project, task_name).dataset_version
+                corpus, asked = find_version(project, named.source.dataset), find_asked()
                 found = _find_overlap(version_path(corpus), version_path(asked))
                 if found is not None:
                     yield Problem(
                         f"stages[{number}].{named.path}.dataset",
                         f"row {found[0] + 1} of {corpus.reference} holds what row {found[1] + 1} of {asked.reference} "
-                        f"asks, so task {task_name} would measure what was read out before; remove those rows or "
-                        "choose another corpus.",
+                        f"asks, so {who} would measure what was read out before; remove those rows or choose another "
+                        "corpus.",
                     )
+
+
+def _find_version_of_task(project: Project, name: str) -> DatasetVersion:
+    return find_task(project, name).dataset_version
 
 
 @lru_cache(maxsize=256)

@@ -57,6 +57,11 @@ class RolloutStage(TrainingStage):
                 f"sampling.max_new_tokens {self.sampling.max_new_tokens} leaves no room for a prompt within "
                 f"sequence_length {self.sequence_length}; lower the one or raise the other"
             )
+        rewards: RewardList = getattr(self, "rewards", [])
+        if rewards and not any(reward.weight for reward in rewards):
+            raise ValueError(
+                "rewards: every weight is 0, so all completions are worth the same; give one of them a weight"
+            )
         every = self.updates_per_rollout
         for field in ("steps", "checkpoint_every", "measure_every"):
             if (getattr(self, field) or 0) % every:
