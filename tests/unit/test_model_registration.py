@@ -196,6 +196,11 @@ def test_a_checkpoint_becomes_one_model_with_its_lineage(checkpoint):
     assert register_checkpoint(checkpoint) == model
 
 
+def test_a_run_that_carries_its_number_in_its_name_does_not_say_it_twice(checkpoint):
+    checkpoint.run.name = "learn-law-4"
+    assert register_checkpoint(checkpoint).slug == "learn-law-4-step-20"
+
+
 def test_a_model_that_an_evaluation_made_of_the_checkpoint_is_taken(checkpoint, project):
     from chanote.models.models import Model
 

@@ -15,7 +15,7 @@ from chanote.models.errors import ModelRefused, NoCheckpoint
 from chanote.models.hub import find_snapshot
 from chanote.models.models import Model, Origin
 from chanote.models.reading import CheckpointFacts, read_checkpoint
-from chanote.runs.models import Checkpoint
+from chanote.runs.models import Checkpoint, Run
 from trainer.contract.hashing import hash_directory
 
 __all__ = ["ModelRefused", "describe_model", "register_checkpoint", "register_directory", "register_hub_model"]
@@ -114,7 +114,7 @@ def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
         model = _add_model(
             facts,
             project=run.project,
-            slug=free_slug(run.project, f"{slugify(run.name) or 'run'}-{run.number}-step-{checkpoint.step}"),
+            slug=free_slug(run.project, f"{name_policy(run)}-step-{checkpoint.step}"),
             title=f"{run.name}, step {checkpoint.step:,}",
             origin=Origin.RUN,
             location=str(directory),
@@ -127,6 +127,12 @@ def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
     checkpoint.model = model
     checkpoint.save(update_fields=["model"])
     return model
+
+
+def name_policy(run: Run) -> str:
+    """The run's name with its number, once: runs that were given no name carry it already."""
+    name = slugify(run.name) or "run"
+    return name if name.endswith(f"-{run.number}") else f"{name}-{run.number}"
 
 
 def find_model_directory(checkpoint: Checkpoint) -> Path | None:

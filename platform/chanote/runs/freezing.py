@@ -213,8 +213,8 @@ def _check_dataset(project: Project, path: str, named: NamedSource, *, stage: Tr
     if version.dataset.kind not in named.kinds:
         yield Problem(
             path,
-            f"{version.reference} holds {version.dataset.kind} rows, and a {getattr(stage, 'kind', '')} stage takes "
-            f"{' or '.join(named.kinds)} rows; choose another dataset.",
+            f"{version.reference} holds {version.dataset.kind} rows, and {getattr(stage, 'kind', '')} takes "
+            f"{' or '.join(named.kinds)} rows here; choose another dataset.",
         )
     if use is not None and use not in version.uses:
         yield Problem(path, _refuse_use(version, use, FORBIDDEN[use]))

@@ -82,7 +82,8 @@ def reproduce_run(run: Run, *, owner: Any) -> Run:
         owner=owner,
         name=f"{run.name}-again"[:120],
         notes=f"Reproduces run {run.number}.",
-        snapshot=snapshot,
+        # Boards leave its scores out: the same checkpoint twice would be compared with itself.
+        snapshot={**snapshot, "reproduces": {"run": str(run.pk), "number": run.number}},
     )
 
 

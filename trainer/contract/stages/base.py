@@ -82,6 +82,8 @@ class LoraConfig(Contract):
 class StageBase(Contract):
     """One step of a recipe. The policy that leaves a stage enters the next."""
 
+    title: ClassVar[str] = ""
+    """What pages call the kind; empty: its name."""
     names_models: ClassVar[tuple[str, ...]] = ()
     """Fields that name a model of the project beside the policy, such as a teacher; an empty value names none."""
 

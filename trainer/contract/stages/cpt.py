@@ -1,6 +1,6 @@
 """Next-token training on text, from an existing policy or from random weights."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -44,6 +44,8 @@ class CptStage(TrainingStage):
     """Continued pretraining: every token of every document is a target, documents never see each other."""
 
     row_kinds = ("text",)
+
+    title: ClassVar[str] = "Continued pretraining"
 
     kind: Literal["cpt"] = "cpt"
     initialise: ModelShape | None = None

@@ -1,6 +1,6 @@
 """Direct preference optimisation on pairs of answers from a dataset."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -11,6 +11,8 @@ class DpoStage(TrainingStage):
     """Make the preferred of two given answers likelier than the other, against the policy that entered the stage."""
 
     row_kinds = ("preferences",)
+
+    title: ClassVar[str] = "DPO"
 
     kind: Literal["dpo"] = "dpo"
     loss: Literal["sigmoid", "ipo"] = "sigmoid"

@@ -1,6 +1,6 @@
 """Scoring the policy on tasks."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from trainer.contract.stages.base import StageBase
 
 class EvaluateStage(StageBase):
     """Score the policy as it stands on tasks and put the scores on a board. Put one first to score the base."""
+
+    title: ClassVar[str] = "Evaluation"
 
     kind: Literal["evaluate"] = "evaluate"
     tasks: list[str] = Field(min_length=1)

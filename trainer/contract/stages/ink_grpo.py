@@ -13,6 +13,7 @@ class InkGrpoStage(PolicyGradientStage):
 
     further_row_kinds: ClassVar[dict[str, tuple[str, ...]]] = {"corpus": ("text",)}
     apart_from_tasks: ClassVar[tuple[str, ...]] = ("corpus",)
+    title: ClassVar[str] = "InK-GRPO"
 
     kind: Literal["ink_grpo"] = "ink_grpo"
     corpus: list[DataSource] = Field(min_length=1)

@@ -1,6 +1,6 @@
 """Direct preference optimisation on pairs that the policy samples and rewards tell apart."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -10,6 +10,8 @@ from trainer.contract.stages.rollouts import RolloutStage
 
 class OnlineDpoStage(RolloutStage):
     """Sample several completions of each prompt and prefer the one of highest reward over the one of lowest."""
+
+    title: ClassVar[str] = "Online DPO"
 
     kind: Literal["online_dpo"] = "online_dpo"
     group_size: int = Field(default=2, ge=2)

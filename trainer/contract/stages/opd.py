@@ -13,6 +13,7 @@ class OpdStage(RolloutStage):
     row_kinds: ClassVar[tuple[str, ...]] = ("chat", "prompts")
     use: ClassVar[Literal["train", "distil"]] = "distil"
     names_models: ClassVar[tuple[str, ...]] = ("teacher",)
+    title: ClassVar[str] = "On-policy distillation"
 
     kind: Literal["opd"] = "opd"
     teacher: str = Field(min_length=1)

@@ -1,6 +1,6 @@
 """Likelihood of the best of several completions."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -10,6 +10,8 @@ from trainer.contract.stages.rollouts import RolloutStage
 
 class RfNllStage(RolloutStage):
     """Reward-filtered likelihood: sample several completions of each prompt and train on the best one alone."""
+
+    title: ClassVar[str] = "Best of own answers"
 
     kind: Literal["rf_nll"] = "rf_nll"
     group_size: PositiveInt = 4

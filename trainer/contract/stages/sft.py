@@ -1,6 +1,6 @@
 """Supervised fine-tuning on conversations."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ class SftStage(TrainingStage):
     """Likelihood of the answer tokens of `chat` rows, or another objective on their probability."""
 
     row_kinds = ("chat",)
+
+    title: ClassVar[str] = "Supervised fine-tuning"
 
     kind: Literal["sft"] = "sft"
     loss_on: Literal["assistant", "all"] = "assistant"
