@@ -18,6 +18,7 @@ from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.errors import ModelRefused
 from chanote.models.models import Model, Origin
 from chanote.models.services import free_slug, name_policy, register_checkpoint
+from chanote.models.teachers import inherit_licence
 from chanote.runs.models import Attempt, Run
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample, TaskScored
@@ -206,8 +207,8 @@ def _register_without_files(attempt: Attempt, event: TaskScored, *, bytes_: int)
     known = Model.objects.filter(project=run.project, sha256=event.model_sha256).first()
     if known is not None:
         return known
-    # What training does not change: size, shape and the terms of the licence.
-    names = ("parameters", "context_length", "vocabulary", "architecture", "licence")
+    # What training does not change.
+    names = ("parameters", "context_length", "vocabulary", "architecture")
     model = Model.objects.create(
         project=run.project,
         slug=free_slug(run.project, f"{name_policy(run)}-step-{event.step}"),
@@ -217,6 +218,7 @@ def _register_without_files(attempt: Attempt, event: TaskScored, *, bytes_: int)
         sha256=event.model_sha256,
         bytes=bytes_,
         parent=base,
+        licence=inherit_licence(run, last_stage=event.stage),
         created_by=run.owner,
         **({name: getattr(base, name) for name in names} if base else {}),
     )

@@ -15,6 +15,7 @@ from chanote.models.errors import ModelRefused, NoCheckpoint
 from chanote.models.hub import find_snapshot
 from chanote.models.models import Model, Origin
 from chanote.models.reading import CheckpointFacts, read_checkpoint
+from chanote.models.teachers import inherit_licence
 from chanote.runs.models import Checkpoint, Run
 from trainer.contract.hashing import hash_directory
 
@@ -88,7 +89,7 @@ def register_hub_model(
 
 @transaction.atomic
 def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
-    """Make a checkpoint a model of its run's project, with the run's base as parent and the base's licence.
+    """Make a checkpoint a model of its run's project: the base is its parent, base and teachers give the licence.
 
     The same checkpoint gives the same model. Raises ModelRefused where its files are gone. Asks for no permission,
     since the platform does it for every finished stage: who offers it to people asks before.
@@ -119,7 +120,7 @@ def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
             origin=Origin.RUN,
             location=str(directory),
             sha256=checkpoint.sha256,
-            licence=base.licence if base else UNKNOWN_LICENCE,
+            licence=inherit_licence(run, last_stage=checkpoint.stage) or UNKNOWN_LICENCE,
             description="",
             parent=base,
             actor=actor,
