@@ -43,6 +43,16 @@ def test_the_table_shows_the_reward_where_the_loss_says_little(project, read):
     assert "reward" in read("table.csv").splitlines()[0].split(",")
 
 
+def test_home_shows_the_reward_and_its_course_too(project, researcher, client_of):
+    log_values(make_run(project, number=1), {"train/loss": [9.0, 9.0], "rollout/reward": [0.0, 1.0]})
+    ended = make_run(project, number=2, state="finished")
+    log_values(ended, {"rollout/reward": [0.25]})
+    page = client_of(researcher).get("/").content.decode()
+    assert re.findall(r'data-l="Reward">([\d.]+)<', page) == ["1.000", "0.250"]
+    [course] = re.findall(r'class="ln-s" d="M[\d.]+ ([\d.]+)L[\d.]+ ([\d.]+)"', page)
+    assert float(course[0]) > float(course[1]), "down is a larger number: the reward rises while the loss stands still"
+
+
 def test_a_run_without_held_out_rows_has_no_empty_figure_for_them(project, run, read):
     log_values(run, {"train/loss": [0.5]})
     assert "Held-out loss" not in text_of(read("1/"))

@@ -217,8 +217,8 @@ PLANNED = (
             ),
             Plan(
                 "Pairs",
-                "pairs",
-                "of own completions in each step",
+                "",
+                "of own completions, in each step",
                 "Fewer than prompts means ties; without any, the step teaches nothing.",
                 ("preference/pairs",),
             ),
