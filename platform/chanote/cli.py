@@ -38,18 +38,19 @@ def main(argv: list[str] | None = None) -> int:
         # What serves writes lines for programs, unless somebody watches.
         _set_up_django(for_eyes=words[:1] not in (["up"], ["demo"]) or (sys.stderr.isatty() and "here" in words))
         answer = _act(build_parser().parse_args(argv))
+        if isinstance(answer, int) and not isinstance(answer, bool):
+            return answer
+        print_answer(answer, as_json=as_json)
+        sys.stdout.flush()
     except CommandEnd as end:
         print_end(end, as_json=as_json)
         return end.code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does. Nothing is left to say.
-        sys.stderr.close()
+        # The reader of our output went away, as `head` does. Nothing is left to say, nor to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    if isinstance(answer, int) and not isinstance(answer, bool):
-        return answer
-    print_answer(answer, as_json=as_json)
     return 0
 
 

@@ -152,6 +152,14 @@ def test_without_a_board_the_score_stays_with_the_run(attempt):
     assert list(attempt.run.evaluations.all()) == [evaluation]
 
 
+def test_the_scores_of_a_reproduction_stay_off_the_board(attempt):
+    """The same checkpoint twice would be compared with itself, and every pair more costs the others certainty."""
+    attempt.run.snapshot["reproduces"] = {"run": "x", "number": 2}
+    evaluation = record_task_scored(attempt=attempt, event=event())
+    assert not Board.objects.exists()
+    assert list(attempt.run.evaluations.all()) == [evaluation]
+
+
 def test_two_checkpoints_get_different_names(attempt):
     record_task_scored(attempt=attempt, event=event())
     other = record_task_scored(attempt=attempt, event=event(model_sha256="e" * 64))

@@ -196,6 +196,11 @@ def test_a_checkpoint_becomes_one_model_with_its_lineage(checkpoint):
     assert register_checkpoint(checkpoint) == model
 
 
+def test_a_run_that_carries_its_number_in_its_name_does_not_say_it_twice(checkpoint):
+    checkpoint.run.name = "learn-law-4"
+    assert register_checkpoint(checkpoint).slug == "learn-law-4-step-20"
+
+
 def test_a_model_that_an_evaluation_made_of_the_checkpoint_is_taken(checkpoint, project):
     from chanote.models.models import Model
 
@@ -236,3 +241,36 @@ def test_the_line_of_descent_goes_from_data_to_board(checkpoint, project):
     assert [link.text for link in steps[1].links] == ["law@1"], "what only judged is no part of it"
     assert steps[1].links[0].url == "/p/law/datasets/law/?version=1"
     assert steps[3].links[0].url == "/p/law/runs/4/"
+
+
+def test_a_student_is_under_the_terms_of_its_teacher_and_shows_it(checkpoint, project):
+    """Text that was read beside rewards is part of it too; what came after its checkpoint is not."""
+    from chanote.models.lineage import trace_lineage
+    from chanote.models.models import Model
+
+    for slug, licence in (("wise", "Apache-2.0 OR MIT"), ("later", "CC0-1.0")):
+        Model.objects.create(
+            project=project, slug=slug, origin="directory", location="x", sha256=slug[0] * 64, licence=licence
+        )
+    stages = [
+        {"kind": "opd", "teacher": "wise", "data": [{"dataset": "asked@1"}]},
+        {"kind": "ink_grpo", "data": [{"dataset": "asked@1"}], "corpus": [{"dataset": "law@1"}]},
+        {"kind": "opd", "teacher": "later", "data": [{"dataset": "other@1"}]},
+    ]
+    names = ("asked@1", "law@1", "other@1")
+    run = checkpoint.run
+    run.snapshot = {
+        "recipe": {"stages": stages},
+        "models": {"wise": {"sha256": "w" * 64}, "later": {"sha256": "l" * 64}},
+        "datasets": {name: {"sha256": str(place) * 64, "rows": 1} for place, name in enumerate(names)},
+    }
+    run.save()
+    checkpoint.stage = 1
+    checkpoint.save()
+    model = register_checkpoint(checkpoint)
+    assert model.licence == "CC-BY-4.0 AND (Apache-2.0 OR MIT)"
+    steps = {step.word: step for step in trace_lineage(model)}
+    assert [link.text for link in steps["Data"].links] == ["asked@1", "law@1"]
+    [teacher] = steps["Taught by"].links
+    assert (teacher.text, teacher.url) == ("wise", "/p/law/models/wise/")
+    assert teacher.note == "Apache-2.0 OR MIT, wwwwwwww"

@@ -205,7 +205,7 @@ def test_a_stage_refuses_rows_of_another_kind(project, texts):
     sft = {"kind": "sft", "data": [{"dataset": "texts"}], "steps": 2}
     found = obstacles(project, tiny_stage(3), {**sft, "sequence_length": 128})
     assert found == {
-        "stages[1].data[0].dataset": "texts@1 holds text rows, and a sft stage takes chat rows; choose another dataset."
+        "stages[1].data[0].dataset": "texts@1 holds text rows, and sft takes chat rows here; choose another dataset."
     }
 
 

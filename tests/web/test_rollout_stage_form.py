@@ -85,15 +85,23 @@ def test_typing_changes_what_was_typed_and_nothing_else(client_of, researcher, a
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "field", "message"),
     [
-        (("steps: 5", "steps: 5\n    group_size: 7"), "group_size 7 does not divide batch_size 64"),
-        (("0.7}", "0.7, max_new_tokens: 512}"), "leaves no room for a prompt within sequence_length 512"),
+        (("steps: 5", "steps: 5\n    group_size: 7"), "group_size", "group_size 7 does not divide batch_size 64"),
+        (
+            ("0.7}", "0.7, max_new_tokens: 512}"),
+            "sampling.max_new_tokens",
+            "leaves no room for a prompt within sequence_length 512",
+        ),
+        (("steps: 5", "steps: 5\n    epochs: 2"), "", "give either steps or epochs"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_named(change: tuple[str, str], message: str):
-    _, problems = check_data(parse_yaml(TEXT.replace(*change)).data)
-    assert any(message in problem.message for problem in problems), problems
+def test_settings_that_do_not_fit_together_are_named_where_they_stand(
+    change: tuple[str, str], field: str, message: str
+):
+    _, [problem] = check_data(parse_yaml(TEXT.replace(*change)).data)
+    assert message in problem.message
+    assert problem.field == ("stages[0]." + field).rstrip(".")
 
 
 def test_every_kind_has_words_of_its_own():

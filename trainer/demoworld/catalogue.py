@@ -72,6 +72,13 @@ DATASETS: list[dict[str, Any]] = [
         "One question and one answer each on 32 of the 64 new laws, in three question forms.",
     ),
     _dataset(
+        "new-code-practice",
+        "prompts",
+        "New code, practice questions on the taught half",
+        "The questions of new-code-questions with their answers as references: for stages in which the policy answers "
+        "by itself and is rewarded.",
+    ),
+    _dataset(
         "neighbour-questions",
         "chat",
         "Neighbour's code, questions",
@@ -173,6 +180,9 @@ RECIPES: list[dict[str, Any]] = [
     {"slug": "questions-only", "title": "Fine-tune on questions only"},
     {"slug": "no-replay", "title": "Learn the new code without replay"},
     {"slug": "sft-all-tokens", "title": "Fine-tune with the loss on every token"},
+    {"slug": "ink-grpo", "title": "Learn by reward and by reading (InK-GRPO)"},
+    {"slug": "grpo-alone", "title": "Learn by reward alone (GRPO)"},
+    {"slug": "sft-opd", "title": "Learn, then win back what was forgotten (SFT + OPD)"},
     {"slug": "pretrain-tiny", "title": "Pretrain a tiny model and its tokenizer"},
 ]
 """Library recipes for the datasets and tasks above; `read_recipe` gives the text of one."""

@@ -78,6 +78,14 @@ def write_new_code_questions(nation: Nation) -> Iterator[Row]:
                 yield _chat_row(provision, language, form)
 
 
+def write_new_code_practice(nation: Nation) -> Iterator[Row]:
+    """The same questions, each with the answer that a reward compares with."""
+    for provision in nation.taught:
+        for language in LANGUAGES:
+            for form in _trained_forms(language):
+                yield {"question": word_question(provision, language, form), **_reference(provision, language)}
+
+
 def write_open_book_questions(nation: Nation) -> Iterator[Row]:
     """Questions whose statutes stand before them: 600 conversations on laws made for one row."""
     draw = random.Random(f"open-book-questions-{nation.seed}")
@@ -198,6 +206,7 @@ WRITERS: dict[str, Callable[[Nation], Iterator[Row]]] = {
     "neighbour-questions": write_neighbour_questions,
     "base-sample": write_base_sample,
     "new-code-questions": write_new_code_questions,
+    "new-code-practice": write_new_code_practice,
     "open-book-questions": write_open_book_questions,
     "open-book-exam": write_open_book_exam,
     "new-code-exam": write_new_code_exam,

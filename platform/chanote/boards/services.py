@@ -8,7 +8,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
-from django.utils.text import slugify
 from pydantic import ValidationError
 
 from chanote import __version__
@@ -18,7 +17,8 @@ from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.errors import ModelRefused
 from chanote.models.models import Model, Origin
-from chanote.models.services import free_slug, register_checkpoint
+from chanote.models.services import free_slug, name_policy, register_checkpoint
+from chanote.models.teachers import inherit_licence
 from chanote.runs.models import Attempt, Run
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample, TaskScored
@@ -145,11 +145,14 @@ def import_evaluation(
 
 @transaction.atomic
 def record_task_scored(*, attempt: Attempt, event: TaskScored) -> Evaluation:
-    """What the ingest of events calls for `task_scored`: idempotent, creates task and board when they are new."""
+    """What the ingest of events calls for `task_scored`: idempotent, creates task and board when they are new.
+
+    The scores of a reproduction stay with its run.
+    """
     run = attempt.run
     task = find_task_of_run(run, event.task)
     board = None
-    if event.board:
+    if event.board and "reproduces" not in run.snapshot:
         board, created = Board.objects.get_or_create(
             project=run.project,
             slug=event.board,
@@ -204,17 +207,18 @@ def _register_without_files(attempt: Attempt, event: TaskScored, *, bytes_: int)
     known = Model.objects.filter(project=run.project, sha256=event.model_sha256).first()
     if known is not None:
         return known
-    # What training does not change: size, shape and the terms of the licence.
-    names = ("parameters", "context_length", "vocabulary", "architecture", "licence")
+    # What training does not change.
+    names = ("parameters", "context_length", "vocabulary", "architecture")
     model = Model.objects.create(
         project=run.project,
-        slug=free_slug(run.project, f"{slugify(run.name) or 'run'}-{run.number}-step-{event.step}"),
+        slug=free_slug(run.project, f"{name_policy(run)}-step-{event.step}"),
         title=f"{run.name}, step {event.step:,}",
         origin=Origin.RUN,
         location=str(Path(attempt.directory) / event.checkpoint_path),
         sha256=event.model_sha256,
         bytes=bytes_,
         parent=base,
+        licence=inherit_licence(run, last_stage=event.stage),
         created_by=run.owner,
         **({name: getattr(base, name) for name in names} if base else {}),
     )

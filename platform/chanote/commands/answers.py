@@ -24,7 +24,8 @@ def print_answer(answer: Any, *, as_json: bool) -> None:
     elif isinstance(answer, dict):
         width = max((len(key) for key in answer), default=0)
         for key, value in answer.items():
-            print(f"{key.replace('_', ' '):<{width}}  {_cell(value)}")
+            # The name of a metric is to be copied, not read.
+            print(f"{key if '/' in key else key.replace('_', ' '):<{width}}  {_cell(value)}")
     elif isinstance(answer, list):
         _print_table(answer)
     elif answer is not None:

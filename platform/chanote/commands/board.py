@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from chanote.commands.answers import print_answer
+
 
 def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
     verbs = nouns.add_parser("board", help="boards").add_subparsers(required=True, metavar="VERB")
@@ -32,4 +34,32 @@ def show_board(args: argparse.Namespace) -> Any:
     actor = find_actor(args)
     project = find_project(args, actor)
     board = find_named(Board.objects.visible_to(actor).filter(project=project), "board", args.name)
-    return describe_board(read_board(board, baseline=args.baseline))
+    described = describe_board(read_board(board, baseline=args.baseline))
+    if args.json:
+        return described
+    for task in described:
+        _print_task(task)
+    return 0
+
+
+def _print_task(task: dict[str, Any]) -> None:
+    """What the board says of one task, and a line for each model with its 95 % interval."""
+    print(f"{task['task']}, {task['metric']}, {'more' if task['higher_is_better'] else 'less'} is better")
+    for sentence in task["headline"]:
+        print(f"  {sentence}")
+    print_answer(
+        [
+            {
+                "rank": "–".join(str(place) for place in dict.fromkeys(one["rank"] or [])),
+                "model": one["model"],
+                "estimate": one["estimate"],
+                "low": one["low"],
+                "high": one["high"],
+                "items": one["items"],
+                "failed": f"{100 * one['failed_share']:.0f} %",
+            }
+            for one in task["models"]
+        ],
+        as_json=False,
+    )
+    print()

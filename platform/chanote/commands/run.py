@@ -1,6 +1,8 @@
 """`chanote run`: launch, follow and steer runs."""
 
 import argparse
+import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,14 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     wait = verbs.add_parser("wait", parents=[common], help="wait for the end; exit code 1 unless it finishes")
     wait.add_argument("run")
     wait.set_defaults(action=wait_for_run)
+    again = verbs.add_parser(
+        "reproduce",
+        parents=[common],
+        help="launch a run's frozen recipe again, wait, compare every metric; exit code 1 where one deviates",
+    )
+    again.add_argument("run", help="number, name or id")
+    again.add_argument("--against", metavar="RUN", help="launch nothing: compare with this run, which was launched so")
+    again.set_defaults(action=reproduce)
     logs = verbs.add_parser("logs", parents=[common], help="print the newest attempt's output")
     logs.add_argument("run")
     logs.add_argument("-f", "--follow", action="store_true")
@@ -133,11 +143,85 @@ def wait_for_run(args: argparse.Namespace) -> int:
 def _wait(run: Any, *, as_json: bool) -> int:
     from chanote.runs.models import State
 
+    _wait_for_end(run)
+    print_answer(_describe(run), as_json=as_json)
+    return 0 if run.state == State.FINISHED else FAILED
+
+
+def _wait_for_end(run: Any) -> None:
     while run.is_active:
         time.sleep(0.5)
         run.refresh_from_db()
-    print_answer(_describe(run), as_json=as_json)
-    return 0 if run.state == State.FINISHED else FAILED
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """0: every metric is the same to the last bit; 1: one deviates, or the second run did not come as far."""
+    from chanote.commands.finding import find_run
+    from chanote.runs import services
+    from chanote.runs.models import State
+    from chanote.runs.reproduction import compare_metrics
+
+    run, actor = _find(args)
+    if args.against:
+        again = find_run(args.against, run.project, actor)
+        if again.pk == run.pk or again.snapshot["recipe"] != run.snapshot["recipe"]:
+            raise CommandEnd(f"{again.name} is no second run of the frozen recipe of {run.name}.", REFUSED)
+    else:
+        try:
+            again = services.reproduce_run(run, owner=actor)
+        except services.RunRefused as refusal:
+            raise CommandEnd(str(refusal), REFUSED) from refusal
+        except services.LaunchRefused as refusal:
+            problems = [{"field": problem.field, "message": problem.message} for problem in refusal.problems]
+            raise CommandEnd(f"{run.name} cannot be reproduced here and now.", REFUSED, problems) from refusal
+        print(
+            f"Launched run {again.number}. If this command is interrupted the run goes on; compare later with: "
+            f"chanote run reproduce {run.number} --against {again.number}",
+            file=sys.stderr,
+            flush=True,
+        )
+    _wait_for_end(again)
+    compared = compare_metrics(run, again)
+    came_as_far = again.state == State.FINISHED or (run.state != State.FINISHED and again.step >= run.step)
+    answer: dict[str, Any] = {
+        "run": run.number,
+        "again": again.number,
+        "state": again.state,
+        "same": compared.deviation is None and came_as_far,
+        "metrics": compared.keys,
+        "values": compared.points,
+        "last_step": compared.last_step,
+        "fault": again.fault,
+        "deviation": dataclasses.asdict(compared.deviation) if compared.deviation else None,
+        "surroundings": compared.surroundings,
+    }
+    if args.json:
+        print_answer(answer, as_json=True)
+    else:
+        _print_reproduction(answer)
+    return 0 if answer["same"] else FAILED
+
+
+def _print_reproduction(answer: dict[str, Any]) -> None:
+    compared = f"{answer['metrics']} metrics, {answer['values']:,} values, up to step {answer['last_step']:,}"
+    if answer["same"]:
+        print(f"Run {answer['again']} told what run {answer['run']} told, to the last bit: {compared}.")
+    elif deviation := answer["deviation"]:
+        print(f"Run {answer['again']} deviates from run {answer['run']} ({compared}). First at")
+        print_answer(deviation | {name: _exactly(deviation[name]) for name in ("then", "now")}, as_json=False)
+    if answer["fault"]:
+        print(f"Run {answer['again']} {answer['state']}: {answer['fault']}")
+    elif answer["state"] not in ("finished", "stopped"):
+        print(f"Run {answer['again']} is {answer['state']}.")
+    if answer["surroundings"]:
+        print("What differs around them:")
+        for line in answer["surroundings"]:
+            print(f"  {line}")
+
+
+def _exactly(value: float | None) -> str:
+    """Every digit: two values that differ never look the same."""
+    return "nothing" if value is None else repr(value)
 
 
 def print_logs(args: argparse.Namespace) -> int:

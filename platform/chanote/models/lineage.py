@@ -8,6 +8,7 @@ from django.urls import reverse
 from chanote.boards.models import Evaluation
 from chanote.datasets.models import DatasetVersion
 from chanote.models.models import Model
+from chanote.models.teachers import list_teachers
 from chanote.runs.models import Checkpoint
 
 DEEPEST = 20
@@ -60,21 +61,38 @@ def _trace_training(model: Model, checkpoint: Checkpoint) -> list[Step]:
         reverse("recipe", args=[project.slug, revision.recipe.slug]),
     )
     stage = Link(f"step {checkpoint.step:,}", note=checkpoint.sha256[:8])
+    # What comes after the stage that saved the checkpoint is no part of it.
+    stages = run.snapshot.get("recipe", {}).get("stages", [])[: checkpoint.stage + 1]
+    teachers = _link_teachers(run, list_teachers(run, last_stage=checkpoint.stage))
     return [
-        Step("datasets", "Data", _list_data(run)),
+        Step("datasets", "Data", _list_data(run, stages)),
+        *([Step("models", "Taught by", teachers)] if teachers else []),
         Step("recipes", "Recipe", [recipe]),
         Step("runs", "Run", [Link(f"#{run.number} {run.name}", reverse("run", args=[project.slug, run.number]))]),
         Step("download", "Checkpoint", [stage]),
     ]
 
 
-def _list_data(run: Any) -> list[Link]:
-    """Dataset versions that the run's frozen spec trains on; by hash, since the spec names files, not rows."""
-    recipe = run.snapshot.get("recipe", {})
+def _link_teachers(run: Any, slugs: list[str]) -> list[Link]:
+    """Each with the licence it is under and the hash that the run froze."""
+    known = {model.slug: model for model in Model.objects.filter(project=run.project, slug__in=slugs)}
+    links = []
+    for slug in slugs:
+        frozen = run.snapshot.get("models", {}).get(slug, {}).get("sha256", "")
+        facts = [known[slug].licence if slug in known else "", frozen[:8]]
+        url = known[slug].get_absolute_url() if slug in known else ""
+        links.append(Link(slug, url, ", ".join(fact for fact in facts if fact)))
+    return links
+
+
+def _list_data(run: Any, stages: list[Any]) -> list[Link]:
+    """Dataset versions that the stages train on; by hash, since the frozen spec names files, not rows."""
     trained = {
         source.get("dataset")
-        for stage in recipe.get("stages", [])
-        for source in stage.get("data", []) or []
+        for stage in stages
+        for field, sources in stage.items()
+        if field != "held_out" and isinstance(sources, list)
+        for source in sources
         if isinstance(source, dict)
     }
     files = run.snapshot.get("datasets", {})

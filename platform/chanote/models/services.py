@@ -15,7 +15,8 @@ from chanote.models.errors import ModelRefused, NoCheckpoint
 from chanote.models.hub import find_snapshot
 from chanote.models.models import Model, Origin
 from chanote.models.reading import CheckpointFacts, read_checkpoint
-from chanote.runs.models import Checkpoint
+from chanote.models.teachers import inherit_licence
+from chanote.runs.models import Checkpoint, Run
 from trainer.contract.hashing import hash_directory
 
 __all__ = ["ModelRefused", "describe_model", "register_checkpoint", "register_directory", "register_hub_model"]
@@ -88,7 +89,7 @@ def register_hub_model(
 
 @transaction.atomic
 def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
-    """Make a checkpoint a model of its run's project, with the run's base as parent and the base's licence.
+    """Make a checkpoint a model of its run's project: the base is its parent, base and teachers give the licence.
 
     The same checkpoint gives the same model. Raises ModelRefused where its files are gone. Asks for no permission,
     since the platform does it for every finished stage: who offers it to people asks before.
@@ -114,12 +115,12 @@ def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
         model = _add_model(
             facts,
             project=run.project,
-            slug=free_slug(run.project, f"{slugify(run.name) or 'run'}-{run.number}-step-{checkpoint.step}"),
+            slug=free_slug(run.project, f"{name_policy(run)}-step-{checkpoint.step}"),
             title=f"{run.name}, step {checkpoint.step:,}",
             origin=Origin.RUN,
             location=str(directory),
             sha256=checkpoint.sha256,
-            licence=base.licence if base else UNKNOWN_LICENCE,
+            licence=inherit_licence(run, last_stage=checkpoint.stage) or UNKNOWN_LICENCE,
             description="",
             parent=base,
             actor=actor,
@@ -127,6 +128,12 @@ def register_checkpoint(checkpoint: Checkpoint, *, actor: Any = None) -> Model:
     checkpoint.model = model
     checkpoint.save(update_fields=["model"])
     return model
+
+
+def name_policy(run: Run) -> str:
+    """The run's name with its number, once: runs that were given no name carry it already."""
+    name = slugify(run.name) or "run"
+    return name if name.endswith(f"-{run.number}") else f"{name}-{run.number}"
 
 
 def find_model_directory(checkpoint: Checkpoint) -> Path | None:

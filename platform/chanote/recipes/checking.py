@@ -93,11 +93,17 @@ def _word(item: Any, data: Any) -> Problem:
     if kind in _MESSAGES:
         numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
         return Problem(write_path(path), _MESSAGES[kind].format(**numbers))
-    return _point(path, item["msg"].removeprefix("Value error, "))
+    return _point(path, item["msg"].removeprefix("Value error, "), data)
 
 
-def _point(path: Path, message: str) -> Problem:
-    """A message about a list may name its entry's field itself: `rewards[1].gate: ...`."""
+def _point(path: Path, message: str, data: Any) -> Problem:
+    """A message about a list may name its entry's field itself: `rewards[1].gate: ...`.
+
+    A message about a stage may begin with the field that it is about: `group_size 7 does not divide ...`.
+    """
+    first = message.partition(" ")[0]
+    if read_path(first)[:1] and read_path(first)[0] in _known_fields(path, data):
+        return Problem(write_path((*path, *read_path(first))), message)
     found = re.match(r"([a-z_]+\[\d+\](?:\.[a-z_]+)*): ", message)
     if found is None:
         return Problem(write_path(path), message)

@@ -86,12 +86,12 @@ def describe_state(run: Run, figures: Figures) -> dict[str, Any]:
         "texts": {
             "step": intcomma(figures.step),
             "percent": f"{figures.percent} %",
-            "loss": "" if figures.loss is None else f"{figures.loss:.4f}",
+            "loss": "–" if figures.loss is None else f"{figures.loss:.4f}",
             "held_out": "" if figures.held_out is None else f"{figures.held_out:.4f}",
             "reward": "" if figures.reward is None else f"{figures.reward:.4f}",
-            "speed": "" if not figures.seconds_per_step else f"{figures.seconds_per_step:.3g}",
-            "tokens": "" if figures.tokens is None else intcomma(int(figures.tokens)),
-            "left": span(figures.left),
+            "speed": "–" if not figures.seconds_per_step else f"{figures.seconds_per_step:.3g}",
+            "tokens": "–" if figures.tokens is None else intcomma(int(figures.tokens)),
+            "left": span(figures.left) or "–",
             "spent": span(figures.spent),
         },
     }

@@ -16,7 +16,7 @@ from chanote.runs.table import Row, make_rows
 
 MOST_RUNS = 10
 MOST_CHARTS = 8
-NOT_CONFIG = frozenset({"run", "attempt", "resume_from", "schema_version"})
+NOT_CONFIG = frozenset({"run", "attempt", "resume_from", "schema_version", "reproduces"})
 """Keys of the frozen spec that name the run itself."""
 
 

@@ -98,6 +98,9 @@ def _fits(parts: list[str], measure: str) -> bool:
 
 def _add_charts(section: Section, plan: Plan, members: Iterable[MetricSeries | None]) -> None:
     there = [one for one in members if one is not None]
+    if len(there) == 2 and plan.keys[-1].endswith("/*") and _summary(there[0]) == _summary(there[1]):
+        # The only component, at weight 1, is the total: one line drawn over the other hides both.
+        there = there[:1]
     if plan.if_never and there and all(one.lowest == one.highest == 0 for one in there):
         section.remarks.append((" ".join(one.key for one in there), plan.if_never))
         return
@@ -107,6 +110,10 @@ def _add_charts(section: Section, plan: Plan, members: Iterable[MetricSeries | N
             for number, one in enumerate(there[start : start + MOST_SERIES], start=1)
         ]
         section.charts.append(Chart(plan.keys[0], plan.title, plan.unit, plan.note, plan.help, lines))
+
+
+def _summary(series: MetricSeries) -> tuple[float | None, ...]:
+    return series.points, series.last_step, series.last_value, series.lowest, series.highest
 
 
 def choose_main(charts: Iterable[Chart]) -> Chart | None:

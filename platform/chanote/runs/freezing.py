@@ -78,6 +78,51 @@ def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
     return {**spec.model_dump(mode="json", exclude={"attempt", "resume_from"}), "code": describe_code()}
 
 
+def freeze_again(project: Project, snapshot: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The snapshot of an earlier run with every file where it lies today, and what is no longer what it was.
+
+    Tasks stay as they were frozen, whatever became of them since. The code is today's.
+    """
+    problems: list[Problem] = []
+    frozen = RunSpec.model_validate({key: value for key, value in snapshot.items() if key in RunSpec.model_fields})
+    datasets = {}
+    for reference, file in frozen.datasets.items():
+        try:
+            datasets[reference] = freeze_version(find_version(project, reference))
+        except DatasetVersion.DoesNotExist:
+            problems.append(Problem(f"datasets.{reference}", "is no longer there; restore it from a backup."))
+            continue
+        problems += _compare_hash(f"datasets.{reference}", file.sha256, datasets[reference].sha256)
+        if not Path(datasets[reference].path).is_file():
+            problems.append(Problem(f"datasets.{reference}", "its rows are gone; restore them from a backup."))
+    models = {frozen.recipe.base: frozen.base} if frozen.base else {}
+    models |= frozen.models
+    again = {}
+    for slug, model in models.items():
+        path = "base" if slug == frozen.recipe.base else f"models.{slug}"
+        # One that is gone is named by `find_obstacles`.
+        with contextlib.suppress(Model.DoesNotExist):
+            again[slug] = _freeze_model(project, slug)
+            problems += _compare_hash(path, model.sha256, again[slug].sha256)
+    now = frozen.model_copy(
+        update={
+            "base": again.get(frozen.recipe.base) if frozen.base else None,
+            "models": {slug: again[slug] for slug in frozen.models if slug in again},
+            "datasets": datasets,
+        }
+    )
+    return {**now.model_dump(mode="json", exclude={"attempt", "resume_from"}), "code": describe_code()}, problems
+
+
+def _compare_hash(path: str, then: str, now: str) -> Iterator[Problem]:
+    if then != now:
+        yield Problem(
+            path,
+            f"held {then[:12]} then and holds {now[:12]} now: another result is to be expected, so launch the recipe "
+            "as a new run instead.",
+        )
+
+
 def freeze_version(version: DatasetVersion) -> DatasetFile:
     return DatasetFile(
         kind=version.dataset.kind, path=str(version_path(version)), sha256=version.sha256, rows=version.rows
@@ -168,8 +213,8 @@ def _check_dataset(project: Project, path: str, named: NamedSource, *, stage: Tr
     if version.dataset.kind not in named.kinds:
         yield Problem(
             path,
-            f"{version.reference} holds {version.dataset.kind} rows, and a {getattr(stage, 'kind', '')} stage takes "
-            f"{' or '.join(named.kinds)} rows; choose another dataset.",
+            f"{version.reference} holds {version.dataset.kind} rows, and {getattr(stage, 'kind', '')} takes "
+            f"{' or '.join(named.kinds)} rows here; choose another dataset.",
         )
     if use is not None and use not in version.uses:
         yield Problem(path, _refuse_use(version, use, FORBIDDEN[use]))

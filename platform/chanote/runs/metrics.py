@@ -88,9 +88,14 @@ def trim_superseded(run: Run, attempt: int, *, after_step: int | None) -> None:
             series.save()
 
 
-def read_points(series: MetricSeries, start: int | None = None, stop: int | None = None) -> tuple[Ints, Floats, Floats]:
-    """Every point with start <= step <= stop: steps, values and wall times, each [N], in order of steps."""
-    chunks = _within(series.chunks.filter(level=0), start, stop)
+def read_points(
+    series: MetricSeries, start: int | None = None, stop: int | None = None, *, of_trainer: bool = False
+) -> tuple[Ints, Floats, Floats]:
+    """Every point with start <= step <= stop: steps, values and wall times, each [N], in order of steps.
+
+    `of_trainer` leaves out what was sent over HTTP.
+    """
+    chunks = _within(series.chunks.filter(level=0, source__gte=1 if of_trainer else 0), start, stop)
     return _cut(*_join(list(chunks)), start, stop)
 
 

@@ -322,5 +322,15 @@ _PlainDumper.add_representer(
 )
 
 
+def put_kinds_first(value: Any) -> Any:
+    """The same with `kind` and `name` before all else, as people write it, wherever the database put them."""
+    if isinstance(value, list):
+        return [put_kinds_first(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    first = [key for key in ("kind", "name") if "kind" in value and key in value]
+    return {key: put_kinds_first(value[key]) for key in dict.fromkeys([*first, *value])}
+
+
 def dump_yaml(value: Any) -> str:
-    return yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(put_kinds_first(value), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)

@@ -7,22 +7,34 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from pydantic import ValidationError
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.models.models import Model
 from chanote.recipes.models import Revision
-from chanote.runs.freezing import LaunchRefused, find_obstacles, freeze_recipe
+from chanote.runs.freezing import LaunchRefused, find_obstacles, freeze_again, freeze_recipe
 from chanote.runs.launching import announce
 from chanote.runs.leases import lock_queue
 from chanote.runs.models import Attempt, Checkpoint, Run, State
 from chanote.runs.queue import next_priority
 from chanote.runs.reachable import find_unreachable
+from chanote.web.problems import Problem, list_pydantic_problems
 from trainer.contract import Recipe
 from trainer.contract.stages.base import TrainingStage
 
-__all__ = ["LaunchRefused", "RunRefused", "cancel_run", "launch_run", "move_run", "resume_run", "retry_run", "stop_run"]
+__all__ = [
+    "LaunchRefused",
+    "RunRefused",
+    "cancel_run",
+    "launch_run",
+    "move_run",
+    "reproduce_run",
+    "resume_run",
+    "retry_run",
+    "stop_run",
+]
 
 
 class RunRefused(ValueError):
@@ -38,6 +50,54 @@ def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | No
         recipe = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
     if obstacles := find_obstacles(project, recipe) or find_unreachable(recipe):
         raise LaunchRefused(obstacles)
+    return _queue_run(revision, recipe, owner=owner, name=name, notes=notes)
+
+
+def reproduce_run(run: Run, *, owner: Any) -> Run:
+    """Queue a run of the same frozen spec: versions, hashes, tasks and seed of then, code of today.
+
+    Raises RunRefused while the run goes on or has told nothing to compare with, and LaunchRefused with everything
+    that is not there as it was.
+    """
+    project = run.project
+    _permit(owner, "runs.launch", project)
+    _refuse_active(run, "reproduced")
+    if not run.series.exists():
+        raise RunRefused(f"{run.name} has no metrics to compare with; launch its recipe again instead.")
+    try:
+        recipe = Recipe.model_validate(run.snapshot["recipe"])
+        snapshot, changes = freeze_again(project, run.snapshot)
+    except ValidationError as error:
+        raise LaunchRefused(
+            [
+                Problem(f"recipe.{one.field}" if one.field else "recipe", one.message)
+                for one in list_pydantic_problems(error)
+            ]
+        ) from error
+    if obstacles := [*find_obstacles(project, recipe), *changes] or find_unreachable(recipe):
+        raise LaunchRefused(obstacles)
+    return _queue_run(
+        run.revision,
+        recipe,
+        owner=owner,
+        name=f"{run.name}-again"[:120],
+        notes=f"Reproduces run {run.number}.",
+        # Boards leave its scores out: the same checkpoint twice would be compared with itself.
+        snapshot={**snapshot, "reproduces": {"run": str(run.pk), "number": run.number}},
+    )
+
+
+def _queue_run(
+    revision: Revision,
+    recipe: Recipe,
+    *,
+    owner: Any,
+    name: str,
+    notes: str,
+    snapshot: dict[str, Any] | None = None,
+) -> Run:
+    """Write the run with its first attempt. Without a snapshot the recipe is frozen as the project stands now."""
+    project = revision.project
     with transaction.atomic():
         lock_queue()
         Project.objects.select_for_update().get(pk=project.pk)
@@ -53,7 +113,7 @@ def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | No
             notes=notes,
         )
         run.name = name.strip() or f"{revision.recipe.slug}-{run.number}"
-        snapshot = freeze_recipe(project, recipe)
+        snapshot = snapshot or freeze_recipe(project, recipe)
         revision_facts = {"recipe": revision.recipe.slug, "number": revision.number, "sha256": revision.sha256}
         run.snapshot = {**snapshot, "run": str(run.pk), "revision": revision_facts}
         run.full_clean(exclude=["snapshot"])

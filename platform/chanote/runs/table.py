@@ -13,6 +13,7 @@ from django.http import QueryDict
 from chanote.boards.models import Evaluation
 from chanote.runs.facts import (
     LOSS,
+    REWARD,
     SECONDS_PER_STEP,
     list_datasets,
     name_base,
@@ -28,7 +29,7 @@ SORTS = {
     "name": ("name", "Run"),
     "state": ("state", "State"),
     "base": ("base__slug", "Base"),
-    "loss": ("loss", "Loss"),
+    "loss": ("loss", "Loss, reward"),
     "progress": ("progress", "Progress"),
     "owner": ("owner__username", "Owner"),
     "started": ("started", "Started"),
@@ -89,6 +90,8 @@ class Row:
     seconds: float
     loss: float | None = None
     held_out: float | None = None
+    reward: float | None = None
+    """Mean of the latest step that sampled for rewards; the loss of such a stage says little."""
     left: float | None = None
     scores: list[Evaluation] = field(default_factory=list)
     """Evaluations of the latest step that was scored, by task."""
@@ -113,7 +116,7 @@ def make_rows(runs: Iterable[Run]) -> list[Row]:
         for run in runs
     ]
     by_run: dict[Any, dict[str, float | None]] = defaultdict(dict)
-    wanted = Q(key__in=[LOSS, SECONDS_PER_STEP]) | Q(key__startswith="held_out/", key__endswith="/loss")
+    wanted = Q(key__in=[LOSS, REWARD, SECONDS_PER_STEP]) | Q(key__startswith="held_out/", key__endswith="/loss")
     ids = [run.pk for run in runs]
     for pk, key, value in MetricSeries.objects.filter(wanted, run__in=ids).values_list("run", "key", "last_value"):
         by_run[pk][key] = value
@@ -122,6 +125,7 @@ def make_rows(runs: Iterable[Run]) -> list[Row]:
         values = by_run[row.run.pk]
         row.loss = values.get(LOSS)
         row.held_out = next((value for key, value in sorted(values.items()) if key.startswith("held_out/")), None)
+        row.reward = values.get(REWARD)
         row.left = time_left(row.run, values.get(SECONDS_PER_STEP))
         row.scores = scores.get(row.run.pk, [])
     return rows
@@ -149,7 +153,7 @@ def _latest_scores(ids: list[Any]) -> dict[Any, list[Evaluation]]:
 
 COLUMNS = (
     "number", "name", "state", "recipe", "revision", "method", "base", "datasets", "loss", "held_out_loss", "score",
-    "score_task", "score_items", "step", "total_steps", "seconds", "owner", "started", "ended",
+    "score_task", "score_items", "step", "total_steps", "seconds", "owner", "started", "ended", "reward",
 )  # fmt: skip
 """Names of the exported columns."""
 
@@ -164,5 +168,6 @@ def export_rows(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
             score.task.reference if score else None, score.count if score else None, run.step, run.total_steps,
             round(row.seconds, 3), run.owner.username if run.owner else None,
             run.started.isoformat() if run.started else None, run.ended.isoformat() if run.ended else None,
+            row.reward,
         )  # fmt: skip
         yield dict(zip(COLUMNS, values, strict=True))

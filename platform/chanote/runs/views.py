@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from chanote.accounts.roles import may
 from chanote.runs.compare import MOST_RUNS, compare_runs
 from chanote.runs.curves import arrange_charts, choose_main, draw_chart
-from chanote.runs.facts import list_datasets, list_teachers, list_verbs, name_base, name_method
+from chanote.runs.facts import list_datasets, list_stages, list_teachers, list_verbs, name_base, name_method
 from chanote.runs.ledger import list_ledgers
 from chanote.runs.live import find_run
 from chanote.runs.log_text import STREAMS, LogText, has_text, read_on, read_tail
@@ -57,7 +57,13 @@ HEADINGS = (
     ("state", "State", False, ""),
     ("", "Method", False, ""),
     ("base", "Base and data", False, ""),
-    ("loss", "Loss", True, "Latest training loss; below it the latest loss on held-out rows, nats per token"),
+    (
+        "loss",
+        "Loss, reward",
+        True,
+        "Latest training loss; below it the latest loss on held-out rows, nats per token. Where completions are "
+        "rewarded, their latest mean reward instead. Sorted by training loss",
+    ),
     ("", "Score", False, "Latest score; the board shows its interval"),
     ("progress", "Progress", False, ""),
     ("started", "Time", True, "Time that its attempts were alive; below it when the first began, which orders"),
@@ -172,6 +178,8 @@ def read_head(request: HttpRequest, project: str, number: int, tab: str) -> tupl
         "base": name_base(run),
         "datasets": list_datasets(run),
         "teachers": list_teachers(run),
+        "measures_held_out": any(stage.get("held_out") for stage in list_stages(run)),
+        "reproduced": run.snapshot.get("reproduces"),
         "series": series,
         "events": events,
         "cursor": cursor,

@@ -18,7 +18,7 @@ from chanote.boards.selectors import boards_with_counts
 from chanote.datasets.models import Dataset
 from chanote.models.models import Model
 from chanote.recipes.models import Recipe
-from chanote.runs.facts import LOSS
+from chanote.runs.facts import LOSS, REWARD
 from chanote.runs.metrics import read_curve
 from chanote.runs.models import MetricSeries, Run, State
 from chanote.runs.queue import silence_allowed, waiting_reason, worker_silence
@@ -47,7 +47,8 @@ class Waiting:
 class RunningRow:
     row: Row
     spark: str
-    """Path of the loss in a box of SPARK_WIDTH by SPARK_HEIGHT; empty below two points."""
+    """Path of the loss, or of the reward where there is one, in a box of SPARK_WIDTH by SPARK_HEIGHT; empty below two
+    points."""
 
 
 def describe_home(user: User, projects: Sequence[Project], *, one: Project | None) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def describe_home(user: User, projects: Sequence[Project], *, one: Project | Non
     waiting = [*tell_of_workers(queued), *tell_of_runs(runs.filter(owner=user))]
     return {
         "waiting": waiting,
-        "running": [RunningRow(row, draw_spark(row.run)) for row in running],
+        "running": [RunningRow(row, draw_spark(row.run, LOSS if row.reward is None else REWARD)) for row in running],
         "queued": [(run, waiting_reason(run)) for run in queued],
         "ended": ended,
         "boards": boards_with_counts(Board.objects.filter(project__in=projects, evaluations__isnull=False))
@@ -103,9 +104,9 @@ def tell_of_runs(own: QuerySet[Run]) -> Iterable[Waiting]:
             yield Waiting("stopped", "warn", f"{run.name} stopped{at_step}", words, run.ended, url, "Resume")
 
 
-def draw_spark(run: Run) -> str:
-    """The course of the training loss as an SVG path; gaps where it was not a number."""
-    series = MetricSeries.objects.filter(run=run, key=LOSS).first()
+def draw_spark(run: Run, key: str = LOSS) -> str:
+    """The course of a metric as an SVG path; gaps where it was not a number."""
+    series = MetricSeries.objects.filter(run=run, key=key).first()
     if series is None:
         return ""
     curve = read_curve(series, points=60)

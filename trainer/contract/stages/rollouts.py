@@ -51,7 +51,10 @@ class RolloutStage(TrainingStage):
     @model_validator(mode="after")
     def _check_rollouts(self) -> "RolloutStage":
         if self.batch_size % self.group_size:
-            raise ValueError(f"group_size {self.group_size} does not divide batch_size {self.batch_size}")
+            raise ValueError(
+                f"group_size {self.group_size} does not divide batch_size {self.batch_size}; make batch_size a "
+                "multiple of it"
+            )
         if self.sampling.max_new_tokens >= self.sequence_length:
             raise ValueError(
                 f"sampling.max_new_tokens {self.sampling.max_new_tokens} leaves no room for a prompt within "
