@@ -87,9 +87,9 @@ class RolloutAlgorithm(Algorithm):
         self.texts = TokenTexts(context.policy.tokenizer)
 
     def open_engine(self) -> "Engine":
-        from trainer.sampling.torch_engine import TorchEngine
+        from trainer.sampling.opening import open_engine
 
-        return TorchEngine(self.context.policy.model, self.context.policy.tokenizer)
+        return open_engine(self.stage, self.context)
 
     def count_steps(self) -> int:
         """Passes are counted in prompts; a stage ends with a whole round of sampling."""
@@ -107,6 +107,7 @@ class RolloutAlgorithm(Algorithm):
         stage = self.stage
         rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
         kept, replaced = self.complete(rollouts)
+        self.engine.rest()
         groups = groups_of(kept)
         updates: list[Update] = []
         for part in range(stage.updates_per_rollout):
@@ -175,6 +176,9 @@ class RolloutAlgorithm(Algorithm):
     def after_update(self) -> None:
         self.engine.update_weights()
 
+    def close(self) -> None:
+        self.engine.close()
+
     def measure(self) -> dict[str, float]:
         """One likeliest completion of every held-out prompt, valued by the rewards."""
         from trainer.rollouts.scoring import describe_rollouts
@@ -194,6 +198,7 @@ class RolloutAlgorithm(Algorithm):
         mine = range(len(store))[self.context.ranks.span(len(store))]
         prompts = [store.prompt(place) for place in mine]
         completions = self.sample(prompts, seeds=[0] * len(prompts), temperature=0.0)
+        self.engine.rest()
         rollouts = [
             single_turn(prompt, group, 0, completion)
             for group, prompt, completion in zip(mine, prompts, completions, strict=True)

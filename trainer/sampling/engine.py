@@ -67,3 +67,9 @@ class Engine(Protocol):
 
     def update_weights(self) -> None:
         """Sample from the policy's weights as they are now; to be called after each step of the optimiser."""
+
+    def rest(self) -> None:
+        """Nothing will be sampled for a while: give memory back."""
+
+    def close(self) -> None:
+        """Nothing will be sampled any more."""

@@ -78,6 +78,12 @@ class TorchEngine:
         if self._weights is not None:
             self._weights.refresh()
 
+    def rest(self) -> None:
+        """Keys and values are given back after every call; the weights are the policy's."""
+
+    def close(self) -> None:
+        self._weights = None
+
     def sample(
         self, requests: Sequence[SamplingRequest], *, should_stop: Callable[[], bool] | None = None
     ) -> list[Completion]:

@@ -35,6 +35,9 @@ class RolloutStage(TrainingStage):
     sequence_length: int = Field(default=512, ge=8)
     """Longest prompt and completion together, in tokens."""
     sampling: SamplingConfig = SamplingConfig()
+    sampler: Literal["torch", "vllm"] = "torch"
+    """What samples: the trainer's own engine on the policy's weights, the same on every machine; or vLLM, which must be
+    installed beside the trainer or served, faster for large policies on GPUs."""
     system_prompt: str = Field(default="", max_length=20_000)
     """System turn put before every prompt that has none; empty: none."""
     long_prompts: Literal["refuse", "drop"] = "refuse"
@@ -56,6 +59,12 @@ class RolloutStage(TrainingStage):
             raise ValueError(
                 f"sampling.max_new_tokens {self.sampling.max_new_tokens} leaves no room for a prompt within "
                 f"sequence_length {self.sequence_length}; lower the one or raise the other"
+            )
+        if self.sampler == "vllm" and self.sampling.top_p < 1 and self.sampling.temperature != 1:
+            raise ValueError(
+                f"sampler vllm gives log-probabilities before temperature and top_p or after both, and temperature "
+                f"{self.sampling.temperature:g} with top_p {self.sampling.top_p:g} wants them between; set "
+                "sampling.top_p or sampling.temperature to 1, or choose sampler torch"
             )
         every = self.updates_per_rollout
         for field in ("steps", "checkpoint_every", "measure_every"):
