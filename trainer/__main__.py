@@ -17,7 +17,8 @@ from trainer.events_log import EventLog, Silence
 from trainer.failures import EventsUnwritable, InvalidSpec, RunFailed
 from trainer.launch import launch, wanted_processes
 from trainer.spec_file import read_spec
-from trainer.stopping import StopRequest
+from trainer.stopping import StopRequest, hear_no_more
+from trainer.telling import Teller, say
 
 USAGE = 2
 SCHEMAS: dict[str, type[Contract]] = {"recipe": Recipe, "run": RunSpec, "event": EventLine}
@@ -54,7 +55,8 @@ def run_attempt(out: Path) -> ExitCode:
     if not out.is_dir():
         return _complain(ExitCode.INVALID_SPEC, [f"{out} is no directory; it must hold run.json."])
     try:
-        with Silence() if int(os.environ.get("RANK", "0")) else EventLog(out / "events.jsonl") as events:
+        log = Silence() if int(os.environ.get("RANK", "0")) else EventLog(out / "events.jsonl", tell=Teller().tell)
+        with log as events:
             try:
                 spec = read_spec(out)
                 from trainer.loop import run
@@ -67,7 +69,7 @@ def run_attempt(out: Path) -> ExitCode:
                 return _complain(ExitCode.INVALID_SPEC, error.errors)
             except Exception as error:  # the last one who can tell what happened
                 events.emit(AttemptFailed(error=describe(error), detail=traceback.format_exc()))
-                traceback.print_exc()
+                say(traceback.format_exc(), sys.stderr)
                 return _complain(ExitCode.FAILED, [describe(error)])
     except RunFailed as error:
         return _complain(ExitCode.FAILED, [str(error)])
@@ -98,9 +100,11 @@ def print_schema(name: str) -> int:
 
 def _complain(code: ExitCode, sentences: list[str]) -> ExitCode:
     for sentence in sentences:
-        print(sentence, file=sys.stderr)
+        say(sentence, sys.stderr)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    outcome = main(sys.argv[1:])
+    hear_no_more()
+    sys.exit(outcome)

@@ -32,7 +32,7 @@ def add_adapter(model: Any, config: LoraConfig, *, seed: int, field: str) -> Non
         inject_adapter_in_model(
             PeftConfig(
                 r=config.rank,
-                lora_alpha=config.alpha,
+                lora_alpha=config.alpha,  # type: ignore[arg-type] # it only divides by it
                 lora_dropout=config.dropout,
                 target_modules=chosen,
                 bias="none",

@@ -4,6 +4,7 @@ import fcntl
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -21,10 +22,14 @@ def json_number(value: float) -> float | NonFinite:
 
 
 class EventLog:
-    """JSON lines with `seq` counting from 0 without gaps. Each event is one write, so a kill loses none before it."""
+    """JSON lines with `seq` counting from 0 without gaps. Each event is one write, so a kill loses none before it.
 
-    def __init__(self, path: Path) -> None:
+    `tell` is given every event that has been written.
+    """
+
+    def __init__(self, path: Path, *, tell: Callable[[Event], None] | None = None) -> None:
         self.path = path
+        self._tell = tell
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
@@ -48,6 +53,8 @@ class EventLog:
             os.ftruncate(self._file, start)
             raise EventsUnwritable(f"{self.path} takes no more events ({error.strerror}); free some space.") from error
         self._next_seq += 1
+        if self._tell is not None:
+            self._tell(event)
 
     def close(self) -> None:
         os.close(self._file)

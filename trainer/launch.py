@@ -56,8 +56,8 @@ def launch(out: Path, processes: int) -> int:
             if one.returncode is None:
                 one.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
     for rank in range(processes):
         own = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         ranks.append(subprocess.Popen(command, env=own, stdin=subprocess.DEVNULL))

@@ -115,7 +115,7 @@ class Policy:
 
     def differentiate(self, loss: Tensor) -> None:
         """Add the loss's gradient; FSDP takes the mean over ranks where the sum is wanted."""
-        (loss * self.ranks if self.sharded else loss).backward()  # type: ignore[no-untyped-call]
+        (loss * self.ranks if self.sharded else loss).backward()
 
     def pass_idle(self) -> None:
         """Go along with the passes of other ranks without adding to the gradient."""

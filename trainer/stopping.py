@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from trainer.ranks import Ranks
 
 
+def hear_no_more() -> None:
+    """Let a process whose outcome is decided end with it. Python gives caught signals their default while it ends,
+    and a stop that comes then would turn a finished run into a killed one."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopRequest:
     """Remembers the first SIGTERM or SIGINT; work looks at it where it can end cleanly.
 

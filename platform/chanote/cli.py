@@ -32,9 +32,11 @@ def main(argv: list[str] | None = None) -> int:
         print("chanote: the platform is not installed here; run: pip install 'chanote[all]'", file=sys.stderr)
         return MACHINE
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chanote.settings")
-    as_json = "--json" in (argv if argv is not None else sys.argv)
+    words = argv if argv is not None else sys.argv[1:]
+    as_json = "--json" in words
     try:
-        _set_up_django()
+        # What serves writes lines for programs, unless somebody watches.
+        _set_up_django(for_eyes=words[:1] not in (["up"], ["demo"]) or (sys.stderr.isatty() and "here" in words))
         answer = _act(build_parser().parse_args(argv))
     except CommandEnd as end:
         print_end(end, as_json=as_json)
@@ -66,12 +68,14 @@ def _act(args: argparse.Namespace) -> Any:
         ) from error
 
 
-def _set_up_django() -> None:
+def _set_up_django(*, for_eyes: bool) -> None:
+    """`for_eyes`: what is logged is read on this terminal, not kept."""
     import django
 
     from chanote.environment import SettingError
 
-    os.environ.setdefault("CHANOTE_LOG_JSON", "0")
+    if for_eyes:
+        os.environ.setdefault("CHANOTE_LOG_JSON", "0")
     try:
         django.setup()
     except SettingError as error:

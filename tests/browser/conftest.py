@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """Serving on a free port; its administrator has never logged in."""
+    """Serving on a free port; its administrator has never logged in. Of one module: none finds another's runs."""
     started = Platform(tmp_path_factory.mktemp("browser-home"), command="demo")
     loaded = started.run("demo", "--load-only", "--port", str(started.port))
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr
@@ -194,8 +194,8 @@ class LivedIn:
             context.close()
 
 
-@pytest.fixture(scope="session")
-def lived_in(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> LivedIn:
+@pytest.fixture(scope="module")
+def lived_in(platform: Platform, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> LivedIn:
     recipe = tmp_path_factory.mktemp("recipes") / "short.yaml"
     for steps in (20, 40):
         recipe.write_text(RECIPE.format(steps=steps))
@@ -218,15 +218,13 @@ def lived_in(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Li
     ask(platform, "run", "launch", "long", "--name", "goes on")
     ask(platform, "run", "launch", "short", "--name", "waits")
     lived = LivedIn(platform, "short-1-step-40", newcomer["one_time_password"])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for name, password in people.items():
-            context = browser.new_context(base_url=platform.url)
-            page = context.new_page()
-            page.set_default_timeout(PATIENCE_MS)
-            log_in(page, name, password)
-            choose_password(page, password, PASSWORD)
-            page.wait_for_url("**/")
-            lived.sessions[name] = context.storage_state()
-        browser.close()
+    for name, password in people.items():
+        context = chromium.new_context(base_url=platform.url)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        log_in(page, name, password)
+        choose_password(page, password, PASSWORD)
+        page.wait_for_url("**/")
+        lived.sessions[name] = context.storage_state()
+        context.close()
     return lived

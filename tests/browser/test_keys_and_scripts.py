@@ -13,7 +13,7 @@ READING = {
     "/p/demo/": "This installation",
     "/p/demo/runs/": "given up",
     "/p/demo/runs/1/checkpoints/": "step",
-    "/p/demo/runs/1/logs/": "Attempt 1 wrote nothing to stderr",
+    "/p/demo/runs/1/logs/": "finished at step 40",
     "/p/demo/runs/1/config/": "schema_version: 1",
     "/p/demo/runs/1/samples/": "trained",
     "/p/demo/runs/1/rollouts/": "Only stages that sample from the policy",

@@ -114,7 +114,7 @@ def api(material, researcher, monkeypatch):
     limits = dict.fromkeys(settings.API_REQUESTS_PER_MINUTE, 10**9)
     monkeypatch.setattr(settings, "API_REQUESTS_PER_MINUTE", limits)
     _, token = create_token(researcher, "contract", list(SCOPES), 1)
-    # The in-process transport does not unpack what is compressed.
+    # Without a server in between nobody unpacks a compressed answer for the test.
     return {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
 
 

@@ -49,6 +49,31 @@ def test_a_file_becomes_a_dataset_and_a_recipe_a_revision(ask, notes, tmp_path):
     assert ask("run", "cancel", "1")[1]["state"] == "cancelled"
 
 
+def test_a_new_version_keeps_the_rights_that_are_not_said_again(ask, notes, tmp_path):
+    ask(
+        "dataset",
+        "import",
+        notes,
+        "--kind",
+        "text",
+        "--licence",
+        "CC-BY-NC-4.0",
+        "--use",
+        "evaluate",
+        "--non-commercial",
+    )
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "another note"}\n')
+    code, version, _ = ask("dataset", "import", str(more), "--name", "notes", "--kind", "text", "--reason", "more")
+    assert (code, version["dataset"], version["rows"]) == (0, "notes@2", 1)
+    assert (version["licence"], version["uses"], version["non_commercial"]) == ("CC-BY-NC-4.0", ["evaluate"], True)
+
+
+def test_a_folder_without_known_data_is_refused(ask, tmp_path):
+    code, answer, _ = ask("dataset", "import-shared", str(tmp_path))
+    assert (code, answer["problems"][0]["field"]) == (4, "folder")
+
+
 def test_a_bad_file_is_refused_whole_with_its_rows(ask, tmp_path):
     file = tmp_path / "bad.jsonl"
     file.write_text('{"text": "good"}\n{"word": "no text"}\n')

@@ -45,7 +45,7 @@ def test_a_run_goes_from_launch_to_its_end(installation: Installation, people):
 
 
 def test_stopping_and_resuming_gives_the_curve_of_a_run_never_stopped(installation: Installation, people):
-    whole, parted = launch_tiny(*people, steps=150), launch_tiny(*people, steps=150)
+    whole, parted = launch_tiny(*people, steps=1000), launch_tiny(*people, steps=1000)
     installation.start_worker()
     installation.wait_for_end(whole)
     installation.wait_for_step(parted, 10)
@@ -53,17 +53,17 @@ def test_stopping_and_resuming_gives_the_curve_of_a_run_never_stopped(installati
     installation.wait_for_end(parted)
     assert parted.state == State.STOPPED
     reached = parted.step
-    assert 10 <= reached < 150
+    assert 10 <= reached < 1000
     second = resume_run(parted, actor=people[1])
     assert second.resume_from.step == reached
     installation.wait_for_end(parted)
-    assert (parted.state, parted.step, parted.fault) == (State.FINISHED, 150, "")
+    assert (parted.state, parted.step, parted.fault) == (State.FINISHED, 1000, "")
     assert losses(parted) == losses(whole)
     installation.wait_until_quiet()
 
 
 def test_a_killed_trainer_is_told_and_its_run_resumed(installation: Installation, people):
-    run = launch_tiny(*people, steps=200, checkpoint_every=10)
+    run = launch_tiny(*people, steps=1000, checkpoint_every=10)
     installation.start_worker()
     attempt = installation.wait_for_step(run, 12)
     os.kill(attempt.trainer_pid, signal.SIGKILL)
@@ -76,7 +76,7 @@ def test_a_killed_trainer_is_told_and_its_run_resumed(installation: Installation
     resume_run(run, actor=people[1])
     installation.wait_for_end(run)
     assert (run.state, run.fault) == (State.FINISHED, "")
-    assert list(losses(run)) == list(range(1, 201))
+    assert list(losses(run)) == list(range(1, 1001))
     installation.wait_until_quiet()
 
 

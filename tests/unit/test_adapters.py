@@ -49,7 +49,10 @@ def test_a_merged_map_is_weight_plus_scaled_product():
     from peft.tuners.lora import Linear, LoraConfig
 
     layer = Linear(
-        torch.nn.Linear(2, 2, bias=False), adapter_name="default", config=LoraConfig(r=1, lora_alpha=3), r=1,
+        torch.nn.Linear(2, 2, bias=False),
+        adapter_name="default",
+        config=LoraConfig(r=1, lora_alpha=3),
+        r=1,
         lora_alpha=3,
     )
     with torch.no_grad():
@@ -63,9 +66,7 @@ def test_checkpoints_load_in_plain_transformers_and_continue_bit_for_bit(base: P
     whole = write_rollout_run(tmp_path / "whole", [SFT, {**GRPO, "steps": 1}], base)
     assert run_here(whole) == 0
     saved = whole / "checkpoints/step-000002"
-    part = write_rollout_run(
-        tmp_path / "part", [SFT, {**GRPO, "steps": 1}], base, resume_from=str(saved), attempt=2
-    )
+    part = write_rollout_run(tmp_path / "part", [SFT, {**GRPO, "steps": 1}], base, resume_from=str(saved), attempt=2)
     assert run_here(part) == 0
     assert {step: value for step, value in metric(whole, "train/loss").items() if step > 2} == metric(
         part, "train/loss"

@@ -125,6 +125,11 @@ def test_resuming_is_refused_where_nothing_is_left_to_resume(run: Run, tmp_path:
         resume_run(end(run, State.FINISHED))
 
 
+def test_a_finished_result_is_not_overwritten_by_a_retry(run: Run):
+    with pytest.raises(RunRefused, match="launch its recipe again"):
+        retry_run(end(run, State.FINISHED))
+
+
 def test_a_checkpoint_of_another_run_is_refused(run: Run, project, researcher, tmp_path: Path):
     other = checkpoint(launch_tiny(project, researcher), 3, tmp_path / "other")
     with pytest.raises(RunRefused, match="another run"):

@@ -351,6 +351,18 @@ def test_following_a_log_takes_whole_lines_only_and_starts_over_when_the_file_sh
     assert read_tail(attempt, "stderr").exists is False
 
 
+def test_the_log_page_opens_on_what_was_written_and_on_complaints_first(project, researcher, client_of, tmp_path):
+    made = make_run(project)
+    Attempt.objects.filter(run=made).update(directory=str(tmp_path))
+    client = client_of(researcher)
+    (tmp_path / "stderr.log").touch()
+    (tmp_path / "stdout.log").write_text("10:00:00 stage 1 (sft) begins\n")
+    assert "stage 1 (sft) begins" in client.get("/p/law/runs/1/logs/").content.decode()
+    (tmp_path / "stderr.log").write_text("memory is full\n")
+    assert "memory is full" in client.get("/p/law/runs/1/logs/").content.decode()
+    assert "stage 1 (sft) begins" in client.get("/p/law/runs/1/logs/?stream=stdout").content.decode()
+
+
 def test_a_log_of_any_other_name_is_not_read(run, researcher, client_of):
     assert client_of(researcher).get("/p/law/runs/1/logs/text/?stream=../../secret-key").status_code == 404
 

@@ -173,8 +173,10 @@ class Opd(RolloutAlgorithm):
         policy.model.eval()
         with torch.no_grad():
             batches = self._make_batches(rollouts, on_policy=on_policy)
-            mine = [batch for place, batch in enumerate(batches) if self.context.ranks.owns(place)]
-            found = sum(self._compare(batch, policy).values_K.sum().item() for batch in mine)  # type: ignore[arg-type]
+            found = 0.0
+            for place, batch in enumerate(batches):
+                if self.context.ranks.owns(place):
+                    found += float(self._compare(batch, policy).values_K.sum())  # type: ignore[arg-type]
         policy.model.train()
         return sum(self.context.ranks.gather(found)) / sum(batch.targets for batch in batches)
 

@@ -192,7 +192,7 @@ def check_shape(model: Any) -> None:
         if hasattr(attention, "q_norm") and attention.q_norm.weight.shape != (attention.head_dim,):
             raise NotLlamaShaped("its query norm runs over several heads")
         for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"):
-            module = getattr(attention, name, None) or getattr(mlp, name, None)
+            module: Any = getattr(attention, name, None) or getattr(mlp, name, None)
             # A subclass, such as a quantised layer, computes more than its weight says; adapters are added in.
             if type(module) is not nn.Linear and not (is_adapted(module) and type(module.base_layer) is nn.Linear):
                 raise NotLlamaShaped(f"its {name} is a {type(module).__name__}")

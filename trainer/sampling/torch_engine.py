@@ -206,7 +206,8 @@ class _Draws:
         """Choose every row's next token."""
         if self._taken % AHEAD == 0:
             steps_R1 = np.array([[len(row.tokens)] for row in self._rows], dtype=np.uint64)
-            draw_RA = uniforms(self._seeds[:, None], steps_R1 + np.arange(AHEAD, dtype=np.uint64))
+            steps_RA = np.add(steps_R1, np.arange(AHEAD), dtype=np.uint64, casting="unsafe")
+            draw_RA = uniforms(self._seeds[:, None], steps_RA)
             self._draw_AR = torch.from_numpy(draw_RA.T.copy()).to(self._device)
         draw_R = self._draw_AR[self._taken % AHEAD]
         self._taken += 1

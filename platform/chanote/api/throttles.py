@@ -24,6 +24,10 @@ class Meter:
         self._own: dict[str, int] = {}
         self._all: dict[str, int] = {}
 
+    def forget(self) -> None:
+        """Count from nothing, for this process."""
+        self._window, self._own, self._all = 0, {}, {}
+
     def admit(self, caller: str, kind: str) -> int:
         """0, or the seconds until the next window when the limit is reached."""
         limit = settings.API_REQUESTS_PER_MINUTE[kind]

@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chanote.commands.answers import NOT_FOUND, REFUSED, USAGE, CommandEnd
+
+if TYPE_CHECKING:
+    from chanote.datasets.errors import ImportRefused
 
 
 def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
@@ -20,7 +23,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     take.add_argument(
         "--use", action="append", choices=["train", "distil", "evaluate", "publish"], help="allowed use; repeatable"
     )
-    take.add_argument("--non-commercial", action="store_true")
+    take.add_argument("--non-commercial", action=argparse.BooleanOptionalAction)
     take.add_argument("--language", action="append", default=[], help="language tag such as th; repeatable")
     take.add_argument("--source", default="", help="where the rows come from")
     take.add_argument("--reason", default="", help="why this version is made")
@@ -63,7 +66,8 @@ def import_file(args: argparse.Namespace) -> dict[str, Any]:
                 title=args.title,
                 columns=columns or None,
                 licence=args.licence,
-                uses=args.use or ["train", "evaluate"],
+                # What is not said is taken over from the newest version.
+                uses=args.use,
                 non_commercial=args.non_commercial,
                 source=args.source,
                 languages=args.language,
@@ -73,14 +77,14 @@ def import_file(args: argparse.Namespace) -> dict[str, Any]:
     except OSError as error:
         raise CommandEnd(f"{args.file} cannot be read: {error.strerror}.", NOT_FOUND) from error
     except ImportRefused as refusal:
-        problems = [{"field": problem.field, "message": problem.message} for problem in refusal.problems]
-        raise CommandEnd(str(refusal), REFUSED, problems) from refusal
+        raise _refuse(refusal) from refusal
     return _describe_version(version)
 
 
 def import_shared(args: argparse.Namespace) -> list[dict[str, Any]]:
     from chanote.accounts.roles import require
     from chanote.commands.finding import find_actor, find_project
+    from chanote.datasets.services import ImportRefused
     from chanote.datasets.shared import load_shared_data
 
     actor = find_actor(args)
@@ -88,7 +92,10 @@ def import_shared(args: argparse.Namespace) -> list[dict[str, Any]]:
     require(actor, "datasets.change", project)
     if not args.folder.is_dir():
         raise CommandEnd(f"{args.folder} is not a folder.", NOT_FOUND)
-    return [_describe_version(version) for version in load_shared_data(project, actor, args.folder)]
+    try:
+        return [_describe_version(version) for version in load_shared_data(project, actor, args.folder)]
+    except ImportRefused as refusal:
+        raise _refuse(refusal) from refusal
 
 
 def list_datasets(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -127,6 +134,11 @@ def show_dataset(args: argparse.Namespace) -> dict[str, Any]:
         "languages": dataset.languages,
         "versions": [_describe_version(version) for version in dataset.versions.all()],
     }
+
+
+def _refuse(refusal: "ImportRefused") -> CommandEnd:
+    problems = [{"field": problem.field, "message": problem.message} for problem in refusal.problems]
+    return CommandEnd(str(refusal), REFUSED, problems)
 
 
 def _describe_version(version: Any) -> dict[str, Any]:

@@ -46,6 +46,13 @@ def clean_text(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
+def has_text(attempt: Attempt, stream: str) -> bool:
+    try:
+        return log_path(attempt, stream).stat().st_size > 0
+    except OSError:
+        return False
+
+
 def read_tail(attempt: Attempt, stream: str) -> LogText:
     """At most the last MOST_LINES lines within the last MOST_BYTES bytes."""
     try:

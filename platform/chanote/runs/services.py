@@ -123,6 +123,8 @@ def retry_run(run: Run, *, actor: Any = None) -> Attempt:
     _permit(actor, "runs.launch", run.project)
     run, _ = _lock(run)
     _refuse_active(run, "retried")
+    if run.state == State.FINISHED:
+        raise RunRefused(f"{run.name} is finished, and its result stays as it is; launch its recipe again instead.")
     attempt = _requeue(run, None)
     record("run.retried", run, actor=actor, attempt=attempt.number)
     return attempt

@@ -19,7 +19,7 @@ from chanote.runs.curves import arrange_charts, choose_main, draw_chart
 from chanote.runs.facts import list_datasets, list_teachers, list_verbs, name_base, name_method
 from chanote.runs.ledger import list_ledgers
 from chanote.runs.live import find_run
-from chanote.runs.log_text import STREAMS, LogText, read_on, read_tail
+from chanote.runs.log_text import STREAMS, LogText, has_text, read_on, read_tail
 from chanote.runs.metrics import encode_curve, read_curve
 from chanote.runs.models import Attempt, MetricSeries, Run, State
 from chanote.runs.pages import (
@@ -285,16 +285,19 @@ def log_text(request: HttpRequest, project: str, number: int) -> HttpResponse:
 
 
 def _choose_log(request: HttpRequest, attempts: list[Attempt]) -> tuple[Attempt | None, str]:
-    name = request.GET.get("stream", STREAMS[0])
+    wanted = request.GET.get("attempt", "")
+    attempt = attempts[-1] if attempts else None
+    if wanted:
+        attempt = next((one for one in attempts if str(one.number) == wanted), None)
+        if attempt is None:
+            raise Http404(f"The run has no attempt {wanted}.")
+    # Complaints first, where there are any.
+    name = request.GET.get("stream") or next(
+        (name for name in STREAMS if attempt and has_text(attempt, name)), "stdout"
+    )
     if name not in STREAMS:
         raise Http404(f"There is no log {name}; choose one of {', '.join(STREAMS)}.")
-    wanted = request.GET.get("attempt", "")
-    if not wanted:
-        return (attempts[-1] if attempts else None), name
-    for attempt in attempts:
-        if str(attempt.number) == wanted:
-            return attempt, name
-    raise Http404(f"The run has no attempt {wanted}.")
+    return attempt, name
 
 
 @login_required

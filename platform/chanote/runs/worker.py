@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 
 import django
 import structlog
@@ -61,12 +62,18 @@ def beat() -> None:
 
 def run_worker() -> int:
     """Work until SIGTERM or SIGINT."""
+    from celery.platforms import SecurityWarning as RootWarning
+
     from chanote.celery import app
     from chanote.runs.launching import prepare_broker
     from chanote.runs.models import Worker
 
     # Celery would run Django's checks, which load every page and with them 100 MB that a worker never uses.
     os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
+    if os.geteuid() == 0:
+        # In a line of our own: Celery's ten lines stand in everybody's way on a first start.
+        warnings.simplefilter("ignore", RootWarning)
+        log.warning("the worker runs as root; give it a user of its own")
     prepare_broker()
     watch = Watch()
     watch.start()
