@@ -1,4 +1,4 @@
-"""Where and how vLLM samples for a stage that chooses it. Facts of a machine, so they stand in the run, not the recipe."""
+"""Where and how vLLM samples for a stage that chooses it. Facts of a machine: of the run, not the recipe."""
 
 import re
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ class VllmServer:
         self._control = Endpoint(base_url=settings.server, model=MODEL, api_key_env=settings.api_key_env)
         self._api = Endpoint(base_url=f"{settings.server}/v1", model=MODEL, api_key_env=settings.api_key_env)
         self._file = Path(settings.weights_directory or folder).absolute() / "weights.safetensors"
-        self.facts = self._describe()
+        self.facts = describe_server(settings)
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         dtype = getattr(torch, self.facts.dtype)
@@ -52,16 +52,16 @@ class VllmServer:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, self._file)
-            self._command("load_policy_file", [str(self._file)], seconds=LOAD_SECONDS)
+            _command(self._control, "load_policy_file", [str(self._file)], seconds=LOAD_SECONDS)
         except EndpointError as error:
             raise RunFailed(
-                f"the vLLM server did not take the policy's weights from {self._file}: {error} Both sides must see that "
-                "file by this name; set weights_directory to a directory where they do, and resume."
+                f"the vLLM server did not take the policy's weights from {self._file}: {error} Both sides must see "
+                "that file by this name; set weights_directory to a directory where they do, and resume."
             ) from error
         except OSError as error:
             raise RunFailed(
-                f"the weights for the vLLM server cannot be written to {self._file} ({error.strerror}); make room or set "
-                "weights_directory, and resume."
+                f"the weights for the vLLM server cannot be written to {self._file} ({error.strerror}); make room or "
+                "set weights_directory, and resume."
             ) from error
         finally:
             self._file.unlink(missing_ok=True)
@@ -103,29 +103,6 @@ class VllmServer:
     def close(self) -> None:
         """The server goes on; whoever started it ends it."""
 
-    def _describe(self) -> VllmFacts:
-        """What the server is; raises InvalidSpec when it is no vLLM that takes weights."""
-        where = f"vllm.server: {self._settings.server}"
-        way_out = "Start one by `python -m trainer.sampling.vllm_server`, or correct the address."
-        try:
-            found = self._command("describe_policy", [], seconds=CONTROL_SECONDS)
-            return VllmFacts(**found)
-        except EndpointError as error:
-            if error.status in (404, 405, 500, 501):
-                raise InvalidSpec(
-                    f"{where} is no vLLM server that takes weights (status {error.status}). {way_out}"
-                ) from error
-            raise InvalidSpec(f"vllm.server: {str(error).rstrip('.')}. {way_out}") from error
-        except TypeError as error:
-            raise InvalidSpec(f"{where} does not say what it serves. {way_out}") from error
-
-    def _command(self, method: str, arguments: list[str], *, seconds: float) -> Any:
-        """Call a method of `trainer.sampling.vllm_worker` on the server; the answer of its first worker."""
-        body = {"method": method, "args": arguments, "timeout": seconds}
-        answer = call(self._control, "/collective_rpc", body, seconds=seconds)
-        results = answer.get("results") if isinstance(answer, dict) else None
-        return results[0] if isinstance(results, list) and results else None
-
     def _ask(self, row: Row, over: threading.Event) -> Any:
         """The server's answer to one row; raises EndpointError once it had `ATTEMPTS` calls."""
         body = {
@@ -145,6 +122,31 @@ class VllmServer:
                 if over.wait(max(FIRST_WAIT * 2**attempt, min(error.wait_s, 60.0))):
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+
+def describe_server(settings: VllmSettings) -> VllmFacts:
+    """What the server is; raises InvalidSpec when it is no vLLM that takes weights."""
+    where = f"vllm.server: {settings.server}"
+    way_out = "Start one by `python -m trainer.sampling.vllm_server`, or correct the address."
+    control = Endpoint(base_url=settings.server, model=MODEL, api_key_env=settings.api_key_env)
+    try:
+        return VllmFacts(**_command(control, "describe_policy", [], seconds=CONTROL_SECONDS))
+    except EndpointError as error:
+        if error.status in (404, 405, 500, 501):
+            raise InvalidSpec(
+                f"{where} is no vLLM server that takes weights (status {error.status}). {way_out}"
+            ) from error
+        raise InvalidSpec(f"vllm.server: {str(error).rstrip('.')}. {way_out}") from error
+    except TypeError as error:
+        raise InvalidSpec(f"{where} does not say what it serves. {way_out}") from error
+
+
+def _command(control: Endpoint, method: str, arguments: list[str], *, seconds: float) -> Any:
+    """Call a method of `trainer.sampling.vllm_worker` on the server; the answer of its first worker."""
+    body = {"method": method, "args": arguments, "timeout": seconds}
+    answer = call(control, "/collective_rpc", body, seconds=seconds)
+    results = answer.get("results") if isinstance(answer, dict) else None
+    return results[0] if isinstance(results, list) and results else None
 
 
 class _Asking:
@@ -195,6 +197,9 @@ def _read(row: Row, answer: Any, reader: RowReader, *, vocabulary: int) -> None:
             raise RunFailed(f"the vLLM server gave {logprob!r} as a log-probability{WRONG}")
         if row.reason is None:
             reader.add(row, token, float(logprob))
+    if row.reason is None and row.stop and ended == "stop":
+        # Beside the prompt it may read a stop string, as a leading space, that the completion's own text does not show.
+        row.reason = StopReason.STOP_STRING
     if row.reason is None:
         raise RunFailed(
             f"the vLLM server ended a completion after {len(tokens)} of {row.room} tokens for a reason of its own "

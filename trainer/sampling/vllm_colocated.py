@@ -27,7 +27,8 @@ ENVIRONMENT = {
     # It would report to its makers otherwise.
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    # On a CPU it warns at every sleep that nothing comes of it.
+    "VLLM_LOGGING_LEVEL": "ERROR",
     # The trainer's threads stay where they are.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
@@ -39,7 +40,7 @@ class ColocatedVllm:
     def __init__(self, model: Any, tokenizer: Any, *, context: int, mode: LogprobsMode, settings: VllmSettings) -> None:
         os.environ.update(ENVIRONMENT)
         self._gpu = model.device.type == "cuda"
-        self._sleep_level = settings.sleep_level if self._gpu else 0
+        self._sleep_level = settings.sleep_level
         self._asleep: set[str] = set()
         self._asked = 0
         options: dict[str, Any] = {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "enforce_eager": True}
@@ -65,18 +66,28 @@ class ColocatedVllm:
                 )
             except Exception as error:  # it raises whatever its parts raise
                 raise RunFailed(
-                    f"vLLM did not start ({type(error).__name__}: {str(error)[:500]}); see stderr.log, or choose "
-                    "sampler torch."
+                    f"vLLM did not start ({_first_line(error)}); see stderr.log, or choose sampler torch."
                 ) from error
         self.facts = VllmFacts(**self._llm.collective_rpc("describe_policy")[0])
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        self._llm.collective_rpc("load_policy", args=(weights,))
+        try:
+            with _as_it_was():
+                self._llm.collective_rpc("load_policy", args=(weights,))
+        except Exception as error:  # whatever a model's loader raises
+            raise RunFailed(
+                f"vLLM did not take the policy's weights ({_first_line(error)}); choose sampler torch or another "
+                "version of vLLM, and resume from the last checkpoint."
+            ) from error
 
     def reset_prefix_cache(self) -> bool:
         return bool(self._llm.reset_prefix_cache())
 
     def generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
+        with _as_it_was():
+            self._generate(rows, reader, should_stop)
+
+    def _generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -96,7 +107,7 @@ class ColocatedVllm:
                     for row in open_rows.values():
                         row.reason = StopReason.INTERRUPTED
                     return
-                for output in engine.step():
+                for output in _step(engine):
                     row = open_rows[output.request_id]
                     _read(row, output.outputs[0], reader)
                     if row.reason is not None:
@@ -138,6 +149,21 @@ class ColocatedVllm:
         gc.collect()
 
 
+def _step(engine: Any) -> Any:
+    """Compute one token for every request; what ended or grew by it."""
+    try:
+        return engine.step()
+    except Exception as error:  # whatever vLLM's kernels raise
+        raise RunFailed(
+            f"vLLM broke off while it sampled ({_first_line(error)}); see stderr.log, choose sampler torch or another "
+            "version of vLLM, and resume from the last checkpoint."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}".rstrip(": ")
+
+
 def _read(row: Row, delta: Any, reader: RowReader) -> None:
     for token, among in zip(delta.token_ids, delta.logprobs, strict=True):
         if row.reason is None:
@@ -154,7 +180,9 @@ def _write_config(model: Any, tokenizer: Any, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    """vLLM seeds every generator of the process and takes hold of its threads; the run's own draws go on undisturbed."""
+    """vLLM seeds every generator of the process, draws from them and takes its threads; for the run nothing of that
+    has happened.
+    """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     set_threads, threads = torch.set_num_threads, torch.get_num_threads()

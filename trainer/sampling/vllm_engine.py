@@ -212,8 +212,8 @@ class VllmEngine:
         if not gap.mean <= self.tolerance:
             raise RunFailed(
                 f"vLLM {facts.version} does not sample from the policy's weights: after update {self.updates} its "
-                f"log-probabilities of {gap.tokens} tokens differ from the policy's own by {gap.mean:.2g} nats on average "
-                f"and {gap.largest:.2g} at most, where {self.tolerance:g} is what {facts.dtype} explains. Either this "
+                f"log-probabilities of {gap.tokens} tokens differ from the policy's own by {gap.mean:.2g} nats on "
+                f"average and {gap.largest:.2g} at most, and {facts.dtype} explains {self.tolerance:g}. Either this "
                 f"version does not take all weights of {facts.architecture} in place or it computes something else; "
                 "choose sampler torch or another version, and resume from the last checkpoint."
             )

@@ -2,9 +2,9 @@
 
     python -m trainer.sampling.vllm_server MODEL [--port 8001] [--max-model-len 4096] [further arguments of vLLM]
 
-MODEL is a directory of which only config and tokenizer are read: the weights come from the trainer, and until then they
-are random. Use the base of the run, or a checkpoint of the same shape. The server listens on this machine alone: whoever
-reaches it can replace its weights. To serve a trainer elsewhere, name a protected address by --host.
+MODEL is a directory of which only config and tokenizer are read: the weights come from the trainer, and until then
+they are random. Use the base of the run, or a checkpoint of the same shape. The server listens on this machine alone:
+whoever reaches it can replace its weights. To serve a trainer elsewhere, name a protected address by --host.
 """
 
 import os
@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     command = server_command(arguments[0], arguments[1:])
-    os.execve(command[0], command, {**os.environ, **ENVIRONMENT})
+    os.execve(command[0], command, {**os.environ, **ENVIRONMENT})  # noqa: S606 - the arguments are a list
+    return 0
 
 
 if __name__ == "__main__":

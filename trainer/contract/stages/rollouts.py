@@ -66,6 +66,11 @@ class RolloutStage(TrainingStage):
                 f"{self.sampling.temperature:g} with top_p {self.sampling.top_p:g} wants them between; set "
                 "sampling.top_p or sampling.temperature to 1, or choose sampler torch"
             )
+        if self.sampler == "vllm" and not 0.01 <= self.sampling.temperature <= 2:
+            raise ValueError(
+                f"sampler vllm takes a sampling.temperature of 0.01 to 2, not {self.sampling.temperature:g}; choose "
+                "one in between or sampler torch"
+            )
         every = self.updates_per_rollout
         for field in ("steps", "checkpoint_every", "measure_every"):
             if (getattr(self, field) or 0) % every:
