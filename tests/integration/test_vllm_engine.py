@@ -162,11 +162,12 @@ def test_the_run_draws_its_random_numbers_as_if_vllm_were_not_there(policy: tupl
     random.seed(1)
     np.random.seed(1)
     expected = torch.rand(3).tolist(), random.random(), np.random.random()
+    requests = make_requests(4)
+    _, engine = renew(policy, 9)
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)
-    _, engine = renew(policy, 9)
-    engine.sample(make_requests(4))
+    engine.sample(requests)
     engine.rest()
     assert (torch.rand(3).tolist(), random.random(), np.random.random()) == expected
 

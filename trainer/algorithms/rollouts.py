@@ -223,6 +223,7 @@ class RolloutAlgorithm(Algorithm):
             "prompt_tokens": sum(store.count_tokens() for store in self.prompts.stores),
             **({"rows_too_long": dropped} if dropped else {}),
             **reward_notes(self.rewards),
+            **self.engine.notes(),
         }
 
     def _sample_groups(self, count: int, *, first_group: int) -> "list[Rollout]":

@@ -78,6 +78,10 @@ class TorchEngine:
         if self._weights is not None:
             self._weights.refresh()
 
+    def notes(self) -> dict[str, str]:
+        """Nothing that the trainer's own version does not say."""
+        return {}
+
     def rest(self) -> None:
         """Keys and values are given back after every call; the weights are the policy's."""
 

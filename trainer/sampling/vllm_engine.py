@@ -145,6 +145,10 @@ class VllmEngine:
             self.backend.generate(rows, self._reader, should_stop or _never)
         return [self._reader.close(row) for row in rows]
 
+    def notes(self) -> dict[str, str]:
+        facts = self.backend.facts
+        return {"sampler": f"vLLM {facts.version}, {facts.dtype}, {facts.workers} worker{'s' * (facts.workers > 1)}"}
+
     def rest(self) -> None:
         """Give memory back until the next completion is asked for."""
         self._stale |= not self.backend.sleep()
