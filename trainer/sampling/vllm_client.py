@@ -30,6 +30,7 @@ ATTEMPTS, FIRST_WAIT = 4, 1.0
 """Calls for one completion while the server is busy or away, and seconds before the second, doubled with each."""
 LOOK_SECONDS = 0.1
 CONTROL_SECONDS, LOAD_SECONDS = 30.0, 1800.0
+ANEW = "; see its output, start it anew, and resume from the last checkpoint."
 WRONG = "; resume from the last checkpoint once it answers as it should."
 
 
@@ -52,12 +53,9 @@ class VllmServer:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, self._file)
-            _command(self._control, "load_policy_file", [str(self._file)], seconds=LOAD_SECONDS)
+            answers = _command(self._control, "load_policy_file", [str(self._file)], seconds=LOAD_SECONDS)
         except EndpointError as error:
-            raise RunFailed(
-                f"the vLLM server did not take the policy's weights from {self._file}: {error} Both sides must see "
-                "that file by this name; set weights_directory to a directory where they do, and resume."
-            ) from error
+            raise RunFailed(f"the vLLM server did not take the policy's weights: {error}{ANEW}") from error
         except OSError as error:
             raise RunFailed(
                 f"the weights for the vLLM server cannot be written to {self._file} ({error.strerror}); make room or "
@@ -65,6 +63,14 @@ class VllmServer:
             ) from error
         finally:
             self._file.unlink(missing_ok=True)
+        for answer in answers:
+            if answer.get("unseen"):
+                raise RunFailed(
+                    f"the vLLM server does not see the policy's weights in {self._file}; set vllm.weights_directory to "
+                    "a directory that trainer and server see by the same name, and resume."
+                )
+            if answer.get("error"):
+                raise RunFailed(f"the vLLM server did not take the policy's weights ({answer['error']}){ANEW}")
 
     def reset_prefix_cache(self) -> bool:
         try:
@@ -130,7 +136,7 @@ def describe_server(settings: VllmSettings) -> VllmFacts:
     way_out = "Start one by `python -m trainer.sampling.vllm_server`, or correct the address."
     control = Endpoint(base_url=settings.server, model=MODEL, api_key_env=settings.api_key_env)
     try:
-        return VllmFacts(**_command(control, "describe_policy", [], seconds=CONTROL_SECONDS))
+        facts = VllmFacts(**_command(control, "describe_policy", [], seconds=CONTROL_SECONDS)[0])
     except EndpointError as error:
         if error.status in (404, 405, 500, 501):
             raise InvalidSpec(
@@ -139,14 +145,19 @@ def describe_server(settings: VllmSettings) -> VllmFacts:
         raise InvalidSpec(f"vllm.server: {str(error).rstrip('.')}. {way_out}") from error
     except TypeError as error:
         raise InvalidSpec(f"{where} does not say what it serves. {way_out}") from error
+    if facts.broken:
+        raise InvalidSpec(f"{where} took weights in part only and can take none any more; start it anew.")
+    return facts
 
 
-def _command(control: Endpoint, method: str, arguments: list[str], *, seconds: float) -> Any:
-    """Call a method of `trainer.sampling.vllm_worker` on the server; the answer of its first worker."""
+def _command(control: Endpoint, method: str, arguments: list[str], *, seconds: float) -> list[dict[str, Any]]:
+    """Call a method of `trainer.sampling.vllm_worker` on the server; what each of its workers answers."""
     body = {"method": method, "args": arguments, "timeout": seconds}
     answer = call(control, "/collective_rpc", body, seconds=seconds)
     results = answer.get("results") if isinstance(answer, dict) else None
-    return results[0] if isinstance(results, list) and results else None
+    if not isinstance(results, list) or not results or not all(isinstance(one, dict) for one in results):
+        raise EndpointError(f"{control.base_url} answers {method} with nothing that a worker of ours says.")
+    return results
 
 
 class _Asking:

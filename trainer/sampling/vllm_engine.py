@@ -41,6 +41,8 @@ class VllmFacts:
     context: int
     logprobs: str
     workers: int
+    broken: bool = False
+    """It took weights in part only and can take none any more."""
 
 
 class VllmBackend(Protocol):

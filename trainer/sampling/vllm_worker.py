@@ -18,6 +18,8 @@ class PolicyWeights:
 
     model_runner: Any
     vllm_config: Any
+    policy_broken: bool = False
+    """A load broke off: vLLM then stands between old and new weights and takes none any more."""
 
     def describe_policy(self) -> dict[str, Any]:
         """What the trainer must know to send weights and to read log-probabilities; JSON."""
@@ -32,17 +34,28 @@ class PolicyWeights:
             "context": int(model.max_model_len),
             "logprobs": str(model.logprobs_mode),
             "workers": int(self.vllm_config.parallel_config.world_size),
+            "broken": self.policy_broken,
         }
 
     def load_policy(self, weights: "Iterable[tuple[str, Tensor]]") -> None:
         """Replace every weight of the model by the one of its Hugging Face name."""
         worker: Any = self
+        self.policy_broken = True
         worker.reload_weights(weights_iterator=weights)
         self._repack_head()
+        self.policy_broken = False
 
-    def load_policy_file(self, path: str) -> None:
-        """The same from a safetensors file, whose tensors are read one at a time."""
-        self.load_policy(_read_tensors(Path(path)))
+    def load_policy_file(self, path: str) -> dict[str, str]:
+        """The same from a safetensors file, whose tensors are read one at a time. Empty when done, else the reason: the
+        server's routes would not tell an exception's.
+        """
+        if not Path(path).is_file():
+            return {"unseen": path}
+        try:
+            self.load_policy(_read_tensors(Path(path)))
+        except Exception as error:  # whatever a model's loader raises
+            return {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"}
+        return {}
 
     def _repack_head(self) -> None:
         """Pack a tied head anew where vLLM computes with packed copies of weights.
