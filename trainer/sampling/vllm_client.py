@@ -4,6 +4,7 @@ The server is one that `python -m trainer.sampling.vllm_server` started. Everyth
 can become a rollout: that it is about the prompt that was asked, that there are as many log-probabilities as tokens.
 """
 
+import contextlib
 import math
 import queue
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -56,13 +58,15 @@ class VllmServer:
             answers = _command(self._control, "load_policy_file", [str(self._file)], seconds=LOAD_SECONDS)
         except EndpointError as error:
             raise RunFailed(f"the vLLM server did not take the policy's weights: {error}{ANEW}") from error
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise RunFailed(
-                f"the weights for the vLLM server cannot be written to {self._file} ({error.strerror}); make room or "
-                "set weights_directory, and resume."
+                f"the weights for the vLLM server cannot be written to {self._file} ({reason}); make room or set "
+                "vllm.weights_directory, and resume."
             ) from error
         finally:
-            self._file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._file.unlink()
         for answer in answers:
             if answer.get("unseen"):
                 raise RunFailed(
