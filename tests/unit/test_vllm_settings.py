@@ -46,8 +46,11 @@ def test_the_environment_fills_what_the_run_leaves_open():
         "TRAINER_VLLM_SLEEP_LEVEL": "1",
         "TRAINER_VLLM_SECONDS": "",
     }
-    found = VllmSettings(sleep_level=0).with_environment(environment)
-    assert (found.server, found.sleep_level, found.seconds) == ("http://one:8001", 0, 900.0)
+    settings = VllmSettings(sleep_level=0)
+    # A frozen run names every field.
+    for given in (settings, VllmSettings.model_validate(settings.model_dump(mode="json"))):
+        found = given.with_environment(environment)
+        assert (found.server, found.sleep_level, found.seconds) == ("http://one:8001", 0, 900.0)
     with pytest.raises(ValidationError, match="memory_share"):
         VllmSettings().with_environment({"TRAINER_VLLM_MEMORY_SHARE": "2"})
 

@@ -9,7 +9,8 @@ from pydantic import Field, PositiveFloat, field_validator
 from trainer.contract.base import Contract
 
 VARIABLE = "TRAINER_VLLM_"
-"""Environment variables that begin so set fields that the run leaves alone: TRAINER_VLLM_SERVER, and so on."""
+"""Environment variables that begin so set fields that the run leaves at their defaults: TRAINER_VLLM_SERVER, and so
+on."""
 
 
 class VllmSettings(Contract):
@@ -50,10 +51,13 @@ class VllmSettings(Contract):
         return value.rstrip("/")
 
     def with_environment(self, environment: Mapping[str, str]) -> "VllmSettings":
-        """The same with what the environment sets and the run does not; raises ValidationError, a ValueError."""
+        """The same, with the environment's value for every field that has its default: a run that was frozen names all
+        fields, those too that nobody chose. Raises ValidationError, a ValueError.
+        """
+        chosen = self.model_dump(exclude_defaults=True)
         found = {
             field: environment[VARIABLE + field.upper()]
             for field in type(self).model_fields
-            if field not in self.model_fields_set and environment.get(VARIABLE + field.upper())
+            if field not in chosen and environment.get(VARIABLE + field.upper())
         }
-        return type(self).model_validate({**self.model_dump(include=self.model_fields_set), **found})
+        return type(self).model_validate({**chosen, **found})
