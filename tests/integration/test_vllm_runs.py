@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from tests.rollout_runs import GRPO, INK, read_rollouts, write_base, write_rollout_run
 from tests.trainer_runs import events_of, metric, run_trainer
-from trainer.contract.hashing import hash_file, list_files
+from trainer.contract.hashing import hash_directory, hash_file, list_files
 
 pytestmark = [pytest.mark.vllm, pytest.mark.trains]
 
@@ -69,6 +69,20 @@ def test_adapters_are_added_into_what_vllm_samples_from(base: Path, tmp_path: Pa
         )
     )
     assert_sampled_by_the_policy(out, 4)
+
+
+def test_a_student_writes_by_vllm_what_it_is_distilled_on(base: Path, tmp_path: Path):
+    """At the usual top_p of 0.95, whose log-probabilities vLLM must be started for."""
+    teacher = write_base(tmp_path / "teacher", hidden_size=48)
+    stage = {key: STAGE[key] for key in ("data", "steps", "batch_size", "sequence_length", "optimizer", "sampler")}
+    stage |= {"kind": "opd", "teacher": "large", "on_policy": 1.0, "sampling": {"max_new_tokens": 16}}
+    models = {"large": {"path": str(teacher), "sha256": hash_directory(teacher)}}
+    out = run(write_rollout_run(tmp_path / "run", [stage], base, models=models))
+    (started,) = events_of(out, "stage_started")
+    assert "vLLM" in str(started.notes["sampler"])
+    found = metric(out, "distil/divergence_on_policy")
+    assert sorted(found) == [1, 2, 3, 4]
+    assert found[4] < found[1]
 
 
 def test_two_stages_open_it_one_after_the_other(base: Path, tmp_path: Path):

@@ -123,14 +123,15 @@ def test_weights_that_do_not_arrive_stop_the_run(engine: VllmEngine, monkeypatch
         engine.sample(make_requests(1))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "sharding"), [(1, "off"), (2, "off"), (2, "on")])
 def test_a_grpo_run_samples_from_the_present_weights(
-    processes: int, base: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processes: int, sharding: str, base: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TRAINER_VLLM_SERVER", server)
     monkeypatch.setenv("TRAINER_VLLM_API_KEY_ENV", "TESTS_KEY")
     monkeypatch.setenv("TESTS_KEY", KEY)
-    out = write_rollout_run(tmp_path / "run", [STAGE], base, processes=processes)
+    stage = {**STAGE, "compute": {"sharding": sharding}}
+    out = write_rollout_run(tmp_path / "run", [stage], base, processes=processes)
     result = run_trainer("run", str(out), seconds=600)
     assert result.returncode == 0, result.stderr[-4000:]
     gaps = metric(out, "policy/logp_gap_max")

@@ -14,7 +14,7 @@ from tests.trainer_runs import events_of, run_here
 from tests.vllm_doubles import FACTS
 from trainer.contract import Recipe
 from trainer.contract.vllm import VllmSettings
-from trainer.sampling.vllm_server import server_command
+from trainer.sampling.vllm_server import main, server_command
 
 STAGE: dict[str, Any] = {**GRPO, "sampler": "vllm"}
 
@@ -148,6 +148,16 @@ def test_a_server_of_another_model_is_refused(base: Path, tmp_path: Path, capsys
         said = refusal(tmp_path / "run", base, capsys, vllm={"server": address})
     assert f"vllm.server: {address} was started for a Qwen3ForCausalLM with 200 tokens and the policy is a" in said
     assert "start it with the run's own base" in said
+
+
+def test_a_server_without_vllm_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    hide_vllm(monkeypatch)
+    assert main(["base"]) == 2
+    assert "pip install 'chanote[vllm]'" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "python -m trainer.sampling.vllm_server MODEL" in capsys.readouterr().out
 
 
 def test_the_server_starts_with_random_weights_and_exact_logprobs_unless_told_otherwise():

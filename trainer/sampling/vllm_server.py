@@ -7,6 +7,7 @@ they are random. Use the base of the run, or a checkpoint of the same shape. The
 whoever reaches it can replace its weights. To serve a trainer elsewhere, name a protected address by --host.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -44,6 +45,11 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         print(__doc__)
         return 0 if arguments in (["-h"], ["--help"]) else 2
+    if importlib.util.find_spec("vllm") is None:
+        print(
+            "vLLM is not installed here; install it beside the trainer: pip install 'chanote[vllm]'.", file=sys.stderr
+        )
+        return 2
     command = server_command(arguments[0], arguments[1:])
     os.execve(command[0], command, {**os.environ, **ENVIRONMENT})  # noqa: S606 - the arguments are a list
     return 0
