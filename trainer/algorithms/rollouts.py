@@ -107,9 +107,9 @@ class RolloutAlgorithm(Algorithm):
         stage = self.stage
         rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
         kept, replaced = self.complete(rollouts)
-        self.engine.rest()
         groups = groups_of(kept)
         updates: list[Update] = []
+        self.engine.rest()
         for part in range(stage.updates_per_rollout):
             share = groups[part :: stage.updates_per_rollout]
             update = self.learn_from([rollout for group in share for rollout in group], part=part)

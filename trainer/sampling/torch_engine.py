@@ -78,16 +78,6 @@ class TorchEngine:
         if self._weights is not None:
             self._weights.refresh()
 
-    def notes(self) -> dict[str, str]:
-        """Nothing that the trainer's own version does not say."""
-        return {}
-
-    def rest(self) -> None:
-        """Keys and values are given back after every call; the weights are the policy's."""
-
-    def close(self) -> None:
-        self._weights = None
-
     def sample(
         self, requests: Sequence[SamplingRequest], *, should_stop: Callable[[], bool] | None = None
     ) -> list[Completion]:
@@ -107,6 +97,16 @@ class TorchEngine:
             with torch.inference_mode(), self._open_decoder(len(rows), columns) as (decoder, places):
                 _Batch(decoder, places, reader, self.model.device).run(waiting, should_stop or _never)
         return [reader.close(row) for row in rows]
+
+    def notes(self) -> dict[str, str]:
+        """Nothing that the trainer's own version does not say."""
+        return {}
+
+    def rest(self) -> None:
+        """Keys and values are given back after every call; the weights are the policy's."""
+
+    def close(self) -> None:
+        self._weights = None
 
     @contextmanager
     def _open_decoder(self, rows: int, columns: int) -> Iterator[tuple[Decoder, int]]:

@@ -52,6 +52,24 @@ class RolloutStage(TrainingStage):
         return self.batch_size // self.group_size
 
     @model_validator(mode="after")
+    def _check_sampler(self) -> "RolloutStage":
+        if self.sampler != "vllm":
+            return self
+        temperature, top_p = self.sampling.temperature, self.sampling.top_p
+        if top_p < 1 and temperature != 1:
+            raise ValueError(
+                f"sampler vllm gives log-probabilities before temperature and top_p or after both, and temperature "
+                f"{temperature:g} with top_p {top_p:g} wants them between; set sampling.top_p or sampling.temperature "
+                "to 1, or choose sampler torch"
+            )
+        if not 0.01 <= temperature <= 2:
+            raise ValueError(
+                f"sampler vllm takes a sampling.temperature of 0.01 to 2, not {temperature:g}; choose one in between "
+                "or sampler torch"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_rollouts(self) -> "RolloutStage":
         if self.batch_size % self.group_size:
             raise ValueError(f"group_size {self.group_size} does not divide batch_size {self.batch_size}")
@@ -59,17 +77,6 @@ class RolloutStage(TrainingStage):
             raise ValueError(
                 f"sampling.max_new_tokens {self.sampling.max_new_tokens} leaves no room for a prompt within "
                 f"sequence_length {self.sequence_length}; lower the one or raise the other"
-            )
-        if self.sampler == "vllm" and self.sampling.top_p < 1 and self.sampling.temperature != 1:
-            raise ValueError(
-                f"sampler vllm gives log-probabilities before temperature and top_p or after both, and temperature "
-                f"{self.sampling.temperature:g} with top_p {self.sampling.top_p:g} wants them between; set "
-                "sampling.top_p or sampling.temperature to 1, or choose sampler torch"
-            )
-        if self.sampler == "vllm" and not 0.01 <= self.sampling.temperature <= 2:
-            raise ValueError(
-                f"sampler vllm takes a sampling.temperature of 0.01 to 2, not {self.sampling.temperature:g}; choose "
-                "one in between or sampler torch"
             )
         every = self.updates_per_rollout
         for field in ("steps", "checkpoint_every", "measure_every"):
