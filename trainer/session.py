@@ -31,6 +31,7 @@ from trainer.hardware import choose_device, describe_hardware, package_versions
 from trainer.inputs import check_base, check_later_stages, fingerprint, open_datasets
 from trainer.policy import Policy, load_policy
 from trainer.ranks import ALONE, Ranks, join_ranks
+from trainer.sampling.opening import check_samplers
 from trainer.stopping import StopRequest
 
 SECONDS_BETWEEN_PROGRESS = 1.0
@@ -152,6 +153,7 @@ class Session:
 def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) -> Session:
     """Verify everything the spec names, tell that the attempt lives, and load the policy it starts with."""
     rows = open_datasets(spec)
+    check_samplers(spec)
     device = choose_device(spec.device)
     ranks = stop.ranks = join_ranks(device)
     session = Session(spec=spec, out=out, events=events, stop=stop, rows=rows, device=device, ranks=ranks)

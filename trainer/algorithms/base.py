@@ -12,6 +12,7 @@ The loop (`trainer.loop.train`) never asks which algorithm it runs. It calls, in
     after_update  once per optimiser step
     measure       now and then: held-out figures
     state         once per round: what a checkpoint must hold
+    close         once, however the stage ends
 
 Two families bring most of this ready-made: `DocumentAlgorithm` (trainer.algorithms.documents) trains on rows of
 datasets and asks for `render` and `loss`; `RolloutAlgorithm` (trainer.algorithms.rollouts) trains on what the policy
@@ -176,6 +177,9 @@ class Algorithm(ABC):
 
     def after_update(self) -> None:  # noqa: B027 - most algorithms keep nothing that depends on weights
         """The weights have changed."""
+
+    def close(self) -> None:  # noqa: B027 - most algorithms hold nothing but memory
+        """The stage ends, well or not."""
 
     def measure(self) -> dict[str, float]:
         """Held-out figures by metric key."""

@@ -100,9 +100,9 @@ class RolloutAlgorithm(Algorithm):
         self.texts = TokenTexts(context.policy.tokenizer)
 
     def open_engine(self) -> "Engine":
-        from trainer.sampling.torch_engine import TorchEngine
+        from trainer.sampling.opening import open_engine
 
-        return TorchEngine(self.context.policy.model, self.context.policy.tokenizer)
+        return open_engine(self.stage, self.context)
 
     def count_steps(self) -> int:
         """Passes are counted in prompts; a stage ends with a whole round of sampling."""
@@ -123,6 +123,7 @@ class RolloutAlgorithm(Algorithm):
         self._count_unvalued([*kept, *replaced])
         groups = groups_of(kept)
         updates: list[Update] = []
+        self.engine.rest()
         for part in range(stage.updates_per_rollout):
             share = groups[part :: stage.updates_per_rollout]
             update = self.learn_from([rollout for group in share for rollout in group], part=part)
@@ -193,6 +194,9 @@ class RolloutAlgorithm(Algorithm):
     def after_update(self) -> None:
         self.engine.update_weights()
 
+    def close(self) -> None:
+        self.engine.close()
+
     def measure(self) -> dict[str, float]:
         """One likeliest completion of every held-out prompt, valued by the rewards."""
         from trainer.rollouts.scoring import describe_rollouts
@@ -212,6 +216,7 @@ class RolloutAlgorithm(Algorithm):
         mine = range(len(store))[self.context.ranks.span(len(store))]
         prompts = [store.prompt(place) for place in mine]
         completions = self.sample(prompts, seeds=[0] * len(prompts), temperature=0.0)
+        self.engine.rest()
         rollouts = [
             single_turn(prompt, group, 0, completion)
             for group, prompt, completion in zip(mine, prompts, completions, strict=True)
@@ -241,6 +246,7 @@ class RolloutAlgorithm(Algorithm):
             "prompt_tokens": sum(store.count_tokens() for store in self.prompts.stores),
             **({"rows_too_long": dropped} if dropped else {}),
             **reward_notes(self.rewards),
+            **self.engine.notes(),
         }
 
     def _sample_groups(self, count: int, *, first_group: int) -> "list[Rollout]":

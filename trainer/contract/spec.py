@@ -9,6 +9,7 @@ from trainer.contract.recipe import Recipe
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.contract.tasks import TaskSpec
+from trainer.contract.vllm import VllmSettings
 
 SHA256 = r"^[0-9a-f]{64}$"
 
@@ -51,6 +52,8 @@ class RunSpec(Contract):
     processes: PositiveInt = 1
     """Processes on this machine that train together, one for each GPU. Changes speed and memory, not the result beyond
     rounding."""
+    vllm: VllmSettings = VllmSettings()
+    """For stages that sample by vLLM."""
     keep_checkpoints: PositiveInt = 3
     """Resumable checkpoints kept; the last of each stage is always kept."""
 

@@ -67,3 +67,12 @@ class Engine(Protocol):
 
     def update_weights(self) -> None:
         """Sample from the policy's weights as they are now; to be called after each step of the optimiser."""
+
+    def notes(self) -> dict[str, str]:
+        """What the completions depend on beside the policy, to be frozen with the stage."""
+
+    def rest(self) -> None:
+        """Nothing will be sampled for a while: give memory back."""
+
+    def close(self) -> None:
+        """Nothing will be sampled any more."""

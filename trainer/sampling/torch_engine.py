@@ -99,6 +99,16 @@ class TorchEngine:
                 _Batch(decoder, places, reader, self.model.device).run(waiting, should_stop or _never)
         return [reader.close(row) for row in rows]
 
+    def notes(self) -> dict[str, str]:
+        """Nothing that the trainer's own version does not say."""
+        return {}
+
+    def rest(self) -> None:
+        """Keys and values are given back after every call; the weights are the policy's."""
+
+    def close(self) -> None:
+        self._weights = None
+
     @contextmanager
     def _open_decoder(self, rows: int, columns: int) -> Iterator[tuple[Decoder, int]]:
         """A decoder for rows of at most `columns` tokens, and how many of them it takes at once."""

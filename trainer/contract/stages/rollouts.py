@@ -35,6 +35,9 @@ class RolloutStage(TrainingStage):
     sequence_length: int = Field(default=512, ge=8)
     """Longest prompt and completion together, in tokens."""
     sampling: SamplingConfig = SamplingConfig()
+    sampler: Literal["torch", "vllm"] = "torch"
+    """What samples: the trainer's own engine on the policy's weights, the same on every machine; or vLLM, which must be
+    installed beside the trainer or served, faster for large policies on GPUs."""
     system_prompt: str = Field(default="", max_length=20_000)
     """System turn put before every prompt that has none; empty: none."""
     long_prompts: Literal["refuse", "drop"] = "refuse"
@@ -47,6 +50,24 @@ class RolloutStage(TrainingStage):
     @property
     def prompts_per_step(self) -> int:
         return self.batch_size // self.group_size
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> "RolloutStage":
+        if self.sampler != "vllm":
+            return self
+        temperature, top_p = self.sampling.temperature, self.sampling.top_p
+        if top_p < 1 and temperature != 1:
+            raise ValueError(
+                f"sampler vllm gives log-probabilities before temperature and top_p or after both, and temperature "
+                f"{temperature:g} with top_p {top_p:g} wants them between; set sampling.top_p or sampling.temperature "
+                "to 1, or choose sampler torch"
+            )
+        if not 0.01 <= temperature <= 2:
+            raise ValueError(
+                f"sampler vllm takes a sampling.temperature of 0.01 to 2, not {temperature:g}; choose one in between "
+                "or sampler torch"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_rollouts(self) -> "RolloutStage":
