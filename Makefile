@@ -12,7 +12,7 @@ PORT ?= 8000
 ONLY ?=
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo serve setup setup-test test test-vllm check format bench replicate soak demo-base openapi screenshot clean
+.PHONY: demo serve setup setup-test test test-vllm test-peer check format bench replicate soak demo-base openapi screenshot clean
 
 demo: $(VENV)/.ready static/vendor/.ready
 	@$(BIN)/chanote demo --port $(PORT)
@@ -44,7 +44,7 @@ setup-test: $(VENV)/.ready-dev static/vendor/.ready
 	@$(BIN)/python tests/install_programs.py
 
 test: setup-test
-	@$(BIN)/python -m pytest -q -m "not replication and not soak and not vllm" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not replication and not soak and not vllm and not peer" $(ARGS)
 
 # vLLM brings packages by the gigabyte; three of them break the import of Qwen3 models when they are not torch's own.
 $(VLLM_VENV)/.ready: pyproject.toml
@@ -59,6 +59,10 @@ $(VLLM_VENV)/.ready: pyproject.toml
 # The trainer's vLLM engine against the real vLLM, on a CPU.
 test-vllm: $(VLLM_VENV)/.ready
 	@OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -q -m vllm --timeout 900 tests/integration $(ARGS)
+
+# Formulas beside TRL's own code, in the environment that `make bench ONLY=trainer` makes.
+test-peer: $(VENV)/.ready-dev
+	@$(BIN)/python -m pytest -q -m peer $(ARGS)
 
 check: $(VENV)/.ready-dev
 	@$(BIN)/ruff format --check .

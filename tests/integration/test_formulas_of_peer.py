@@ -24,7 +24,10 @@ from trainer.rollouts.batch import shares_of_tokens
 _made = REPOSITORY / "build/peer-venv/bin/python"
 PEER = os.environ.get("PEER_PYTHON") or (str(_made) if _made.exists() else "")
 
-pytestmark = pytest.mark.skipif(not PEER, reason="no Python with TRL; make bench makes one, or set PEER_PYTHON")
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(not PEER, reason="no Python with TRL; make bench ONLY=trainer makes one, or set PEER_PYTHON"),
+]
 
 
 def ask_peer(program: str, given: dict[str, Any], folder: Path) -> Any:
