@@ -5,7 +5,7 @@ import re
 import pytest
 
 from chanote.accounts.models import Project
-from chanote.runs.compare import compare_configs, flatten
+from chanote.runs.compare import compare_configs, compare_runs, flatten
 from tests.run_rows import log_values, make_run
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +47,15 @@ def test_the_page_shows_runs_in_the_order_of_the_address_and_differences_to_the_
     assert "1.25 to 3" in page
     assert "Nothing differs: the runs have the same frozen spec." in page
     assert 'data-overlay="1\tlaw-2\t/p/law/runs/2/curves/\n2\tlaw-1\t/p/law/runs/1/curves/"' in page
+
+
+def test_what_never_happened_in_any_run_takes_no_place_among_the_charts(project):
+    runs = [make_run(project, number=number, state="finished") for number in (1, 2)]
+    for run, cut in zip(runs, (0.0, 0.5), strict=True):
+        log_values(run, {"rollout/masked": [0.0, 0.0], "rollout/truncated_share": [0.0, cut]})
+    compared = compare_runs(runs, all_keys=False)
+    assert [chart.title for chart in compared.charts] == ["Cut at the limit"]
+    assert [line.key for line in compared.metrics] == ["rollout/truncated_share", "rollout/masked"]
 
 
 def test_a_run_can_be_taken_out_by_a_link(project, researcher, client_of):

@@ -96,13 +96,15 @@ def compare_runs(runs: Sequence[Run], *, all_keys: bool) -> Compared:
     # Held-out losses follow the training loss.
     held_out = order["train/loss"] + 0.5
     keys = sorted(series, key=lambda key: (order.get(key, held_out if key.startswith("held_out/") else 99), key))
+    # What was zero throughout in every run, as masked rollouts should be, takes no place among the charts.
+    told = [key for key in keys if any(one.lowest != 0 or one.highest != 0 for one in series[key].values())]
     last_step = max((run.total_steps for run in runs), default=0)
     return Compared(
         rows=list(enumerate(make_rows(runs), start=1)),
         config=config,
         equal_keys=equal,
         metrics=[_measure(key, [series[key].get(run.pk) for run in runs]) for key in keys],
-        charts=[_overlay(key, runs, series[key], last_step) for key in keys[:MOST_CHARTS]],
+        charts=[_overlay(key, runs, series[key], last_step) for key in told[:MOST_CHARTS]],
         scores=_list_scores(runs),
         last_step=last_step,
         sources="\n".join(
