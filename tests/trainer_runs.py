@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,27 @@ def run_trainer(*arguments: str, seconds: float = 240, **options: Any) -> "subpr
     process = trainer_process(*arguments, **options)
     stdout, stderr = process.communicate(timeout=seconds)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def run_watched(out: Path, *, quiet: float = 60, start: float = 240) -> "subprocess.CompletedProcess[str]":
+    """A run that is ended when it tells nothing for `quiet` seconds, as one whose processes wait for each other.
+
+    Importing torch on a busy machine takes its time: up to the first event `start` seconds may pass.
+    """
+    process = trainer_process("run", str(out), start_new_session=True)
+    events, told, since = out / "events.jsonl", 0, time.monotonic()
+    while True:
+        try:
+            stdout, stderr = process.communicate(timeout=0.5)
+            return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        except subprocess.TimeoutExpired:
+            size = events.stat().st_size if events.exists() else 0
+            if size > told:
+                told, since = size, time.monotonic()
+            elif time.monotonic() - since > (quiet if told else start):
+                os.killpg(process.pid, signal.SIGKILL)
+                _, stderr = process.communicate()
+                raise AssertionError(f"no event for {quiet if told else start} s\n{stderr}") from None
 
 
 def run_here(out: Path) -> int:

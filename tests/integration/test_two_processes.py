@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.rollout_runs import GRPO, INK, read_rollouts, write_base, write_rollout_run
-from tests.trainer_runs import events_of, metric, run_here, run_trainer
+from tests.trainer_runs import events_of, metric, run_here, run_watched
 
-pytestmark = [pytest.mark.trains, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.trains, pytest.mark.timeout(600)]
 
 OPTIMIZER = {"learning_rate": 1e-6, "schedule": "constant", "clip_norm": 1e6}
 EVERY = {"checkpoint_every": 1, "optimizer": OPTIMIZER}
@@ -47,7 +47,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 
 def run_two(out: Path) -> Path:
-    result = run_trainer("run", str(out), seconds=60)
+    result = run_watched(out, quiet=60)
     assert result.returncode == 0, result.stderr
     return out
 

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from tests.every_algorithm import STAGES, write_models, write_stages
 from tests.rollout_runs import GRPO, read_rollouts
-from tests.trainer_runs import events_of, metric, run_here, run_trainer
+from tests.trainer_runs import events_of, metric, run_here, run_watched
 
-pytestmark = [pytest.mark.trains, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.trains, pytest.mark.timeout(600)]
 
 STILL = {"optimizer": {"learning_rate": 1e-6, "schedule": "constant", "clip_norm": 1e6}, "checkpoint_every": 1}
 RECIPE: list[dict[str, Any]] = [
@@ -53,7 +53,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> 
 @pytest.fixture(scope="module", params=["off", "on"], ids=["whole", "sharded"])
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Path:
     out = write_recipe(tmp_path_factory.mktemp("together"), models, sharding=request.param, processes=2)
-    result = run_trainer("run", str(out), seconds=240)
+    result = run_watched(out, quiet=60)
     assert result.returncode == 0, result.stderr
     return out
 
@@ -75,10 +75,11 @@ def test_gradients_are_those_of_one_process(place: int, alone: Path, together: P
 def test_figures_and_decisions_are_those_of_one_process(alone: Path, together: Path):
     keys = {key for event in events_of(alone, "metrics_logged") for key in event.values}
     assert {"preference/pairs", "filter/kept_share", "distil/divergence_on_policy", "rollout/masked"} <= keys
+    keys.remove("preference/accuracy")  # at the reference every margin is 0, and rounding decides on which side
     for key in sorted(key for key in keys if not key.startswith("system/")):
         ours, theirs = metric(together, key), metric(alone, key)
         assert list(ours) == list(theirs), key
-        assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-4, abs=1e-5), key
+        assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-4, abs=1e-4), key
 
 
 def test_rollouts_are_those_of_one_process(alone: Path, together: Path):
@@ -96,7 +97,7 @@ def test_two_processes_give_up_together_when_nothing_can_be_valued(models: dict[
     stage = {**GRPO, **STILL, "steps": 8, "filter_overlong": True, "sampling": {"max_new_tokens": 2}}
     stage["rewards"] = [{"kind": "repetition"}]
     out = write_stages(tmp_path, [stage], models, processes=2)
-    result = run_trainer("run", str(out), seconds=200)
+    result = run_watched(out, quiet=60)
     assert result.returncode == 3, result.stderr
     [failed] = events_of(out, "attempt_failed")
     assert "none of the 8 rollouts of this round could be trained on" in failed.error
