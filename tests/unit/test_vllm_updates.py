@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from tests.rollout_runs import GRPO, open_stage, write_base
 from tests.sampler_models import LLAMA_SHAPED, forward_logprobs, make_model, make_requests, make_tokenizer
@@ -13,7 +14,7 @@ from tests.vllm_doubles import VllmDouble
 from trainer.adapters import adapted_maps, merged_weight
 from trainer.failures import RunFailed
 from trainer.sampling import SamplingRequest, StopReason, TorchEngine, vllm_engine
-from trainer.sampling.policy_weights import Row, measure_gap, read_weights
+from trainer.sampling.policy_weights import Row, measure_gap, name_architecture, read_weights
 from trainer.sampling.vllm_engine import VllmEngine, logprobs_mode, sampling_fields
 
 UPDATE = ["wake weights", "load", "wake kv_cache", "reset", "generate"]
@@ -126,6 +127,12 @@ def test_adapters_are_sent_added_into_the_weights(tmp_path: Path):
     for name, module in adapted_maps(work.policy.model):
         assert sent[f"{name}.weight"].equal(merged_weight(module))
         assert not sent[f"{name}.weight"].equal(dict(plain.policy.model.named_parameters())[f"{name}.weight"])
+
+
+def test_the_architecture_of_a_policy_cut_over_ranks_is_the_one_it_was_cut_from(model: Any):
+    assert name_architecture(model) == "Qwen3ForCausalLM"
+    model.__class__ = type("FSDPQwen3ForCausalLM", (FSDPModule, type(model)), {})  # as fully_shard does
+    assert name_architecture(model) == "Qwen3ForCausalLM"
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def _check_server(settings: VllmSettings, facts: "VllmFacts", *, stage: RolloutS
 
 
 def _check_shape(settings: VllmSettings, facts: "VllmFacts", model: Any) -> None:
-    own = (type(model).__name__, int(model.config.get_text_config().vocab_size))
+    from trainer.sampling.policy_weights import name_architecture
+
+    own = (name_architecture(model), int(model.config.get_text_config().vocab_size))
     if own != (facts.architecture, facts.vocabulary):
         raise InvalidSpec(
             f"vllm.server: {settings.server} was started for a {facts.architecture} with {facts.vocabulary} tokens and "

@@ -16,6 +16,7 @@ from torch import Tensor
 from trainer.contract.vllm import VllmSettings
 from trainer.failures import RunFailed
 from trainer.sampling.engine import StopReason
+from trainer.sampling.policy_weights import name_architecture
 from trainer.sampling.rows import Row, RowReader
 from trainer.sampling.vllm_engine import LogprobsMode, VllmFacts, sampling_fields
 from trainer.sampling.vllm_worker import EXTENSION
@@ -173,7 +174,7 @@ def _read(row: Row, delta: Any, reader: RowReader) -> None:
 def _write_config(model: Any, tokenizer: Any, folder: Path) -> None:
     """What vLLM reads of a checkpoint when it is to load no weights."""
     config = type(model.config).from_dict(model.config.to_dict())
-    config.architectures = [type(model).__name__]
+    config.architectures = [name_architecture(model)]
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
