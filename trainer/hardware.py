@@ -50,6 +50,15 @@ def describe_hardware(device: torch.device) -> dict[str, str | int | float]:
     return facts
 
 
+def memory_now() -> int:
+    """Bytes that this process holds now, where the system says so; else the most it has held."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as counts:  # noqa: PTH123 - one line of the kernel's
+            return int(counts.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return int(memory_mb(torch.device("cpu")) * 1e6)
+
+
 def memory_mb(device: torch.device) -> float:
     """Most memory held so far: of the GPU where one computes, else of this process."""
     if device.type == "cuda":

@@ -67,6 +67,7 @@ class RolloutAlgorithm(Algorithm):
         from trainer.contract.rewards import check_reachable
         from trainer.rewards import check_rows, make_rewards
         from trainer.rollouts.prompts import PromptFeed
+        from trainer.sampling.engine import HasCopy
         from trainer.tokenizer import TokenTexts
 
         context, stage = self.context, self.stage
@@ -83,7 +84,10 @@ class RolloutAlgorithm(Algorithm):
         if problems:
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
+        context.placement.enter("rollout")
         self.engine = self.open_engine()
+        if isinstance(self.engine, HasCopy):
+            context.placement.after_rollout(self.engine.drop_weights)
         self.texts = TokenTexts(context.policy.tokenizer)
 
     def open_engine(self) -> "Engine":
@@ -137,6 +141,7 @@ class RolloutAlgorithm(Algorithm):
         """One completion for each prompt; leaves by StopNow when a stop was asked for meanwhile."""
         from trainer.sampling.engine import SamplingRequest
 
+        self.context.placement.enter("rollout")
         settings = self.stage.sampling
         completions = self.engine.sample(
             [
