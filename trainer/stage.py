@@ -20,7 +20,7 @@ from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tenso
 from trainer.policy import Policy
 from trainer.session import Session, restore_generators
 from trainer.sharding import read_own, read_whole
-from trainer.swap import DiskFile, PinnedMemory, Placement
+from trainer.swap import DiskFile, PinnedMemory, Placement, return_large_blocks
 from trainer.tally import Tally, add_tallies
 
 SKIPS_ALLOWED = 2
@@ -50,8 +50,8 @@ class StageWork:
         self.algorithm: Algorithm = algorithm_for(stage)
         self.taken_before = int(memory_mb(session.device) * 1e6)
         self.placement = self._make_placement()
-        self.checked = False
-        """Whether memory was compared with its plan."""
+        self.unchecked = 2
+        """Steps until memory is compared with its plan: in the first there are no moments yet while gradients form."""
         self.policy = self._enter_policy()
         with self.policy.gathered():
             self.algorithm.open()
@@ -256,14 +256,16 @@ class StageWork:
             return Placement()
         if self.session.device.type == "cuda":
             return Placement(PinnedMemory)
+        return_large_blocks()
         return Placement(lambda: DiskFile(self.session.out))
 
     def _check_plan(self) -> None:
-        """The plan against what the stage's first step in this attempt really took."""
+        """The plan against what the stage's first two steps in this attempt really took."""
         memory = self.session.memory.get(self.number)
-        if memory is None or self.checked:
+        self.unchecked -= 1
+        ends_early = self.done == self.steps and self.unchecked == 1
+        if memory is None or (self.unchecked != 0 and not ends_early):
             return
-        self.checked = True
         self.session.events.emit(
             MemoryMeasured(
                 stage=self.number,

@@ -30,6 +30,9 @@ from trainer.failures import RunFailed
 from trainer.policy import Policy
 from trainer.sharding import read_own
 
+M_MMAP_THRESHOLD = -3
+"""Of mallopt(3)."""
+
 Phase = Literal["rollout", "teacher", "student", "update", "save"]
 Tensors = Callable[[], Iterable[Tensor]]
 """Those that exist now: an optimiser makes its moments at its first step."""
@@ -176,7 +179,6 @@ class Placement:
         for holding in self._holdings:
             if phase not in holding.phases:
                 _put_away(holding)
-        _return_freed_memory()
         self._fetch([holding for holding in self._holdings if phase in holding.phases])
 
     def close(self) -> None:
@@ -198,8 +200,15 @@ class Placement:
             self.phase = self.phase if self.phase in holding.phases else None
 
 
-STAY = Placement()
-"""Everything stays where it is."""
+def return_large_blocks() -> None:
+    """Let glibc give every block from 1 MiB back when it is freed.
+
+    Left to itself it keeps blocks of up to 32 MiB for later ones of like size, between others that are still in use:
+    what was put away would leave holes in place of room.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 @torch.no_grad()
@@ -223,10 +232,3 @@ def _put_away(holding: Holding) -> None:
 def _bytes_of(value: Tensor) -> memoryview:
     """The memory of a contiguous tensor on the CPU."""
     return memoryview(value.detach().flatten().view(torch.uint8).numpy())  # type: ignore[arg-type] # an array is one
-
-
-def _return_freed_memory() -> None:
-    """glibc keeps much of what was freed for later allocations of like size; other processes could use it."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)

@@ -104,10 +104,10 @@ def _describe_plan(event: MemoryPlanned) -> str:
 
 def _describe_measured(event: MemoryMeasured) -> str:
     if event.measured <= event.before:
-        return f"memory after the stage's first step: no more than the {_gb(event.before)} GB taken before it began"
+        return f"memory after the stage's first steps: no more than the {_gb(event.before)} GB taken before it began"
     judged = "within" if event.measured <= event.planned else "MORE THAN"
     return (
-        f"memory after the stage's first step: {_gb(event.measured)} GB, {judged} the {_gb(event.planned)} GB planned"
+        f"memory after the stage's first steps: {_gb(event.measured)} GB, {judged} the {_gb(event.planned)} GB planned"
     )
 
 
