@@ -81,12 +81,14 @@ def policy_dimensions(spec: RunSpec, model: Path | None) -> Dimensions | None:
 def _read_directory(directory: Path) -> Dimensions | None:
     """From config.json and the headers of the weights; None where they do not say enough."""
     try:
-        config: Mapping[str, Any] = json.loads((directory / "config.json").read_bytes())
+        config: Any = json.loads((directory / "config.json").read_bytes())
         shapes: dict[str, list[int]] = {}
         for path in sorted(directory.glob("*.safetensors")):
             with safe_open(path, framework="pt") as file:
                 shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, ValueError, SafetensorError):
+        return None
+    if not isinstance(config, Mapping) or not shapes:
         return None
     if config.get("tie_word_embeddings", True):
         shapes.pop("lm_head.weight", None)

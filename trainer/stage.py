@@ -20,7 +20,7 @@ from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tenso
 from trainer.policy import Policy
 from trainer.session import Session, restore_generators
 from trainer.sharding import read_own, read_whole
-from trainer.swap import DiskFile, PinnedMemory, Placement, return_large_blocks
+from trainer.swap import DiskFile, PinnedMemory, Placement
 from trainer.tally import Tally, add_tallies
 
 SKIPS_ALLOWED = 2
@@ -256,7 +256,6 @@ class StageWork:
             return Placement()
         if self.session.device.type == "cuda":
             return Placement(PinnedMemory)
-        return_large_blocks()
         return Placement(lambda: DiskFile(self.session.out))
 
     def _check_plan(self) -> None:

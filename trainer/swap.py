@@ -30,9 +30,6 @@ from trainer.failures import RunFailed
 from trainer.policy import Policy
 from trainer.sharding import read_own
 
-M_MMAP_THRESHOLD = -3
-"""Of mallopt(3)."""
-
 Phase = Literal["rollout", "teacher", "student", "update", "save"]
 Tensors = Callable[[], Iterable[Tensor]]
 """Those that exist now: an optimiser makes its moments at its first step."""
@@ -179,6 +176,7 @@ class Placement:
         for holding in self._holdings:
             if phase not in holding.phases:
                 _put_away(holding)
+        _return_freed_memory()
         self._fetch([holding for holding in self._holdings if phase in holding.phases])
 
     def close(self) -> None:
@@ -198,17 +196,6 @@ class Placement:
             holding.away = None
             # A phase that begins later must look at this again, even when it is the one that it stands in now.
             self.phase = self.phase if self.phase in holding.phases else None
-
-
-def return_large_blocks() -> None:
-    """Let glibc give every block from 1 MiB back when it is freed.
-
-    Left to itself it keeps blocks of up to 32 MiB for later ones of like size, between others that are still in use:
-    what was put away would leave holes in place of room.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 @torch.no_grad()
@@ -232,3 +219,10 @@ def _put_away(holding: Holding) -> None:
 def _bytes_of(value: Tensor) -> memoryview:
     """The memory of a contiguous tensor on the CPU."""
     return memoryview(value.detach().flatten().view(torch.uint8).numpy())  # type: ignore[arg-type] # an array is one
+
+
+def _return_freed_memory() -> None:
+    """glibc keeps freed blocks of up to 32 MiB for later ones of like size: they would be holes in place of room."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

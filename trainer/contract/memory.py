@@ -174,7 +174,7 @@ class _Holdings:
         logits = rows * policy.vocabulary * 4 * (5 if logits_of_two else 4)
         head = 0 if self.stage.lora else policy.head_parameters * GRADIENT * (2 if policy.tied else 1)
         activations = kept + backward + ends
-        freed = 0 if setting.gpu or setting.swap else min(BETWEEN_BLOCKS, activations + self.gradients)
+        freed = 0 if setting.gpu else min(BETWEEN_BLOCKS, activations + self.gradients)
         return {
             "activations": activations,
             "between blocks": freed,
