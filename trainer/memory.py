@@ -15,7 +15,7 @@ from trainer.computing import choose_precision, choose_sharding
 from trainer.contract.dimensions import Dimensions, dimensions_of, read_dimensions
 from trainer.contract.fitting import Fit, Room, fit_stage
 from trainer.contract.machine import machine_memory
-from trainer.contract.memory import Setting
+from trainer.contract.memory import LATER_LIBRARIES, Setting
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
@@ -47,7 +47,7 @@ def check_memory(
     if policy is None:
         return {}
     room = _find_room(device, out)
-    program = 0 if device.type == "cuda" else memory_now()
+    program = 0 if device.type == "cuda" else memory_now() + LATER_LIBRARIES
     planned: dict[int, StageMemory] = {}
     errors = []
     for number, stage in enumerate(spec.recipe.stages):

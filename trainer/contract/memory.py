@@ -36,7 +36,9 @@ FEWEST_ROWS = 128
 GPU_CACHE_SHARE = 0.4
 BETWEEN_BLOCKS = 300_000_000
 """Bytes that glibc keeps of blocks below 32 MiB freed between others; measured, and less where blocks are larger."""
-PROGRAM = 400_000_000
+LATER_LIBRARIES = 50_000_000
+"""Bytes of what a process imports only when it loads a model and trains it."""
+PROGRAM = 400_000_000 + LATER_LIBRARIES
 """Bytes of a process with its libraries loaded and nothing else (torch 2.13 with transformers 5.20 on a CPU)."""
 
 
