@@ -119,6 +119,18 @@ def test_a_run_that_swaps_is_the_run_that_does_not(name: str, base: Path, teache
     assert [event.swap for event in events_of(plain, "memory_planned")] == [False]
 
 
+def test_memory_of_the_cpu_keeps_it_as_well_as_a_file(
+    base: Path, teacher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plain = write_swapping(tmp_path / "plain", STAGES["teacher"], base, teacher, swap="off")
+    assert run_here(plain) == 0
+    monkeypatch.setattr("trainer.stage.DiskFile", lambda directory: PinnedMemory())
+    swapping = write_swapping(tmp_path / "swapping", STAGES["teacher"], base, teacher, swap="on")
+    assert run_here(swapping) == 0
+    assert_same_end(plain, swapping)
+    assert metric(swapping, "train/loss") == metric(plain, "train/loss")
+
+
 def away(work: StageWork) -> set[str]:
     """Names of what is not where it could be computed with."""
     return {holding.name for holding in work.placement._holdings if holding.away is not None}
