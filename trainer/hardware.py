@@ -1,10 +1,12 @@
 """What the trainer runs on."""
 
+import contextlib
 import os
 import platform
 import resource
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -50,10 +52,23 @@ def describe_hardware(device: torch.device) -> dict[str, str | int | float]:
     return facts
 
 
+def memory_now() -> int:
+    """Bytes that this process holds now, where the system says so; else the most it has held."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return int(memory_mb(torch.device("cpu")) * 1e6)
+
+
 def memory_mb(device: torch.device) -> float:
     """Most memory held so far: of the GPU where one computes, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    # Where the kernel tells it: getrusage also counts what the process that started this one held at that moment.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ class Policy:
     """Of matrix products in forward and backward passes; weights, gradients and moments stay fp32 either way."""
     ranks: int = 1
     """Over how many its weights are cut, if they are."""
+    fetch: Callable[[], None] | None = None
+    """Brings weights back that are kept elsewhere, see `trainer.swap`; called before every pass."""
 
     @property
     def device(self) -> torch.device:
@@ -54,6 +57,8 @@ class Policy:
 
     def hidden(self, batch: TokenBatch) -> Tensor:
         """Last hidden states (N, H) of a flat batch; no document sees another."""
+        if self.fetch is not None:
+            self.fetch()
         shared = batch.shared
         read = self.model.read_states if self.sharded else self.model.base_model
         with self.computing():

@@ -29,6 +29,7 @@ from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
 from trainer.hardware import choose_device, describe_hardware, package_versions
 from trainer.inputs import check_base, check_later_stages, fingerprint, open_datasets
+from trainer.memory import StageMemory, check_memory
 from trainer.policy import Policy, load_policy
 from trainer.ranks import ALONE, Ranks, join_ranks
 from trainer.sampling.opening import check_samplers
@@ -68,6 +69,8 @@ class Session:
     """Checkpoint that holds the present weights, relative to the attempt directory; empty for the base."""
     model_sha256: str = ""
     resumed: SavedStage | None = None
+    memory: dict[int, StageMemory] = field(default_factory=dict)
+    """What stages will take, by their number."""
     _mid_stage: list[Checkpoint] = field(default_factory=list)
 
     def remaining_stages(self) -> Iterator[tuple[int, StageBase]]:
@@ -161,6 +164,7 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
         sweep_partial(out / "checkpoints")
     model = _resume(session, Path(spec.resume_from)) if spec.resume_from else _start(session)
     check_later_stages(spec, rows, after=session.stage, base=model)
+    session.memory = check_memory(spec, model=model, out=out, device=device, ranks=ranks)
     events.emit(
         AttemptStarted(
             pid=os.getpid(),

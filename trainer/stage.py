@@ -11,7 +11,7 @@ from trainer.adapters import adapter_tensors, has_adapter, restore_adapter
 from trainer.algorithms import Algorithm, Update, algorithm_for
 from trainer.algorithms.base import Batch, StageContext
 from trainer.computing import arrange, compute_notes
-from trainer.contract.events import MetricsLogged, StageStarted
+from trainer.contract.events import MemoryMeasured, MemoryPlanned, MetricsLogged, StageStarted
 from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
 from trainer.failures import InvalidSpec, NothingLearnt, RunFailed
@@ -20,6 +20,7 @@ from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tenso
 from trainer.policy import Policy
 from trainer.session import Session, restore_generators
 from trainer.sharding import read_own, read_whole
+from trainer.swap import DiskFile, PinnedMemory, Placement
 from trainer.tally import Tally, add_tallies
 
 SKIPS_ALLOWED = 2
@@ -49,11 +50,21 @@ class StageWork:
             self.done, self.measured = saved.facts["done"], saved.facts["measured"]
             self.skipped, self.skipped_in_a_row = saved.facts["skipped"], saved.facts["skipped_in_a_row"]
         self.algorithm: Algorithm = algorithm_for(stage)
+        self.taken_before = int(memory_mb(session.device) * 1e6)
+        self.placement = self._make_placement()
+        self.unchecked = 2
+        """Steps until memory is compared with its plan: in the first there are no moments yet while gradients form."""
         self.policy = self._enter_policy()
         with self.policy.gathered():
             self.algorithm.open()
         self.steps = self.algorithm.count_steps()
         self.optimizer = build_optimizer(self.policy.model, stage.optimizer)
+        self.placement.hold(
+            "moments",
+            lambda: [value for state in self.optimizer.state.values() for value in state.values()],
+            phases=("update", "save"),
+            changes=True,
+        )
         torch.manual_seed(session.spec.recipe.seed * 1000 + number)
         if saved is not None:
             restore_adapter(self.policy.model, saved.tensors)
@@ -77,13 +88,28 @@ class StageWork:
                     **compute_notes(self.policy),
                     "parameters": self.policy.count_parameters(),
                     "vocabulary": len(self.policy.tokenizer),
+                    "swap": self.placement.swaps,
                 },
             )
         )
+        if (memory := self.session.memory.get(self.number)) is not None:
+            plan, room = memory.fit.plan, memory.room
+            self.session.events.emit(
+                MemoryPlanned(
+                    stage=self.number,
+                    swap=self.placement.swaps,
+                    peak=plan.peak,
+                    room=room.size,
+                    where=room.where,
+                    phases=plan.phases,
+                    parked=plan.parked,
+                )
+            )
 
     def collect(self) -> Sequence[Update]:
         """What the next optimiser steps train on: packed documents, or rollouts sampled and valued now."""
         started = time.perf_counter()
+        self.optimizer.zero_grad(set_to_none=True)
         with self.policy.gathered():
             updates = self.algorithm.collect(self.done + 1)
         self.collecting = time.perf_counter() - started
@@ -100,9 +126,11 @@ class StageWork:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
+        self.placement.enter("student")
         tally = self._add_gradients(update.micro_batches, targets)
         loss, norm = tally.loss, self._clip_gradients()
         if math.isfinite(loss) and math.isfinite(norm):
+            self.placement.enter("update")
             self.optimizer.step()
             self.algorithm.after_update()
             self.skipped_in_a_row = 0
@@ -117,6 +145,7 @@ class StageWork:
             self.stuck_at = self.stuck_at or self.session.step
         seconds = time.perf_counter() - started + self.collecting
         self.collecting = 0.0
+        self._check_plan()
         return {
             **update.metrics,
             "train/loss": loss,
@@ -198,6 +227,8 @@ class StageWork:
 
     def save(self, *, finished: bool) -> None:
         """Write a checkpoint; raises RunFailed rather than replace a good one by weights that left the numbers."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.placement.enter("save")
         broken = any(not bool(read_own(weight).isfinite().all()) for weight in self.policy.model.parameters())
         if self.session.ranks.any(broken):
             raise RunFailed(
@@ -219,6 +250,34 @@ class StageWork:
             **optimizer_tensors(self.policy.model, self.optimizer),
         }
         self.session.save(facts, tensors, stage_finished=finished)
+        if finished:
+            self.placement.close()
+
+    def _make_placement(self) -> Placement:
+        """Swapping as the plan has it; without a plan, only where it was asked for."""
+        memory = self.session.memory.get(self.number)
+        if not (memory.fit.swap if memory else self.stage.compute.swap == "on"):
+            return Placement()
+        if self.session.device.type == "cuda":
+            return Placement(PinnedMemory)
+        return Placement(lambda: DiskFile(self.session.out))
+
+    def _check_plan(self) -> None:
+        """The plan against what the stage's first two steps in this attempt really took."""
+        memory = self.session.memory.get(self.number)
+        self.unchecked -= 1
+        ends_early = self.done == self.steps and self.unchecked == 1
+        if memory is None or (self.unchecked != 0 and not ends_early):
+            return
+        self.session.events.emit(
+            MemoryMeasured(
+                stage=self.number,
+                step=self.session.step,
+                planned=memory.fit.plan.peak,
+                measured=int(memory_mb(self.session.device) * 1e6),
+                before=self.taken_before,
+            )
+        )
 
     def _enter_policy(self) -> Policy:
         """Make or check the policy, and hand it to the algorithm with everything else it works on."""
@@ -242,6 +301,11 @@ class StageWork:
             field=f"recipe.stages[{self.number}]",
         )
         policy.train_on_documents()
+        apart = any(
+            one.phase == "teacher" and not one.beside_policy for one in self.stage.frozen_models(session.ranks.count)
+        )
+        if apart:
+            self.placement.hold_policy("weights", policy, phases=("rollout", "student", "update", "save"), changes=True)
         self.algorithm.context = StageContext(
             spec=session.spec,
             number=self.number,
@@ -253,6 +317,7 @@ class StageWork:
             ranks=session.ranks,
             progress=self.progress,
             first_step=session.step - self.done,
+            placement=self.placement,
         )
         return policy
 

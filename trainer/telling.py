@@ -12,6 +12,8 @@ from trainer.contract.events import (
     AttemptStopped,
     CheckpointSaved,
     Event,
+    MemoryMeasured,
+    MemoryPlanned,
     MetricsLogged,
     RolloutsStored,
     RunFinished,
@@ -62,6 +64,10 @@ def describe(event: Event) -> str:
         case StageStarted():
             span = f", {event.steps} steps from step {event.first_step}" if event.steps else ""
             return f"stage {event.stage + 1} ({event.name or event.kind}) begins{span}"
+        case MemoryPlanned():
+            return _describe_plan(event)
+        case MemoryMeasured():
+            return _describe_measured(event)
         case MetricsLogged():
             values = [f"{key.rpartition('/')[2]} {event.values[key]:.5g}" for key in _numbers(event)]
             return f"step {event.step}: {', '.join(values)}" if values else ""
@@ -81,6 +87,32 @@ def describe(event: Event) -> str:
         case AttemptFailed():
             return f"failed: {event.error}"
     return ""
+
+
+def _describe_plan(event: MemoryPlanned) -> str:
+    needed = {phase: sum(parts.values()) for phase, parts in event.phases.items()}
+    widest = max(needed, key=lambda phase: needed[phase])
+    each = ", ".join(f"{phase} {_gb(size)}" for phase, size in needed.items())
+    parts = ", ".join(f"{name} {_gb(size)}" for name, size in event.phases[widest].items())
+    parked = ", ".join(f"{name} {_gb(size)}" for name, size in event.parked.items())
+    swapped = f"; kept elsewhere meanwhile: {parked}" if event.swap else ""
+    return (
+        f"memory of a process: at most {_gb(event.peak)} GB of the {_gb(event.room)} GB of {event.where} ({each}); in "
+        f"{widest}: {parts}{swapped}"
+    )
+
+
+def _describe_measured(event: MemoryMeasured) -> str:
+    if event.measured <= event.before:
+        return f"memory after the stage's first steps: no more than the {_gb(event.before)} GB taken before it began"
+    judged = "within" if event.measured <= event.planned else "MORE THAN"
+    return (
+        f"memory after the stage's first steps: {_gb(event.measured)} GB, {judged} the {_gb(event.planned)} GB planned"
+    )
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.2f}" if size >= 1e7 else f"{size / 1e9:.4f}"
 
 
 def _numbers(event: MetricsLogged) -> list[str]:

@@ -64,8 +64,8 @@ def test_a_run_tells_its_whole_life_in_order(tmp_path: Path, datasets: dict[str,
     assert [line.seq for line in lines] == list(range(len(lines)))
     assert [line.event.type for line in lines if line.event.type not in ("phase_progressed", "metrics_logged")] == [
         "attempt_started",
-        *("stage_started", "batch_seen", "checkpoint_saved", "stage_finished"),
-        *("stage_started", "batch_seen", "checkpoint_saved", "stage_finished"),
+        *("stage_started", "memory_planned", "batch_seen", "memory_measured", "checkpoint_saved", "stage_finished"),
+        *("stage_started", "memory_planned", "batch_seen", "memory_measured", "checkpoint_saved", "stage_finished"),
         "run_finished",
     ]
     first, second = events_of(out, "stage_started")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from trainer.policy import Policy
     from trainer.ranks import Ranks
     from trainer.stopping import StopRequest
+    from trainer.swap import Placement
 
 Progress = Callable[[str, int, int], None]
 """(phase, done, total): tells the events, and leaves by StopNow when a stop was asked for."""
@@ -109,6 +110,8 @@ class StageContext:
     progress: Progress
     first_step: int
     """Optimiser steps of the whole run before the stage's first one."""
+    placement: "Placement"
+    """Where weights are in which phase; whoever begins a phase says so."""
 
     @property
     def seed(self) -> int:

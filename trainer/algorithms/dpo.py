@@ -42,6 +42,7 @@ class Dpo(DocumentAlgorithm):
 
         super().open()
         self.reference = Reference(self.context.policy)
+        self.context.placement.hold_policy("reference", self.reference.policy, phases=("student", "save"))
 
     def render(self, row: Row, policy: "Policy") -> list[Document]:
         render = chat_renderer(policy.tokenizer, row.get("tools"))

@@ -51,6 +51,7 @@ class Grpo(RolloutAlgorithm):
             from trainer.reference import Reference
 
             self.reference = Reference(self.context.policy)
+            self.context.placement.hold_policy("reference", self.reference.policy, phases=("teacher", "save"))
 
     def value(self, rollouts: "list[Rollout]") -> None:
         """Rewards, then advantages within each group."""
@@ -106,6 +107,8 @@ class Grpo(RolloutAlgorithm):
             aggregation=stage.aggregation,
             constant=stage.sampling.max_new_tokens,
         )
+        if self.reference and part == 0:  # later parts ask the policy as well
+            self.context.placement.enter("teacher")
         size = self.share(stage.batch_size)
         batches: list[Batch] = []
         for place, start in enumerate(range(0, len(trained), size)):

@@ -35,6 +35,7 @@ class OnlineDpo(RolloutAlgorithm):
 
         super().open()
         self.reference = Reference(self.context.policy)
+        self.context.placement.hold_policy("reference", self.reference.policy, phases=("student", "save"))
 
     def learn_from(self, rollouts: "list[Rollout]", *, part: int) -> Update:
         from trainer.data.batch import flatten

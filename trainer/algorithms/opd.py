@@ -55,7 +55,13 @@ class Opd(RolloutAlgorithm):
         from trainer.teacher import open_teacher
 
         field = f"recipe.stages[{self.context.number}].teacher"
+        placement = self.context.placement
+        placement.enter("teacher")  # the policy makes room
         self.teacher = open_teacher(self.context.spec, self.stage.teacher, self.context.policy, field=field)
+        full = self.stage.estimator == "full"
+        placement.hold_policy(
+            "teacher", self.teacher.policy, phases=("teacher",), head=("student", "teacher") if full else ("teacher",)
+        )
         super().open()
         self._check_context(field)
 
@@ -173,6 +179,7 @@ class Opd(RolloutAlgorithm):
         policy.model.eval()
         with torch.no_grad():
             batches = self._make_batches(rollouts, on_policy=on_policy)
+            self.context.placement.enter("student")
             found = 0.0
             for place, batch in enumerate(batches):
                 if self.context.ranks.owns(place):
@@ -208,6 +215,7 @@ class Opd(RolloutAlgorithm):
         spans = [slice(start, start + size) for start in range(0, len(rollouts), size)]
         mine = [rollout for place, span in enumerate(spans) if ranks.owns(place) for rollout in rollouts[span]]
         documents = [self._for_teacher(rollout) for rollout in mine]
+        self.context.placement.enter("teacher")
         if stage.estimator == "full":
             read = self.teacher.read(documents, documents_at_once=stage.teacher_batch_size)
         else:

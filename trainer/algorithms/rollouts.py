@@ -80,6 +80,7 @@ class RolloutAlgorithm(Algorithm):
         from trainer.inputs import find_reward_problems
         from trainer.rewards import make_rewards
         from trainer.rollouts.prompts import PromptFeed
+        from trainer.sampling.engine import HasCopy
         from trainer.tokenizer import TokenTexts
 
         context, stage = self.context, self.stage
@@ -96,7 +97,10 @@ class RolloutAlgorithm(Algorithm):
         if problems := find_reward_problems(stage, context.number, context.rows):
             raise InvalidSpec(problems)
         self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
+        context.placement.enter("rollout")
         self.engine = self.open_engine()
+        if isinstance(self.engine, HasCopy):
+            context.placement.after_rollout(self.engine.drop_weights)
         self.texts = TokenTexts(context.policy.tokenizer)
 
     def open_engine(self) -> "Engine":
@@ -152,6 +156,7 @@ class RolloutAlgorithm(Algorithm):
         """One completion for each prompt; leaves by StopNow when a stop was asked for meanwhile."""
         from trainer.sampling.engine import SamplingRequest
 
+        self.context.placement.enter("rollout")
         settings = self.stage.sampling
         completions = self.engine.sample(
             [

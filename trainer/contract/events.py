@@ -39,6 +39,38 @@ class StageStarted(Contract):
     """Facts frozen with the stage: rows, tokens, cut rows, which tokens the loss counts, parameters."""
 
 
+class MemoryPlanned(Contract):
+    """What a stage will take of memory at most, told before its first step."""
+
+    type: Literal["memory_planned"] = "memory_planned"
+    stage: NonNegativeInt
+    swap: bool
+    """Whether what a phase does not need is kept elsewhere."""
+    peak: NonNegativeInt
+    """Bytes of one process in the phase that needs most."""
+    room: NonNegativeInt
+    """Bytes that one process may take."""
+    where: str
+    """What has that room."""
+    phases: dict[str, dict[str, NonNegativeInt]]
+    """Phase → part → bytes."""
+    parked: dict[str, NonNegativeInt] = {}
+    """Part → bytes that are kept elsewhere."""
+
+
+class MemoryMeasured(Contract):
+    """The plan checked after the stage's first step."""
+
+    type: Literal["memory_measured"] = "memory_measured"
+    stage: NonNegativeInt
+    step: NonNegativeInt
+    planned: NonNegativeInt
+    measured: NonNegativeInt
+    """Most bytes that the process has held."""
+    before: NonNegativeInt
+    """The same when the stage began: where it is not less, the stage itself took no more than that."""
+
+
 class PhaseProgressed(Contract):
     """Progress of work without steps of its own, such as tokenising or evaluating."""
 
@@ -155,6 +187,8 @@ class AttemptFailed(Contract):
 Event = Annotated[
     AttemptStarted
     | StageStarted
+    | MemoryPlanned
+    | MemoryMeasured
     | PhaseProgressed
     | MetricsLogged
     | BatchSeen

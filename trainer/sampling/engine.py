@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class StopReason(StrEnum):
@@ -55,6 +55,14 @@ class Completion:
     text: str
     """Decoded without special tokens, cut before the stop string."""
     stop_reason: StopReason
+
+
+@runtime_checkable
+class HasCopy(Protocol):
+    """An engine with a copy of the policy's weights, which it can make anew."""
+
+    def drop_weights(self) -> None:
+        """Give the copy's memory back until something is sampled."""
 
 
 class Engine(Protocol):

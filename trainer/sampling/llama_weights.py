@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from trainer.adapters import is_adapted, merged_weight
+from trainer.contract.dimensions import OWN_PATH
 
-ARCHITECTURES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+ARCHITECTURES = OWN_PATH
 """Values of `model_type` whose forward pass `llama_decoder.py` repeats."""
 FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary embedding whose frequencies do not depend on the length of the text."""
@@ -37,18 +38,21 @@ class FusedLinear:
         """`orders` gives for each module the order in which its outputs are wanted, None for its own."""
         self._modules = list(modules)
         self._orders = list(orders) if orders else [None] * len(self._modules)
+        self._dtype = dtype
         first = self._modules[0].weight
         outputs = sum(module.out_features for module in self._modules)
-        inputs = self._modules[0].in_features
-        if first.device.type == "cpu":
-            self.weight_HO = torch.empty(inputs, outputs, dtype=dtype)
-        else:
-            self.weight_HO = torch.empty(outputs, inputs, dtype=dtype, device=first.device).t()
+        self.weight_HO = torch.empty(0)
         biased = any(module.bias is not None for module in self._modules)
         self.bias_O = torch.zeros(outputs, dtype=dtype, device=first.device) if biased else None
         self.refresh()
 
+    def drop(self) -> None:
+        """Give the memory back until the next refresh."""
+        self.weight_HO = torch.empty(0)
+
     def refresh(self) -> None:
+        if not self.weight_HO.numel():
+            self.weight_HO = self._allocate()
         start = 0
         for module, order in zip(self._modules, self._orders, strict=True):
             end = start + module.out_features
@@ -58,6 +62,14 @@ class FusedLinear:
                 bias_O = read_whole(module.bias)
                 self.bias_O[start:end].copy_(bias_O if order is None else bias_O[order])
             start = end
+
+    def _allocate(self) -> Tensor:
+        device = self._modules[0].weight.device
+        outputs = sum(module.out_features for module in self._modules)
+        inputs = self._modules[0].in_features
+        if device.type == "cpu":
+            return torch.empty(inputs, outputs, dtype=self._dtype)
+        return torch.empty(outputs, inputs, dtype=self._dtype, device=device).t()
 
     def __call__(self, input_NH: Tensor) -> Tensor:
         if self.bias_O is None:
@@ -89,6 +101,10 @@ class LayerWeights:
         for fused in (self.qkv, self.attention_out, self.gate_up, self.down):
             fused.refresh()
         self._refresh_norms()
+
+    def drop(self) -> None:
+        for fused in (self.qkv, self.attention_out, self.gate_up, self.down):
+            fused.drop()
 
     def _refresh_norms(self) -> None:
         source, attention = self._source, self._source.self_attn
@@ -126,6 +142,8 @@ class LlamaWeights:
         self._rotary = body.rotary_emb
         self._embedding, self._norm = body.embed_tokens, body.norm
         self._model = model
+        self.dropped = False
+        """Whether the memory was given back; a refresh takes it again."""
         orders = {
             "query_order": _order_heads(self.head_size, self.query_heads),
             "key_order": _order_heads(self.head_size, self.key_heads),
@@ -142,6 +160,15 @@ class LlamaWeights:
                 layer.refresh()
             self.head.refresh()
         self._refresh_ends()
+        self.dropped = False
+
+    def drop(self) -> None:
+        """Give the memory back, and hold none of the model's either, until the next refresh."""
+        for layer in self.layers:
+            layer.drop()
+        self.head.drop()
+        self.embedding_VH = torch.empty(0)
+        self.dropped = True
 
     def refresh_if_changed(self) -> None:
         """Notice changes that nobody told of. Does nothing when sharded: no process may decide that for itself.
@@ -149,6 +176,8 @@ class LlamaWeights:
         torch counts changes in place, but not those of its fused optimisers; so some values of every weight are
         compared as well, of which a step of an optimiser leaves hardly any as it was.
         """
+        if self.dropped:
+            self.refresh()
         if self._seen is None or (now := self._fingerprint()) is None:
             return
         if now[0] != self._seen[0] or not torch.equal(now[1], self._seen[1]):

@@ -76,8 +76,13 @@ class TorchEngine:
 
     def update_weights(self) -> None:
         """Take the model's weights as they are now; to be called after each step of the optimiser."""
-        if self._weights is not None:
+        if self._weights is not None and not self._weights.dropped:
             self._weights.refresh()
+
+    def drop_weights(self) -> None:
+        """Give back the memory of the weights' copy; the next call makes it anew."""
+        if self._weights is not None:
+            self._weights.drop()
 
     def sample(
         self, requests: Sequence[SamplingRequest], *, should_stop: Callable[[], bool] | None = None

@@ -23,6 +23,7 @@ from chanote.datasets.selectors import find_version
 from chanote.datasets.storage import version_path
 from chanote.models.models import Model, Origin
 from chanote.models.vocabulary import compare_vocabularies
+from chanote.runs.memory import find_misfits
 from chanote.web.problems import Problem
 from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
 from trainer.contract.overlap import find_overlap
@@ -50,6 +51,7 @@ def find_obstacles(project: Project, recipe: Recipe) -> list[Problem]:
         *_check_stages(project, recipe),
         *_check_lengths(project, recipe),
         *_check_machine(),
+        *find_misfits(project, recipe),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.needs import FrozenModel, Sampling
 
 
 class DataSource(Contract):
@@ -59,8 +60,8 @@ class ComputeConfig(Contract):
     """Keep only what enters each layer and compute the rest again in the backward pass: far less memory for a third
     more time."""
     swap: Literal["auto", "off", "on"] = "auto"
-    """Keep what a phase does not need (the optimiser while sampling, the teacher while training) in the memory of the
-    CPU; auto does so on a GPU where it would not fit otherwise."""
+    """Keep what a phase does not need (the optimiser while sampling, the teacher while training) elsewhere: of a GPU in
+    the memory of the CPU, of a CPU on the disk. auto does so on a GPU where it would not fit otherwise."""
     sharding: Literal["auto", "off", "on"] = "auto"
     """With several processes: cut weights, gradients and moments over them; off holds all of it in each. auto cuts on
     GPUs."""
@@ -138,6 +139,18 @@ class TrainingStage(StageBase):
         for field, taken in kinds.items():
             for place, source in enumerate(getattr(self, field)):
                 yield NamedSource(field, place, source, taken, trained=field != "held_out")
+
+    def micro_batch_tokens(self, ranks: int) -> int:
+        """Tokens of the largest micro-batch, when every sequence is full."""
+        return max(1, self.batch_size // (self.gradient_accumulation * ranks)) * self.sequence_length
+
+    def frozen_models(self, ranks: int) -> list[FrozenModel]:
+        """What is held beside the policy."""
+        return []
+
+    def sampling_load(self, ranks: int) -> Sampling | None:
+        """What one process samples in a call; None where nothing is sampled."""
+        return None
 
     @model_validator(mode="after")
     def _check_lengths(self) -> "TrainingStage":

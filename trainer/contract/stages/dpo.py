@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from trainer.contract.needs import FrozenModel
 from trainer.contract.stages.base import TrainingStage
 
 
@@ -23,3 +24,6 @@ class DpoStage(TrainingStage):
     """Packed sequences of pairs per optimiser step."""
     sequence_length: int = Field(default=512, ge=8)
     """Longest pair in tokens, the prompt counted with each of its two answers; a longer one is left out and counted."""
+
+    def frozen_models(self, ranks: int) -> list[FrozenModel]:
+        return [FrozenModel("reference", "", "student", self.micro_batch_tokens(ranks), saved=True)]

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat
 
+from trainer.contract.needs import FrozenModel
 from trainer.contract.rewards import RewardList
 from trainer.contract.stages.rollouts import RolloutStage
 
@@ -25,3 +26,10 @@ class OnlineDpoStage(RolloutStage):
     """How strongly the policy is held to the reference, the policy as it enters the stage: larger stays nearer."""
     least_difference: float = Field(default=0.0, ge=0)
     """Pairs whose rewards differ by no more than this are ties and teach nothing."""
+
+    def micro_batch_tokens(self, ranks: int) -> int:
+        """Of every prompt two completions are read."""
+        return 2 * max(1, self.prompts_per_step // (self.gradient_accumulation * ranks)) * self.sequence_length
+
+    def frozen_models(self, ranks: int) -> list[FrozenModel]:
+        return [FrozenModel("reference", "", "student", self.micro_batch_tokens(ranks), saved=True)]

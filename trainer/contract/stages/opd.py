@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from trainer.contract.needs import FrozenModel
 from trainer.contract.stages.rollouts import RolloutStage, SamplingConfig
 
 
@@ -44,6 +45,21 @@ class OpdStage(RolloutStage):
     batch_size: PositiveInt = 16
     """Completions per optimiser step: prompts times group_size."""
     sampling: SamplingConfig = SamplingConfig(top_p=0.95)
+
+    def frozen_models(self, ranks: int) -> list[FrozenModel]:
+        full = self.estimator == "full"
+        completions = -(-self.batch_size // ranks) * self.updates_per_rollout
+        longest = self.sampling.max_new_tokens if self.on_policy == 1 else self.sequence_length
+        return [
+            FrozenModel(
+                "teacher",
+                self.teacher,
+                "teacher",
+                min(self.teacher_batch_size, completions) * self.sequence_length,
+                kept_tokens=completions * longest if full else 0,
+                head_with_student=full,
+            )
+        ]
 
     @model_validator(mode="after")
     def _check_estimator(self) -> "OpdStage":

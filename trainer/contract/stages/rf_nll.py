@@ -21,6 +21,10 @@ class RfNllStage(RolloutStage):
     least_reward: float | None = None
     """Reward that the best completion must reach to train; empty: any, where not all are worth the same."""
 
+    def micro_batch_tokens(self, ranks: int) -> int:
+        """Of every prompt one completion is read."""
+        return max(1, self.prompts_per_step // (self.gradient_accumulation * ranks)) * self.sequence_length
+
     @model_validator(mode="after")
     def _check_contest(self) -> "RfNllStage":
         if self.group_size == 1 and self.least_reward is None:

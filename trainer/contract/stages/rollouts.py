@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.needs import FrozenModel, Sampling
 from trainer.contract.rewards import RewardList, check_longest
 from trainer.contract.stages.base import TrainingStage
 
@@ -50,6 +51,16 @@ class RolloutStage(TrainingStage):
     @property
     def prompts_per_step(self) -> int:
         return self.batch_size // self.group_size
+
+    def sampling_load(self, ranks: int) -> Sampling | None:
+        prompts = -(-self.prompts_per_step * self.updates_per_rollout // ranks)
+        return Sampling(
+            rows=prompts * self.group_size,
+            tokens=self.sequence_length,
+            prompt_tokens=self.sequence_length - self.sampling.max_new_tokens,
+            prompts=prompts,
+            nucleus=self.sampling.top_p < 1,
+        )
 
     @model_validator(mode="after")
     def _check_sampler(self) -> "RolloutStage":
@@ -136,6 +147,13 @@ class PolicyGradientStage(RolloutStage):
     filter_overlong: bool = False
     """Give no gradient to rollouts that were cut off; they still count in their group's mean."""
     dynamic_sampling: DynamicSampling = DynamicSampling()
+
+    def frozen_models(self, ranks: int) -> list[FrozenModel]:
+        if not self.kl_weight:
+            return []
+        several = self.updates_per_rollout > 1
+        tokens = self.micro_batch_tokens(ranks)
+        return [FrozenModel("reference", "", "teacher", tokens, beside_policy=several, saved=True)]
 
     @model_validator(mode="after")
     def _check_policy_gradient(self) -> "PolicyGradientStage":
