@@ -9,11 +9,9 @@ from django.urls import reverse
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.models.models import Model
 from chanote.recipes.checking import check_data
-from chanote.recipes.forms.schema_form import title_of
 from chanote.recipes.services import save_revision
 from chanote.recipes.yaml_text import parse_yaml
 from tests.web.test_recipe_pages import fields_of, text_of
-from trainer.contract import stage_kinds
 
 TEXT = """\
 base: tiny
@@ -94,11 +92,3 @@ def test_typing_changes_what_was_typed_and_nothing_else(client_of, researcher, a
 def test_settings_that_do_not_fit_together_are_named(change: tuple[str, str], message: str):
     _, problems = check_data(parse_yaml(TEXT.replace(*change)).data)
     assert any(message in problem.message for problem in problems), problems
-
-
-def test_every_kind_has_words_of_its_own():
-    titles = {kind: title_of(kind) for kind in stage_kinds()}
-    assert titles["ink_grpo"] == "InK-GRPO"
-    assert titles["cpt"] == "Continued pretraining"
-    assert len(set(titles.values())) == len(titles)
-    assert title_of("focused_sft") == "Focused sft"  # one without a title, or a reward

@@ -82,8 +82,6 @@ class LoraConfig(Contract):
 class StageBase(Contract):
     """One step of a recipe. The policy that leaves a stage enters the next."""
 
-    title: ClassVar[str] = ""
-    """What pages call a stage of the kind; the kind in words when empty."""
     names_models: ClassVar[tuple[str, ...]] = ()
     """Fields that name a model of the project beside the policy, such as a teacher; an empty value names none."""
 

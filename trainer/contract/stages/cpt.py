@@ -43,7 +43,6 @@ class ModelShape(Contract):
 class CptStage(TrainingStage):
     """Continued pretraining: every token of every document is a target, documents never see each other."""
 
-    title = "Continued pretraining"
     row_kinds = ("text",)
 
     kind: Literal["cpt"] = "cpt"

@@ -10,7 +10,6 @@ from trainer.contract.stages.base import TrainingStage
 class DpoStage(TrainingStage):
     """Make the preferred of two given answers likelier than the other, against the policy that entered the stage."""
 
-    title = "Preference optimisation (DPO)"
     row_kinds = ("preferences",)
 
     kind: Literal["dpo"] = "dpo"

@@ -10,8 +10,6 @@ from trainer.contract.stages.base import StageBase
 class EvaluateStage(StageBase):
     """Score the policy as it stands on tasks and put the scores on a board. Put one first to score the base."""
 
-    title = "Evaluation"
-
     kind: Literal["evaluate"] = "evaluate"
     tasks: list[str] = Field(min_length=1)
     """Names of tasks of the project."""

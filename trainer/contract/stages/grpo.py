@@ -8,6 +8,4 @@ from trainer.contract.stages.rollouts import PolicyGradientStage
 class GrpoStage(PolicyGradientStage):
     """Several completions of each prompt, valued by rewards: the better ones of a group become likelier."""
 
-    title = "GRPO"
-
     kind: Literal["grpo"] = "grpo"

@@ -11,7 +11,6 @@ from trainer.contract.stages.rollouts import PolicyGradientStage
 class InkGrpoStage(PolicyGradientStage):
     """GRPO, and on some steps, drawn by a coin, likelihood of domain text: knowledge that rewards alone cannot give."""
 
-    title = "InK-GRPO"
     further_row_kinds: ClassVar[dict[str, tuple[str, ...]]] = {"corpus": ("text",)}
     apart_from_tasks: ClassVar[tuple[str, ...]] = ("corpus",)
 

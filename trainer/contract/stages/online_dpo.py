@@ -11,8 +11,6 @@ from trainer.contract.stages.rollouts import RolloutStage
 class OnlineDpoStage(RolloutStage):
     """Sample several completions of each prompt and prefer the one of highest reward over the one of lowest."""
 
-    title = "Online DPO"
-
     kind: Literal["online_dpo"] = "online_dpo"
     group_size: int = Field(default=2, ge=2)
     """Rollouts per prompt, of which the best and the worst make a pair; must divide batch_size."""

@@ -10,7 +10,6 @@ from trainer.contract.stages.rollouts import RolloutStage, SamplingConfig
 class OpdStage(RolloutStage):
     """Draw the policy towards a teacher's next-token distributions, on its own completions and on given answers."""
 
-    title = "On-policy distillation"
     row_kinds: ClassVar[tuple[str, ...]] = ("chat", "prompts")
     use: ClassVar[Literal["train", "distil"]] = "distil"
     names_models: ClassVar[tuple[str, ...]] = ("teacher",)

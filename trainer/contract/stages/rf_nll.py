@@ -11,8 +11,6 @@ from trainer.contract.stages.rollouts import RolloutStage
 class RfNllStage(RolloutStage):
     """Reward-filtered likelihood: sample several completions of each prompt and train on the best one alone."""
 
-    title = "Reward-filtered likelihood"
-
     kind: Literal["rf_nll"] = "rf_nll"
     group_size: PositiveInt = 4
     """Rollouts per prompt, of which the best trains; must divide batch_size."""

@@ -12,7 +12,6 @@ THRESHOLDED = ("only_top_p", "only_bottom_p", "only_top_logp", "only_bottom_logp
 class SftStage(TrainingStage):
     """Likelihood of the answer tokens of `chat` rows, or another objective on their probability."""
 
-    title = "Supervised fine-tuning"
     row_kinds = ("chat",)
 
     kind: Literal["sft"] = "sft"

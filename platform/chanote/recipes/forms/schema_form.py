@@ -301,6 +301,6 @@ def _word_task(value: str, known: set[str]) -> str:
 
 
 def title_of(kind: str) -> str:
-    """Words for the kind of a stage or a reward on pages."""
-    stage = stage_kinds().get(kind)
-    return (stage.title if stage else "") or kind.replace("_", " ").capitalize()
+    """Words for a stage kind on pages."""
+    known = {"cpt": "Continued pretraining", "sft": "Supervised fine-tuning", "evaluate": "Evaluation"}
+    return known.get(kind, kind.replace("_", " ").capitalize())
