@@ -1,5 +1,6 @@
 """An attempt from its first event to its last."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.contract.base import ExitCode
@@ -8,7 +9,7 @@ from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.events_log import EventLog
-from trainer.failures import InvalidSpec, NothingLearnt, StopNow
+from trainer.failures import InvalidSpec, NothingLearnt, RunFailed, StopNow
 from trainer.ranks import leave_ranks
 from trainer.session import Session, open_session
 from trainer.stage import StageWork
@@ -47,9 +48,14 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
             work.end_round()
             work.measure_if_due()
             work.save_if_due()
-    except (StopNow, NothingLearnt):
+    except StopNow:
         if session.step > session.saved_step:  # a round that was being collected starts over
             work.save(finished=False)
+        raise
+    except NothingLearnt:
+        if session.step > session.saved_step:
+            with suppress(RunFailed):  # what ended the run says more than what keeps its weights from being saved
+                work.save(finished=False)
         raise
     finally:
         work.algorithm.close()

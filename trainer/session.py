@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trainer.ahead import check_later_stages
 from trainer.algorithms.base import Progress
 from trainer.checkpoints import (
     Checkpoint,
@@ -28,7 +29,7 @@ from trainer.data.rows import RowFile
 from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
 from trainer.hardware import choose_device, describe_hardware, package_versions
-from trainer.inputs import check_base, check_later_stages, fingerprint, open_datasets
+from trainer.inputs import check_base, fingerprint, open_datasets
 from trainer.memory import StageMemory, check_memory
 from trainer.policy import Policy, load_policy
 from trainer.ranks import ALONE, Ranks, join_ranks
@@ -163,7 +164,6 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
     if ranks.first:
         sweep_partial(out / "checkpoints")
     model = _resume(session, Path(spec.resume_from)) if spec.resume_from else _start(session)
-    check_later_stages(spec, rows, after=session.stage, base=model)
     session.memory = check_memory(spec, model=model, out=out, device=device, ranks=ranks)
     events.emit(
         AttemptStarted(
@@ -176,6 +176,7 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
             resumed_from_step=session.step if spec.resume_from else None,
         )
     )
+    check_later_stages(spec, rows, after=session.stage, base=model)
     if model is not None:
         session.policy = load_policy(model, device=device, field="resume_from" if spec.resume_from else "base.path")
     return session
