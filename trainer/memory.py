@@ -13,14 +13,16 @@ from safetensors import SafetensorError, safe_open
 
 from trainer.computing import choose_precision, choose_sharding
 from trainer.contract.dimensions import Dimensions, dimensions_of, read_dimensions
+from trainer.contract.events import MemoryMeasured, MemoryPlanned
 from trainer.contract.fitting import Fit, Room, fit_stage
 from trainer.contract.machine import machine_memory
 from trainer.contract.memory import LATER_LIBRARIES, Setting
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
+from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
-from trainer.hardware import memory_now
+from trainer.hardware import memory_mb, memory_now
 from trainer.ranks import Ranks
 
 USABLE_OF_GPU = 0.95
@@ -33,6 +35,50 @@ class StageMemory:
 
     fit: Fit
     room: Room
+
+
+class PlanCheck:
+    """A stage's plan, told before its first step, against what its first two steps in this attempt really took.
+
+    Two, since in the first one there are no moments yet while gradients form.
+    """
+
+    def __init__(self, memory: StageMemory, number: int, events: EventLog, device: torch.device) -> None:
+        self._memory, self._number, self._events, self._device = memory, number, events, device
+        self._before = self._taken()
+        self._steps = 0
+
+    def tell_plan(self, *, swap: bool) -> None:
+        plan, room = self._memory.fit.plan, self._memory.room
+        self._events.emit(
+            MemoryPlanned(
+                stage=self._number,
+                swap=swap,
+                peak=plan.peak,
+                room=room.size,
+                where=room.where,
+                phases=plan.phases,
+                parked=plan.parked,
+            )
+        )
+
+    def step_made(self, step: int, *, last: bool) -> None:
+        """Tell what was taken after the second step, or after the first where no other follows."""
+        self._steps += 1
+        if self._steps == 2 or (self._steps == 1 and last):
+            self._events.emit(
+                MemoryMeasured(
+                    stage=self._number,
+                    step=step,
+                    planned=self._memory.fit.plan.peak,
+                    measured=self._taken(),
+                    before=self._before,
+                )
+            )
+
+    def _taken(self) -> int:
+        """Most bytes so far."""
+        return int(memory_mb(self._device) * 1e6)
 
 
 def check_memory(

@@ -11,11 +11,12 @@ from trainer.adapters import adapter_tensors, has_adapter, restore_adapter
 from trainer.algorithms import Algorithm, Update, algorithm_for
 from trainer.algorithms.base import Batch, StageContext
 from trainer.computing import arrange, compute_notes
-from trainer.contract.events import MemoryMeasured, MemoryPlanned, MetricsLogged, StageStarted
+from trainer.contract.events import MetricsLogged, StageStarted
 from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
 from trainer.failures import InvalidSpec, NothingLearnt, RunFailed
 from trainer.hardware import memory_mb
+from trainer.memory import PlanCheck
 from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tensors, restore_optimizer
 from trainer.policy import Policy
 from trainer.session import Session, restore_generators
@@ -50,10 +51,9 @@ class StageWork:
             self.done, self.measured = saved.facts["done"], saved.facts["measured"]
             self.skipped, self.skipped_in_a_row = saved.facts["skipped"], saved.facts["skipped_in_a_row"]
         self.algorithm: Algorithm = algorithm_for(stage)
-        self.taken_before = int(memory_mb(session.device) * 1e6)
+        memory = session.memory.get(number)
+        self.plan_check = PlanCheck(memory, number, session.events, session.device) if memory else None
         self.placement = self._make_placement()
-        self.unchecked = 2
-        """Steps until memory is compared with its plan: in the first there are no moments yet while gradients form."""
         self.policy = self._enter_policy()
         with self.policy.gathered():
             self.algorithm.open()
@@ -92,19 +92,8 @@ class StageWork:
                 },
             )
         )
-        if (memory := self.session.memory.get(self.number)) is not None:
-            plan, room = memory.fit.plan, memory.room
-            self.session.events.emit(
-                MemoryPlanned(
-                    stage=self.number,
-                    swap=self.placement.swaps,
-                    peak=plan.peak,
-                    room=room.size,
-                    where=room.where,
-                    phases=plan.phases,
-                    parked=plan.parked,
-                )
-            )
+        if self.plan_check is not None:
+            self.plan_check.tell_plan(swap=self.placement.swaps)
 
     def collect(self) -> Sequence[Update]:
         """What the next optimiser steps train on: packed documents, or rollouts sampled and valued now."""
@@ -145,7 +134,8 @@ class StageWork:
             self.stuck_at = self.stuck_at or self.session.step
         seconds = time.perf_counter() - started + self.collecting
         self.collecting = 0.0
-        self._check_plan()
+        if self.plan_check is not None:
+            self.plan_check.step_made(self.session.step, last=self.done == self.steps)
         return {
             **update.metrics,
             "train/loss": loss,
@@ -261,23 +251,6 @@ class StageWork:
         if self.session.device.type == "cuda":
             return Placement(PinnedMemory)
         return Placement(lambda: DiskFile(self.session.out))
-
-    def _check_plan(self) -> None:
-        """The plan against what the stage's first two steps in this attempt really took."""
-        memory = self.session.memory.get(self.number)
-        self.unchecked -= 1
-        ends_early = self.done == self.steps and self.unchecked == 1
-        if memory is None or (self.unchecked != 0 and not ends_early):
-            return
-        self.session.events.emit(
-            MemoryMeasured(
-                stage=self.number,
-                step=self.session.step,
-                planned=memory.fit.plan.peak,
-                measured=int(memory_mb(self.session.device) * 1e6),
-                before=self.taken_before,
-            )
-        )
 
     def _enter_policy(self) -> Policy:
         """Make or check the policy, and hand it to the algorithm with everything else it works on."""
