@@ -9,9 +9,11 @@ from django.urls import reverse
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.models.models import Model
 from chanote.recipes.checking import check_data
+from chanote.recipes.forms.schema_form import title_of
 from chanote.recipes.services import save_revision
 from chanote.recipes.yaml_text import parse_yaml
 from tests.web.test_recipe_pages import fields_of, text_of
+from trainer.contract import stage_kinds
 
 TEXT = """\
 base: tiny
