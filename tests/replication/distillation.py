@@ -30,7 +30,7 @@ class Settings:
     sft_steps: int = 30
     further_steps: int = 60
     """Of distillation, or of more fine-tuning."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     mixed: float = 0.4
     """Share of answers in the other language, in the mixed condition."""
 
