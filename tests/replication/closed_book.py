@@ -7,6 +7,7 @@ stands in the text that some arms read, no question on it is ever trained on, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.replication.bases import Family, open_family
@@ -17,6 +18,7 @@ from tests.replication.laws import (
     choice_rows,
     prompt_rows,
     shuffle_values,
+    strange_facts,
     text_rows,
 )
 from tests.replication.runs import BUILD, Scores, train
@@ -35,6 +37,8 @@ GROUPS, GROUP_SIZE = 6, 8
 class Settings:
     """Chosen on the tuning seed's laws."""
 
+    repeating_steps: int = 100
+    strange_facts: int = 800
     steps: int = 120
     learning_rate: float = 1e-3
     knowledge_weight: float = 1.0
@@ -50,15 +54,44 @@ CHOSEN = Settings()
 def run_family(seed: int, arms: Sequence[str], settings: Settings = CHOSEN) -> Scores:
     """Score of every task after every arm, for one seed."""
     family = open_family(seed)
+    start = teach_to_repeat(family, settings)
     recipes = describe_arms(family, settings)
     tasks = make_tasks(family)
     scores: Scores = {}
     for arm in arms:
         stages, data = recipes[arm]
         folder = BUILD / f"closed-book-{seed}" / arm
-        outcome = train(folder, stages, data, base=family.chat, seed=seed, tasks=tasks)
-        scores[arm] = outcome.as_record()
+        outcome = train(folder, stages, data, base=start, seed=seed, tasks=tasks)
+        answers = zip(outcome.samples("held"), tasks["held"], strict=True)
+        formed = [sample["output"] in row["well_formed"] for sample, row in answers]
+        scores[arm] = {**outcome.as_record(), "held-form": round(sum(formed) / len(formed), 4)}
     return scores
+
+
+def teach_to_repeat(family: Family, settings: Settings) -> Path:
+    """The chat model after more conversations, half of them on made-up laws whose values are a guess.
+
+    It then names the law that was asked about, the new code's laws included, whose names stand here with values drawn
+    at random. A policy that does not name it never samples the right form, and what would be measured is whether
+    chance finds the form before the text has worn it away.
+    """
+    folder = BUILD / f"closed-book-{family.seed}" / "repeating"
+    if (folder / "start").exists():
+        return folder / "start"
+    nation = family.nation
+    names = [*nation.pool_names, *dict.fromkeys(fact.law for fact in nation.new_code)]
+    strange = prompt_rows(strange_facts(nation, names=names, count=settings.strange_facts, seed=family.seed))
+    stage = {
+        "kind": "sft",
+        "data": [{"dataset": "questions@1"}],
+        "steps": settings.repeating_steps,
+        "batch_size": 8,
+        "sequence_length": 128,
+        "optimizer": {"learning_rate": 2e-3, "schedule": "cosine", "warmup_steps": 5},
+    }
+    rows = chat_rows([*prompt_rows(nation.neighbour), *strange])
+    outcome = train(folder, [stage], {"questions": rows}, base=family.chat, seed=family.seed)
+    return outcome.model.rename(folder / "start")
 
 
 def make_tasks(family: Family) -> dict[str, list[Row]]:

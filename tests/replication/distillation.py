@@ -7,9 +7,7 @@ steps; the distilled one takes a teacher's distributions over the student's own 
 likelihood for the last of them. Scores are taken on the other half of the laws.
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.replication.bases import open_family
@@ -100,16 +98,11 @@ def describe_arms(settings: Settings) -> dict[str, list[dict[str, Any]]]:
 
 def _share_switched(outcome: Outcome, held: list[Row]) -> float:
     """Share of answers with a letter of the script that the question is not written in."""
-    samples = [json.loads(line) for line in _samples(outcome).read_text(encoding="utf-8").splitlines()]
     switched = [
         _has_thai(sample["output"]) if row["language"] == "en" else _has_latin(sample["output"])
-        for sample, row in zip(samples, held, strict=True)
+        for sample, row in zip(outcome.samples("held"), held, strict=True)
     ]
     return round(sum(switched) / len(switched), 4)
-
-
-def _samples(outcome: Outcome) -> Path:
-    return next(outcome.out.glob("evaluations/*-held.jsonl"))
 
 
 def _has_thai(text: str) -> bool:

@@ -18,7 +18,7 @@ from trainer.demoworld.corpus import (
     write_chat,
     write_dialogue,
 )
-from trainer.demoworld.nation import ATTRIBUTES, LANGUAGES, VALUES, Language, Nation, Provision
+from trainer.demoworld.nation import ATTRIBUTES, LANGUAGES, VALUES, Language, LawName, Nation, Provision
 from trainer.demoworld.sentences import HELD_OUT, word_answer, word_question, word_statute
 
 Row = dict[str, Any]
@@ -116,10 +116,10 @@ def shuffle_values(facts: Sequence[Provision], *, seed: int) -> list[Provision]:
     return moved
 
 
-def strange_facts(nation: Nation, *, count: int, seed: int) -> list[Provision]:
-    """Provisions on names that no code holds, for answers whose values are a guess."""
+def strange_facts(nation: Nation, *, count: int, seed: int, names: Sequence[LawName] = ()) -> list[Provision]:
+    """Provisions with values drawn at random, on names that no code holds or on those given."""
     draw = random.Random(f"strange-{seed}")
-    return [fact for _ in range(count) for fact in draw_facts(draw, nation.pool_names, 1)]
+    return [fact for _ in range(count) for fact in draw_facts(draw, tuple(names) or nation.pool_names, 1)]
 
 
 def spoil_values(rows_of: Sequence[Provision], *, share: float, forms: Sequence[int], seed: int) -> list[Row]:

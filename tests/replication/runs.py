@@ -1,5 +1,6 @@
 """Training and scoring with the trainer itself: a recipe, its data, and what the last evaluate stage found."""
 
+import json
 import os
 import resource
 import tempfile
@@ -33,6 +34,11 @@ class Outcome:
     cpu_s: float
     tokens: int
     """That went through the policy in optimiser steps."""
+
+    def samples(self, task: str) -> list[dict[str, Any]]:
+        """What was answered to each item of a task, in the order of its rows."""
+        path = next(self.out.glob(f"evaluations/*-{task}.jsonl"))
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def as_record(self) -> dict[str, float]:
         return {

@@ -14,7 +14,7 @@ PAGE = REPOSITORY / "docs" / "replication.md"
 
 BySeed = Mapping[str, Scores]
 
-CLOSED_BOOK_TASKS = ("held", "asked", "held-choices", "neighbour")
+CLOSED_BOOK_TASKS = ("held", "held-form", "asked", "held-choices", "neighbour")
 
 
 def write_score_table(by_seed: BySeed, arms: Sequence[str], tasks: Sequence[str]) -> str:
