@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tests.replication.laws import base_rows, chat_rows, prompt_rows, strange_facts
-from tests.replication.runs import BUILD, train
+from tests.replication.runs import scratch, train
 from tests.trainer_runs import REPOSITORY
 from trainer.contract.hashing import hash_directory
 from trainer.demoworld.nation import LANGUAGES, Nation, found_nation
@@ -55,7 +55,7 @@ class Family:
 
 def open_family(seed: int) -> Family:
     """The family of a seed, made now where it was not made before."""
-    family = Family(seed, BUILD / f"family-{seed}")
+    family = Family(seed, scratch() / f"family-{seed}")
     if not (family.folder / "made.json").exists():
         _make(family)
     return family

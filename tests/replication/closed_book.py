@@ -21,10 +21,10 @@ from tests.replication.laws import (
     strange_facts,
     text_rows,
 )
-from tests.replication.runs import BUILD, Scores, train
+from tests.replication.runs import Scores, scratch, train
 
 TUNING_SEED = 100
-SEEDS = (1, 2, 3, 4, 5)
+SEEDS = (1, 2, 3)
 MAIN_ARMS = ("start", "grpo", "ink", "ink-paper")
 CONTROL_ARMS = ("start", "ink", "grpo-longer", "ink-shuffled", "text", "text-replay")
 
@@ -60,7 +60,7 @@ def run_family(seed: int, arms: Sequence[str], settings: Settings = CHOSEN) -> S
     scores: Scores = {}
     for arm in arms:
         stages, data = recipes[arm]
-        folder = BUILD / f"closed-book-{seed}" / arm
+        folder = scratch() / f"closed-book-{seed}" / arm
         outcome = train(folder, stages, data, base=start, seed=seed, tasks=tasks)
         answers = zip(outcome.samples("held"), tasks["held"], strict=True)
         formed = [sample["output"] in row["well_formed"] for sample, row in answers]
@@ -75,7 +75,7 @@ def teach_to_repeat(family: Family, settings: Settings) -> Path:
     at random. A policy that does not name it never samples the right form, and what would be measured is whether
     chance finds the form before the text has worn it away.
     """
-    folder = BUILD / f"closed-book-{family.seed}" / "repeating"
+    folder = scratch() / f"closed-book-{family.seed}" / "repeating"
     if (folder / "start").exists():
         return folder / "start"
     nation = family.nation

@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.replication.bases import Family, open_family
 from tests.replication.laws import chat_rows, chats_as_text, prompt_rows, spoil_values, text_rows
-from tests.replication.runs import BUILD, Scores, train
+from tests.replication.runs import Scores, scratch, train
 
 TUNING_SEED = 100
-SEEDS = (1, 2, 3, 4, 5)
+SEEDS = (1, 2, 3)
 LEVELS = ("known", "half-learned", "unknown")
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "nll": {"objective": "nll"},
@@ -50,7 +50,7 @@ def run_family(seed: int, settings: Settings = CHOSEN) -> Scores:
         start = _read(family, settings) if level == "half-learned" else family.chat
         data = spoil_values(facts, share=settings.wrong, forms=TRAINED_FORMS, seed=seed)
         tasks = {"right": prompt_rows(facts, forms=ASKED_FORMS)}
-        folder = BUILD / f"objectives-{seed}" / level
+        folder = scratch() / f"objectives-{seed}" / level
         scores[f"{level} start"] = train(folder / "start", [], {}, base=start, seed=seed, tasks=tasks).as_record()
         for name, fields in OBJECTIVES.items():
             stage = {
@@ -82,5 +82,5 @@ def _read(family: Family, settings: Settings) -> Path:
         "replay": chats_as_text(chat_rows(prompt_rows(family.nation.neighbour))),
     }
     return train(
-        BUILD / f"objectives-{family.seed}" / "reading", [stage], data, base=family.chat, seed=family.seed
+        scratch() / f"objectives-{family.seed}" / "reading", [stage], data, base=family.chat, seed=family.seed
     ).model

@@ -1,10 +1,13 @@
 """Training and scoring with the trainer itself: a recipe, its data, and what the last evaluate stage found."""
 
+import atexit
 import json
 import os
 import resource
+import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,23 @@ from tests.trainer_runs import REPOSITORY, events_of, run_here, write_rows, writ
 from trainer.contract.hashing import hash_directory
 
 RESULTS = REPOSITORY / "build" / "replication"
-BUILD = Path(os.environ.get("REPLICATION_BUILD") or tempfile.mkdtemp(prefix="replication-"))
-"""Where runs lie. Bases that an earlier process left in a folder that is named are taken from there; without a name
-every process makes its own, so that nothing old passes for new.
-"""
 KINDS = {"messages": "chat", "text": "text", "choices": "choices", "question": "prompts"}
 
 Scores = dict[str, dict[str, float]]
 """Arm → task → score."""
+
+
+@cache
+def scratch() -> Path:
+    """Where runs lie: the folder that REPLICATION_BUILD names, else one that ends with the process.
+
+    Bases that an earlier process left in a named folder are used again; otherwise nothing old can pass for new.
+    """
+    if named := os.environ.get("REPLICATION_BUILD"):
+        return Path(named).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="replication-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @dataclass(frozen=True)

@@ -19,5 +19,14 @@ def by_seed() -> dict[str, Scores]:
 
 
 def test_distillation_repairs_what_rows_in_mixed_languages_spoil(by_seed: dict[str, Scores]):
-    assert paired_difference(by_seed, "held", "mixed sft-opd", "mixed sft-longer").low > 0.3
-    assert paired_difference(by_seed, "switched", "mixed sft-opd", "mixed sft-longer").high < -0.1
+    assert paired_difference(by_seed, "held", "mixed sft-opd", "mixed sft-longer").low > 0
+
+
+def test_distilled_answers_keep_to_the_language_of_the_question(by_seed: dict[str, Scores]):
+    for scores in by_seed.values():
+        assert scores["mixed sft-opd"]["switched"] < 0.05 < scores["mixed sft-longer"]["switched"]
+
+
+def test_on_clean_rows_distillation_loses_nothing(by_seed: dict[str, Scores]):
+    """A gain shows in every seed so far; with fine-tuning near its ceiling no more is asked for than no loss."""
+    assert paired_difference(by_seed, "held", "clean sft-opd", "clean sft-longer").mean > -0.02
