@@ -69,7 +69,7 @@ def run_family(seed: int, arms: Sequence[str], settings: Settings = CHOSEN) -> S
 
 
 def teach_to_repeat(family: Family, settings: Settings) -> Path:
-    """The chat model after more conversations, half of them on made-up laws whose values are a guess.
+    """The chat model after more conversations, most of them on made-up laws whose values are a guess.
 
     It then names the law that was asked about, the new code's laws included, whose names stand here with values drawn
     at random. A policy that does not name it never samples the right form, and what would be measured is whether
