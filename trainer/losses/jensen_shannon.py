@@ -47,34 +47,6 @@ TeacherLogits = Callable[[slice, slice], Tensor]
 """(rows, entries) → a new tensor (C, entries) of logits up to a constant per row, already divided by temperature."""
 
 
-def summed_divergence(
-    student_hidden_KH: Tensor,
-    student_weight_VH: Tensor,
-    teacher_hidden_KJ: Tensor,
-    teacher_weight_UJ: Tensor,
-    *,
-    beta: float,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    vocabulary: int | None = None,
-    chunk: int | None = None,
-    entries: int | None = None,
-) -> Tensor:
-    """The total of `divergence`."""
-    return divergence(
-        student_hidden_KH,
-        student_weight_VH,
-        teacher_hidden_KJ,
-        teacher_weight_UJ,
-        beta=beta,
-        temperature=temperature,
-        top_k=top_k,
-        vocabulary=vocabulary,
-        chunk=chunk,
-        entries=entries,
-    ).total
-
-
 def divergence(
     student_hidden_KH: Tensor,
     student_weight_VH: Tensor,
