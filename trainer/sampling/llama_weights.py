@@ -1,9 +1,9 @@
 """Weights of a Llama-shaped model laid out for decoding. Tensors: H hidden, O outputs, V vocabulary, D units of a head.
 
-Queries, keys and values come from one product, gate and up from another. On a CPU single-precision weights are stored in
-the blocks that oneDNN multiplies by: batches of few rows take down to half the time, and a row's product does not depend
-on the rows beside it. The two halves of each rotary pair are put side by side, so that rotating is
-one complex product; scores do not change when queries and keys are permuted alike.
+Queries, keys and values come from one product, gate and up from another. On a CPU single-precision weights are stored
+in the blocks that oneDNN multiplies by: batches of few rows take down to half the time, and a row's product does not
+depend on the rows beside it. The two halves of each rotary pair are put side by side, so that rotating is one complex
+product; scores do not change when queries and keys are permuted alike.
 """
 
 from collections.abc import Sequence
