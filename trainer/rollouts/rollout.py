@@ -2,14 +2,61 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
 from trainer.data.documents import TokenizedDocument
+from trainer.rollouts.calls import Call
 from trainer.rollouts.prompts import Prompt
 from trainer.sampling.engine import Completion, StopReason
 
-CUT_OFF = frozenset({StopReason.LENGTH, StopReason.CONTEXT})
+
+class Ending(StrEnum):
+    """Why an episode is over."""
+
+    ANSWERED = "answered"
+    TURN_LIMIT = "turn_limit"
+    """Its last turn called tools instead of answering."""
+    LENGTH = "length"
+    """No room was left for a turn, or for what a tool said."""
+    FAILED_CALLS = "tool_error_limit"
+    DEADLINE = "deadline"
+    SERVICE_FAILED = "service_failed"
+    """A call could not be made, through no fault of the policy: the episode is worth nothing, not zero."""
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What came of one call."""
+
+    status: str
+    """A status of the tool service, or `malformed` for a call that was never made."""
+    text: str
+    """What the policy reads."""
+    wall_ms: float = 0.0
+    tries: int = 1
+    call_id: str = ""
+    """As the service logged it."""
+
+
+NOT_MADE = "malformed"
+SERVICE_FAILED = "infra_error"
+POLICY_FAULTS = frozenset({NOT_MADE, "rejected"})
+"""Statuses of calls that failed because of how the policy wrote them. A program that fails was called rightly."""
+
+
+@dataclass(frozen=True)
+class MadeCall:
+    """A call with its result, at its place in the episode."""
+
+    turn: int
+    call: Call
+    result: ToolResult
+
+
+CUT_OFF = frozenset({StopReason.LENGTH, StopReason.CONTEXT, Ending.LENGTH, Ending.TURN_LIMIT, Ending.DEADLINE})
 
 
 @dataclass
@@ -29,13 +76,16 @@ class Rollout:
     """Per token, by the policy that sampled it; None where it was not sampled."""
     text: str
     """What the policy wrote, without special tokens."""
-    stop_reason: StopReason
+    stop_reason: StopReason | Ending
     reward: float | None = None
     components: dict[str, float | None] = field(default_factory=dict)
     advantage: float | None = None
     masked: str = ""
     """Why it gives no gradient; empty when it does."""
     detail: dict[str, float | int | str | bool] = field(default_factory=dict)
+    turns: list[tuple[int, int]] = field(default_factory=list)
+    """Of an episode with tools: where each turn of the policy begins and ends in `token_ids`."""
+    calls: list[MadeCall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Token, mask and log-probability of a place belong together: one too few would shift all that follow."""

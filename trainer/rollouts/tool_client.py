@@ -1,0 +1,108 @@
+"""Asking the tool service, many calls at a time. What the service answers is data; what it fails to answer is a fault
+of the service, never of the policy."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from trainer.contract.episodes import EpisodeLimits
+from trainer.failures import InvalidSpec, RunFailed
+from trainer.rollouts.calls import Call
+from trainer.rollouts.rollout import SERVICE_FAILED, ToolResult
+
+REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504})
+CALLS_AT_ONCE = 64
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+"""Seconds between two tries; doubled after each."""
+
+
+class ToolClient:
+    """One connection pool for all calls of a round. Opened and used within one event loop."""
+
+    def __init__(self, address: str, limits: EpisodeLimits, *, key: str = "") -> None:
+        self.address, self.limits = address, limits
+        self._places = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._http = httpx.AsyncClient(
+            base_url=address,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(limits.call_seconds),
+            limits=httpx.Limits(max_connections=CALLS_AT_ONCE),
+            trust_env=False,
+        )
+
+    async def call(self, call: Call, *, session: str, key: str) -> ToolResult:
+        """Make one call, again where the service failed. `key` names it: a call that was made is not made twice."""
+        body = {"arguments": call.arguments, "session": session, "idempotency_key": key}
+        begun = time.monotonic()
+        fault, wait = "", FIRST_WAIT
+        for attempt in range(1, self.limits.retries + 2):
+            asked_again = FIRST_WAIT
+            try:
+                async with self._places, asyncio.timeout(self.limits.call_seconds):
+                    reply = await self._http.post(f"/v1/tools/{call.name}", json=body)
+            except TimeoutError:
+                fault = f"{call.name} said nothing within {self.limits.call_seconds:g} s"
+            except httpx.HTTPError as error:
+                fault = f"{self.address} did not answer: {error or type(error).__name__}"
+            else:
+                result = _read(reply, begun, attempt)
+                if result.status != SERVICE_FAILED:
+                    return result
+                fault = result.text
+                if reply.status_code not in REPEATED and reply.status_code != 200:
+                    break
+                asked_again = _retry_after(reply)
+            if attempt <= self.limits.retries:
+                await asyncio.sleep(min(max(wait, asked_again), LONGEST_WAIT))
+                wait *= 2
+        return ToolResult(SERVICE_FAILED, fault, wall_ms=_ms(begun), tries=attempt)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def list_tools(address: str, tools: Sequence[str], *, key: str = "") -> list[dict[str, Any]]:
+    """Function schemas of `tools`, in their order; raises RunFailed when the service cannot be asked and InvalidSpec
+    when it has none of that name."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        reply = httpx.get(f"{address}/v1/tools", headers=headers, timeout=10.0, trust_env=False)
+        reply.raise_for_status()
+        offered = {str(one["function"]["name"]): dict(one) for one in reply.json()["tools"]}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise RunFailed(
+            f"the tool service at {address} does not tell its tools ({error}); see that it runs, and resume."
+        ) from error
+    missing = [name for name in tools if name not in offered]
+    if missing:
+        raise InvalidSpec(
+            f"toolset: the service at {address} has no {', '.join(missing)}; it has {', '.join(offered)}."
+        )
+    return [offered[name] for name in tools]
+
+
+def _read(reply: httpx.Response, begun: float, attempt: int) -> ToolResult:
+    try:
+        body = reply.json()
+        if reply.status_code == 200:
+            result = body["result"]
+            status, text = str(result["status"]), str(result["text"])
+            return ToolResult(status, text, wall_ms=_ms(begun), tries=attempt, call_id=str(body["id"]))
+        text = str(body["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        text = f"it answered {reply.status_code} with what is no reply of a tool service"
+    return ToolResult(SERVICE_FAILED, text, wall_ms=_ms(begun), tries=attempt)
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    try:
+        return float(reply.headers.get("Retry-After", FIRST_WAIT))
+    except ValueError:
+        return FIRST_WAIT
+
+
+def _ms(begun: float) -> float:
+    return round((time.monotonic() - begun) * 1e3, 3)
