@@ -1,0 +1,114 @@
+"""`python -m toolsandbox serve | selftest | bench`."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from toolsandbox.settings import ServiceSettings
+from toolsandbox.tools import ToolProvider
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = _parse(words)
+    try:
+        settings = _read_settings(arguments)
+        return {"serve": serve, "selftest": selftest, "bench": bench}[arguments.command](settings, arguments)
+    except ValidationError as error:
+        print(f"toolsandbox: {error.errors()[0]['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"toolsandbox: {error}", file=sys.stderr)
+    return 2
+
+
+def open_providers(settings: ServiceSettings) -> list[ToolProvider]:
+    """What the settings ask for. Nothing is opened yet; `start` of each does that."""
+    providers: list[ToolProvider] = []
+    if settings.corpus is not None:
+        from toolsandbox.law.provider import LawTools
+
+        providers.append(LawTools(settings.corpus, language=settings.language, folder=settings.index_folder))
+    if settings.code:
+        from toolsandbox.code import open_code_tools
+
+        providers.append(open_code_tools(settings))
+    return providers
+
+
+def serve(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
+    import uvicorn
+
+    from toolsandbox.logs import configure_logs
+    from toolsandbox.service import build_app
+
+    configure_logs()
+    providers = open_providers(settings)
+    if not providers:
+        raise ValueError("nothing to serve: give --corpus FILE.jsonl, or leave out --no-code")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(settings, providers),
+            host=settings.host,
+            port=settings.port,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+            backlog=1024,
+        )
+    )
+    server.run()
+    return 0 if server.started else 3
+
+
+def selftest(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
+    """Start every provider as `serve` would, call what needs no engine, and stop. 0 only if all is well."""
+    from toolsandbox.selftest import run_selftest
+
+    return asyncio.run(run_selftest(open_providers(settings)))
+
+
+def bench(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
+    from toolsandbox.law.bench import run_law_bench
+
+    if settings.corpus is None:
+        raise ValueError("give --corpus FILE.jsonl")
+    run_law_bench(settings, rulings=arguments.rulings, seconds=arguments.seconds)
+    return 0
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m toolsandbox", description="Tools for policies that sample.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--corpus", type=Path, metavar="FILE.jsonl", help="one section per line")
+    shared.add_argument("--language", help="of the corpus: th, de, ...; told from its letters when left out")
+    shared.add_argument("--index-folder", type=Path, help="where built indexes are kept")
+    shared.add_argument("--no-code", action="store_true", help="law tools only")
+    shared.add_argument("--code-settings-file", type=Path, metavar="FILE.toml", help="limits of the code tools")
+    server = commands.add_parser("serve", parents=[shared], help="serve until stopped")
+    server.add_argument("--host", default="127.0.0.1")
+    server.add_argument("--port", type=int, default=8930)
+    server.add_argument("--token-file", type=Path, help="lines tenant:token; needed unless bound to loopback")
+    commands.add_parser("selftest", parents=[shared], help="try everything once and leave")
+    measured = commands.add_parser("bench", parents=[shared], help="measure the law tools on this machine")
+    measured.add_argument("--rulings", type=Path, metavar="FILE.jsonl", help="questions with relevant_laws")
+    measured.add_argument("--seconds", type=float, default=10.0)
+    return parser.parse_args(words)
+
+
+def _read_settings(arguments: argparse.Namespace) -> ServiceSettings:
+    given = {
+        name: value
+        for name in ("host", "port", "corpus", "language", "index_folder", "token_file", "code_settings_file")
+        if (value := getattr(arguments, name, None)) is not None
+    }
+    return ServiceSettings(code=not arguments.no_code, **given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
