@@ -1,4 +1,4 @@
-"""`python -m toolsandbox serve | selftest | bench`."""
+"""`python -m toolsandbox serve | selftest | bench | corpus`."""
 
 import argparse
 import asyncio
@@ -15,6 +15,8 @@ from toolsandbox.tools import ToolProvider
 def main(words: Sequence[str] | None = None) -> int:
     arguments = _parse(words)
     try:
+        if arguments.command == "corpus":
+            return make_corpus(arguments)
         settings = _read_settings(arguments)
         return {"serve": serve, "selftest": selftest, "bench": bench}[arguments.command](settings, arguments)
     except ValidationError as error:
@@ -81,6 +83,13 @@ def bench(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def make_corpus(arguments: argparse.Namespace) -> int:
+    from toolsandbox.law.gesetze import write_corpus
+
+    print(f"{write_corpus(arguments.laws, arguments.out)} sections written to {arguments.out}")
+    return 0
+
+
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m toolsandbox", description="Tools for policies that sample.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -98,6 +107,9 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     measured = commands.add_parser("bench", parents=[shared], help="measure the law tools on this machine")
     measured.add_argument("--rulings", type=Path, metavar="FILE.jsonl", help="questions with relevant_laws")
     measured.add_argument("--seconds", type=float, default=10.0)
+    made = commands.add_parser("corpus", help="make a corpus file from German laws in Markdown")
+    made.add_argument("laws", type=Path, nargs="+", metavar="LAW.md")
+    made.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
     return parser.parse_args(words)
 
 

@@ -71,7 +71,8 @@ class SearchLaw(ToolArguments):
 class ReadLaw(ToolArguments):
     law_name: str = Field(description="Name of the law. A part of the name is enough where only one law has it.")
     section_num: str | None = Field(
-        default=None, description="Section, for example 65, 65 ทวิ or 77/1. Without it the whole law is returned."
+        default=None,
+        description="Section, such as 65, 65 ทวิ or 77/1; 65-70 or 65- for several. Without it, the whole law.",
     )
 
 

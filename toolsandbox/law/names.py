@@ -90,10 +90,11 @@ class LawNames:
         return key
 
     def _parts(self, key: str) -> list[int]:
-        if len(key) < SHORTEST_PART:
-            return []
+        """Laws whose name holds the request; its year, which `find` compares, is no part of a name."""
         stem = _YEAR.sub("", key)
-        return [law for law, name in enumerate(self.keys) if key in name or (stem != key and stem == self.stems[law])]
+        if len(stem) < SHORTEST_PART or not any(letter.isalpha() for letter in stem):
+            return []
+        return [law for law, name in enumerate(self.stems) if stem in name]
 
     def mentions(self, normalised: str) -> list[tuple[int, int, int]]:
         """Where a normalised text names laws: begin, end and law, in the text's order, none inside another."""

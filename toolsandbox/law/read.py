@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from toolsandbox.contract import ReadLaw, ReadReply
 from toolsandbox.law.corpus import Section
 from toolsandbox.law.names import LawNames
-from toolsandbox.law.sections import MARK, NUMBER, SectionKey, read_section, section_order
+from toolsandbox.law.sections import MARK, NUMBER, SectionKey, read_section, sort_sections
 from toolsandbox.law.writing import normalise
 
 MAX_NAME_CHARACTERS = 500
@@ -18,6 +18,7 @@ _CITED_BEFORE = re.compile(
     rf"(?P<section>{MARK}\s*{NUMBER}{_TAIL}?)[\s,]*(?:แห่ง|ของ|of(?: the)?\s|des\s|der\s)?(?P<name>.+)", re.S
 )
 _NUMBER_AFTER = re.compile(rf"(?P<name>.*[^\s\d.])\s+(?P<section>{NUMBER}{_TAIL})", re.S)
+_RANGE = re.compile(r"(?P<first>[^-–]+?)\s*[-–]\s*(?P<last>[^-–]*)")
 _YEAR_MARK = re.compile(r"(?:พ\.?\s?ศ\.?|พุทธศักราช)$")
 
 
@@ -33,9 +34,9 @@ class LawReader:
     def __init__(self, sections: list[Section], names: LawNames, *, max_characters: int = 20_000) -> None:
         self._names = names
         self._max_characters = max_characters
-        grouped: dict[str, list[tuple[int, Section]]] = {name: [] for name in names.names}
-        for place, section in enumerate(sections):
-            grouped[section.law_name].append((place, section))
+        grouped: dict[str, list[Section]] = {name: [] for name in names.names}
+        for section in sections:
+            grouped[section.law_name].append(section)
         self._laws = [_sort_law(grouped[name]) for name in names.names]
 
     def read(self, request: ReadLaw) -> ReadReply:
@@ -67,10 +68,14 @@ class LawReader:
         return self._whole(law_name, law) if section_num is None else self._one(law_name, law, section_num)
 
     def _one(self, law_name: str, law: _Law, section_num: str) -> ReadReply:
-        place = law.by_spelling.get(normalise(section_num))
-        if place is None:
-            key = read_section(section_num)
-            place = law.by_key.get(key) if key is not None else None
+        place = _place_of(law, section_num)
+        if place is None and (asked := _RANGE.fullmatch(section_num)):
+            first = _place_of(law, asked["first"])
+            last = _place_of(law, asked["last"]) if asked["last"] else len(law.sections) - 1
+            if first is None or last is None:
+                return self._unknown_section(law_name, law, asked["last"] if first is not None else asked["first"])
+            if first <= last:
+                return self._show(law_name, law.sections[first : last + 1], heading=f"Law: {law_name}\n\n")
         if place is None:
             return self._unknown_section(law_name, law, section_num)
         return self._show(law_name, law.sections[place : place + 1], heading="")
@@ -91,7 +96,7 @@ class LawReader:
                 following = section.section_num
                 pieces.append(
                     f"[Cut after section {sections[place - 1].section_num}: {place} of {len(sections)} sections are "
-                    f"shown. Read on with section_num {following}.]"
+                    f"shown. Read on with section_num {following}-.]"
                 )
                 return _found(law_name, sections, "".join(pieces), truncated=True, following=following)
             pieces.append(piece)
@@ -107,9 +112,8 @@ class LawReader:
         return ReadReply(status="error", answer="unknown_section", text=text, law_name=law_name, candidates=near)
 
 
-def _sort_law(placed: list[tuple[int, Section]]) -> _Law:
-    placed = sorted(placed, key=lambda entry: section_order(entry[1].section_num, entry[0]))
-    sections = [section for _, section in placed]
+def _sort_law(found: list[Section]) -> _Law:
+    sections = [found[place] for place in sort_sections([section.section_num for section in found])]
     by_key: dict[SectionKey, int] = {}
     for place, section in enumerate(sections):
         key = read_section(section.section_num)
@@ -117,6 +121,13 @@ def _sort_law(placed: list[tuple[int, Section]]) -> _Law:
             by_key.setdefault(key, place)
     spelled = {normalise(section.section_num): place for place, section in enumerate(sections)}
     return _Law(sections, by_key, spelled)
+
+
+def _place_of(law: _Law, section_num: str) -> int | None:
+    place = law.by_spelling.get(normalise(section_num))
+    if place is None and (key := read_section(section_num)) is not None:
+        place = law.by_key.get(key)
+    return place
 
 
 def _split_citation(name: str) -> Iterator[tuple[str, str]]:
