@@ -10,7 +10,7 @@ F piece of a file.
 """
 
 # Runs alone in the image, forks without exec and starts no library it can spare: plain calls of the system throughout.
-# ruff: noqa: PTH, S108, S606, SIM105, SIM115
+# ruff: noqa: PTH123, PTH208, S108, S606, SIM105, SIM115
 # mypy: allow-untyped-defs, allow-incomplete-defs, no-check-untyped-defs
 
 import ctypes
@@ -349,6 +349,8 @@ class Session:
 
 
 session = Session()
+wake_r = -1
+"""Readable once a child ended."""
 
 
 def feed(descriptor, data):
@@ -602,26 +604,35 @@ def import_early():
     import random, re, statistics, string, textwrap, traceback, typing, dataclasses  # noqa
 
 
-libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-wake_r, wake_w = os.pipe()
-os.set_blocking(wake_r, False)
-os.set_blocking(wake_w, False)
-signal.signal(signal.SIGCHLD, lambda number, frame: None)
-signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-nothing = os.open("/dev/null", os.O_RDWR)
-import_early()
-write_frame(b"R", b"1")
-while True:
-    # A session's process may end or leave orphans between two calls.
-    kind, payload = read_frame()
-    if kind == b"C":
-        request = json.loads(payload)
-        data = read_frame()[1] if request["has_stdin"] else b""
-        run_call(request, data)
-    elif kind == b"P":
-        put_file(json.loads(payload))
-    elif kind == b"G":
-        get_file(json.loads(payload))
-    else:
-        os._exit(71)
+def shield():
+    """Close this process to what it will start."""
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main():
+    global wake_r
+    shield()
+    wake_r, wake_w = os.pipe()
+    os.set_blocking(wake_r, False)
+    os.set_blocking(wake_w, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    import_early()
+    write_frame(b"R", b"1")
+    while True:
+        kind, payload = read_frame()
+        if kind == b"C":
+            request = json.loads(payload)
+            data = read_frame()[1] if request["has_stdin"] else b""
+            run_call(request, data)
+        elif kind == b"P":
+            put_file(json.loads(payload))
+        elif kind == b"G":
+            get_file(json.loads(payload))
+        else:
+            os._exit(71)
+
+
+if __name__ == "__main__":
+    main()
