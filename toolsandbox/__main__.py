@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,28 +44,31 @@ def open_providers(settings: ServiceSettings) -> list[ToolProvider]:
 def serve(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
     import uvicorn
 
-    from toolsandbox.logs import configure_logs
+    from toolsandbox.logs import announce, configure_logs
     from toolsandbox.service import build_app
 
     configure_logs()
     providers = open_providers(settings)
     if not providers:
         raise ValueError("nothing to serve: give --corpus FILE.jsonl, or leave out --no-code")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(settings, providers),
-            host=settings.host,
-            port=settings.port,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=10,
-            backlog=1024,
-        )
+    app = build_app(settings, providers)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        backlog=1024,
     )
-    server.run()
-    return 0 if server.started else 3
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.create_server((settings.host, settings.port), family=family, backlog=1024) as listening:
+        announce(listening.getsockname())
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        except SystemExit as stopped:
+            raise ValueError(app.refusal or "the service stopped while it started") from stopped
+    return 0
 
 
 def selftest(settings: ServiceSettings, arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def tenant_of(request: Request) -> str:
 
 
 class BodyTooLarge(Exception):
-    pass
+    """More bytes came than a body may have."""
 
 
 class Entrance:
@@ -30,8 +30,11 @@ class Entrance:
 
     def __init__(self, app: ASGIApp, *, tokens: dict[str, str] | None, max_body_bytes: int) -> None:
         self.app = app
+        self.refusal: str | None = None
+        """Why the service did not start, in one sentence."""
         self._tokens = [(token.encode(), tenant) for token, tenant in tokens.items()] if tokens is not None else None
         self._max_body_bytes = max_body_bytes
+        self._size_limit = f"the body is larger than {max_body_bytes} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +64,7 @@ class Entrance:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._max_body_bytes:
-                raise BodyTooLarge
+                raise BodyTooLarge(self._size_limit)
             return message
 
         async def send_noted(message: Message) -> None:
@@ -71,17 +74,13 @@ class Entrance:
 
         try:
             await self.app(scope, receive_counted, send_noted)
-        except BodyTooLarge:
-            if not begun:
-                await self._refuse_size(scope, receive, send)
         except Exception:
             log.exception("request_failed", path=scope["path"])
             if not begun:
                 await answer_error(500, "internal", "the service failed; its log says why")(scope, receive, send)
 
     async def _refuse_size(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"the body is larger than {self._max_body_bytes} bytes"
-        await answer_error(413, "too_large", message)(scope, receive, send)
+        await answer_error(413, "too_large", self._size_limit)(scope, receive, send)
 
     def _find_tenant(self, header: bytes) -> str | None:
         """Compares with every token in constant time."""

@@ -19,3 +19,8 @@ def configure_logs() -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+
+
+def announce(address: tuple[str, int]) -> None:
+    """First line of the log; with port 0 the only place that says which port it became."""
+    structlog.get_logger("toolsandbox").info("listening", host=address[0], port=address[1])

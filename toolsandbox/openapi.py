@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from toolsandbox.contract import CallRequest
 from toolsandbox.tools import Tool
@@ -32,9 +33,13 @@ FAILURES = {
 
 def describe_service(tools: Iterable[Tool]) -> dict[str, Any]:
     tools = list(tools)
-    models = dict.fromkeys([CallRequest, *(tool.arguments for tool in tools), *(tool.reply for tool in tools)])
-    modes = [(model, "validation" if issubclass(model, CallRequest) else "serialization") for model in models]
-    _, definitions = models_json_schema(modes, ref_template=REFERENCE)  # type: ignore[arg-type]
+    asked: dict[type[BaseModel], None] = dict.fromkeys([CallRequest, *(tool.arguments for tool in tools)])
+    answered: dict[type[BaseModel], None] = dict.fromkeys(tool.reply for tool in tools)
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        *((model, "validation") for model in asked),
+        *((model, "serialization") for model in answered),
+    ]
+    _, definitions = models_json_schema(modes, ref_template=REFERENCE)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Chanote tool sandbox", "version": "1"},

@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from toolsandbox.arguments import BadArguments, function_schema, read_arguments
 from toolsandbox.contract import CallReply, CallRequest, ToolReply
-from toolsandbox.entrance import Entrance, answer_error, tenant_of
+from toolsandbox.entrance import BodyTooLarge, Entrance, answer_error, tenant_of
 from toolsandbox.gate import Gate
 from toolsandbox.measures import Measures
 from toolsandbox.openapi import describe_service
@@ -141,7 +141,21 @@ async def on_key_reused(request: Request, error: Exception) -> Response:
     return answer_error(409, "key_reused", str(error))
 
 
-def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> ASGIApp:
+async def on_large_body(request: Request, error: Exception) -> Response:
+    return answer_error(413, "too_large", str(error))
+
+
+async def on_http_fault(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return answer_error(error.status_code, "http", f"{request.method} {request.url.path[:200]}: {error.detail}")
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """`Entrance` logs what happened; the caller learns only that it did."""
+    return answer_error(500, "internal", "the service failed; its log says why")
+
+
+def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> Entrance:
     """The ASGI application. Providers start before it takes a request and stop after the last."""
     tokens = read_tokens(settings.token_file) if settings.token_file else None
     service = Service(settings, providers)
@@ -151,9 +165,14 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> A
         async with AsyncExitStack() as stack:
             for provider in service.providers:
                 stack.push_async_callback(provider.stop)
-                await provider.start()
+                try:
+                    await provider.start()
+                except Exception as error:
+                    served.refusal = str(error) or type(error).__name__
+                    raise
             log.info("serving", tools=list(service.tools))
             yield
+        log.info("stopped")
 
     routes = [
         Route("/livez", service.live),
@@ -171,7 +190,10 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> A
             Overloaded: on_overload,
             ToolUnavailable: on_unavailable,
             KeyReused: on_key_reused,
+            BodyTooLarge: on_large_body,
+            HTTPException: on_http_fault,
+            Exception: on_bug,
         },
     )
-    app.state.service = service
-    return Entrance(app, tokens=tokens, max_body_bytes=settings.max_body_bytes)
+    served = Entrance(app, tokens=tokens, max_body_bytes=settings.max_body_bytes)
+    return served

@@ -45,7 +45,10 @@ class Postings:
         ahead_K = np.cumsum(lengths_K) - lengths_K
         places_P = np.repeat(starts_K - ahead_K, lengths_K) + np.arange(total)
         weights_P = self.weights_P[places_P].astype(np.float64) * np.repeat(counts_K, lengths_K)
-        return np.bincount(self.docs_P[places_P], weights=weights_P, minlength=self.documents)
+        summed_D: NDArray[np.float64] = np.bincount(
+            self.docs_P[places_P], weights=weights_P, minlength=self.documents
+        ).astype(np.float64, copy=False)
+        return summed_D
 
 
 def build_postings(documents: Sequence[Terms]) -> Postings:
