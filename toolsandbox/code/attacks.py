@@ -29,6 +29,8 @@ def attempt(action):
 class Attack:
     name: str
     source: str
+    in_batches: bool = True
+    """Also tried from a function of a batch; not where it needs /proc or threads, which are not there."""
 
 
 def _syscall(name: str, arguments: str) -> Attack:
@@ -101,6 +103,7 @@ facts = [lines[name].strip() for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd'
 kept = any(int(fact, 16) for fact in facts) or lines['NoNewPrivs'].strip() != '1' or lines['Seccomp'].strip() != '2'
 print('REACHED ' + ' '.join(facts) if kept else 'held all zero')
 """,
+        in_batches=False,
     ),
     Attack(
         "find a secret in the environment",
@@ -119,6 +122,7 @@ done = []
 thread = threading.Thread(target=lambda: done.append(1)); thread.start(); thread.join()
 print('held it works' if done else 'REACHED')
 """,
+        in_batches=False,
     ),
 ]
 """The last one is no attack: a profile that answers clone3 wrongly lets no program start a thread."""

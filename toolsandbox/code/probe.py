@@ -3,10 +3,20 @@
 from dataclasses import dataclass, field
 
 from toolsandbox.code.attacks import ATTACKS, PREAMBLE, Attack
+from toolsandbox.code.batches import FunctionCall, run_batch
 from toolsandbox.code.container import Call, Container, name_outcome
 from toolsandbox.code.hardening import find_softness
 from toolsandbox.code.settings import CallLimits
 from toolsandbox.code.workshop import Workshop
+
+IN_BATCH = """
+def attack(source):
+    import contextlib, io
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(source, {})
+    return said.getvalue().strip()
+"""
 
 PROBE_LIMITS = CallLimits(wall_s=20, cpu_s=20)
 
@@ -44,7 +54,29 @@ async def probe(workshop: Workshop, *, attacks: list[Attack] | None = None) -> P
             (report.held if verdict.startswith("held") else report.reached)[attack.name] = verdict
     finally:
         workshop.discard(container)
+    await _attack_batches(workshop, report, attacks if attacks is not None else ATTACKS)
     return report
+
+
+async def _attack_batches(workshop: Workshop, report: ProbeReport, attacks: list[Attack]) -> None:
+    """The same attacks from within a function of a batch, whose container itself may make namespaces."""
+    tried = [attack for attack in attacks if attack.in_batches]
+    container = await workshop.batch_pool.take()
+    try:
+        inspected = await workshop.engine.inspect(container.identity)
+        soft = ["is gone"] if inspected is None else find_softness(inspected, workshop.settings)
+        for lack in soft:
+            report.reached[f"batch: the container {lack}"] = "is not so"
+        calls = [
+            FunctionCall(source=IN_BATCH, function="attack", arguments=[PREAMBLE + attack.source], wall_s=20, cpu_s=20)
+            for attack in tried
+        ]
+        for attack, answer in zip(tried, await run_batch(container, calls, workers=1), strict=True):
+            verdict = str(answer.value) if answer.has_value else f"no verdict: {answer.status} {answer.detail}"
+            held = verdict.startswith("held") and len(verdict.splitlines()) == 1
+            (report.held if held else report.reached)[f"batch: {attack.name}"] = verdict
+    finally:
+        workshop.discard_batch(container)
 
 
 async def _attack(container: Container, attack: Attack) -> str:

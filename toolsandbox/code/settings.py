@@ -45,6 +45,8 @@ class CodeSettings(BaseModel):
     open_files: int = Field(default=256, ge=32)
     session_idle_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     session_life_s: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    warm_batches: int = Field(default=1, ge=1, le=64)
+    most_batches: int = Field(default=4, ge=1, le=256)
     batch_workers: int = Field(default=2, ge=1, le=64)
     """Functions of a batch that run at the same time."""
     limits: CallLimits = CallLimits()

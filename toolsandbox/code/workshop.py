@@ -5,8 +5,10 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer
+from toolsandbox.code.batches import FunctionCall, run_batch, write_command
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.engine import Engine, EngineError
 from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy, read_program
@@ -52,6 +54,14 @@ class Workshop:
             most_waiting=settings.most_waiting,
             longest_wait_s=settings.longest_wait_s,
         )
+        self.batch_pool = Pool(
+            self._start_batch_container,
+            warm=settings.warm_batches,
+            most=settings.most_batches,
+            starters=1,
+            most_waiting=settings.most_waiting,
+            longest_wait_s=settings.longest_wait_s,
+        )
 
     # ---- life ----
 
@@ -75,6 +85,7 @@ class Workshop:
         await self.find_image()
         await reap(self.engine, owner=self.settings.owner, held=set(), at_start=True)
         self.pool.open()
+        self.batch_pool.open()
         self._keeper = asyncio.create_task(self._keep_house())
 
     async def close(self) -> None:
@@ -84,7 +95,7 @@ class Workshop:
             await asyncio.gather(self._keeper, return_exceptions=True)
         for key in list(self._sessions):
             self._forget_session(key)
-        await self.pool.close()
+        await asyncio.gather(self.pool.close(), self.batch_pool.close())
         for listed in await self._list_own():
             await self.engine.remove(listed)
 
@@ -95,9 +106,14 @@ class Workshop:
             return []
 
     async def _start_container(self) -> Container:
-        command = ["/usr/bin/python3", "-s", "-P", "-B", "-c", read_program("agent.py")]
+        return await self._start_with(["/usr/bin/python3", "-s", "-P", "-B", "-c", read_program("agent.py")])
+
+    async def _start_batch_container(self) -> Container:
+        return await self._start_with(write_command(self.settings.batch_workers), for_batches=True)
+
+    async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
-        spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s)
+        spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s, for_batches=for_batches)
         container = await Container.start(self.engine, spec)
         self._held.add(container.identity)
         container.on_destroyed = self._held.discard
@@ -113,7 +129,7 @@ class Workshop:
                 old = now - session.began_at > self.settings.session_life_s
                 if (idle or old) and not session.lock.locked():
                     self._forget_session(key)
-            await self.pool.drop_dead()
+            await asyncio.gather(self.pool.drop_dead(), self.batch_pool.drop_dead())
             if now - last_reap >= REAP_EVERY_S:
                 last_reap = now
                 try:
@@ -126,6 +142,11 @@ class Workshop:
         if not container.discarded:
             container.discarded = True
             self.pool.give_up(container)
+
+    def discard_batch(self, container: Container) -> None:
+        if not container.discarded:
+            container.discarded = True
+            self.batch_pool.give_up(container)
 
     # ---- sessions ----
 
@@ -277,6 +298,29 @@ class Workshop:
         return self._answer("infra_error", message=f"the container was lost: {died}")
 
     # ---- verdicts ----
+
+    async def run_batch(self, calls: list[FunctionCall]) -> list[ValueAnswer]:
+        """Values of pure functions, in one container of their own. Raises `PoolFull`, `SandboxFailed`."""
+        if not calls:
+            return []
+        container = await self.batch_pool.take()
+        try:
+            return await run_batch(container, calls, workers=self.settings.batch_workers)
+        finally:
+            self.discard_batch(container)
+
+    async def admit_verifier(self, source: str, function: str, *, good: list[Any], bad: list[Any]) -> bool:
+        """Whether a written verifier may be used: exactly True for a known good answer, exactly False for a bad one.
+
+        `good` and `bad` are its arguments. Raises `SandboxFailed` where the sandbox failed, which proves nothing.
+        """
+        right, wrong = await self.run_batch(
+            [FunctionCall(source=source, function=function, arguments=given) for given in (good, bad)]
+        )
+        for answer in (right, wrong):
+            if answer.status == "infra_error":
+                raise SandboxFailed(answer.detail)
+        return right.is_true and wrong.has_value and wrong.value is False
 
     async def evaluate(
         self, code: str, expressions: list[str], *, limits: CallLimits | None = None, container: Container | None = None

@@ -13,17 +13,23 @@ F piece of a file.
 # ruff: noqa: PTH123, PTH208, S108, S606, SIM105, SIM115
 # mypy: allow-untyped-defs, allow-incomplete-defs, no-check-untyped-defs
 
+import atexit
 import ctypes
 import errno
+import gc
 import json
+import linecache
 import os
+import random
 import select
 import signal
 import socket
 import stat
 import struct
 import sys
+import threading
 import time
+import traceback
 import types
 
 PR_SET_DUMPABLE = 4
@@ -164,8 +170,6 @@ def become_program(stdin, stdout, stderr, keep):
             file.write("1000")
     except OSError:
         pass
-    import random
-
     random.seed()
     os.chdir("/tmp")
 
@@ -190,9 +194,6 @@ def make_main():
 
 def run_source(code, variables, number):
     """Run a program and answer its exit code, with Python's own words for what went wrong."""
-    import linecache
-    import traceback
-
     name = "<program>" if number is None else f"<call {number}>"
     linecache.cache[name] = (len(code), None, code.splitlines(True), name)
     try:
@@ -213,9 +214,6 @@ def run_source(code, variables, number):
 
 
 def leave(code):
-    import atexit
-    import threading
-
     try:
         threading._shutdown()
         atexit._run_exitfuncs()
@@ -600,8 +598,12 @@ def get_file(request):
 
 def import_early():
     """What most programs import: loaded once, before the call, and shared by every child."""
-    import bisect, collections, datetime, decimal, fractions, functools, heapq, itertools, linecache, math  # noqa
-    import random, re, statistics, string, textwrap, traceback, typing, dataclasses  # noqa
+    import bisect, collections, dataclasses, datetime, decimal, fractions, functools, heapq, itertools, math  # noqa
+    import re, statistics, string, textwrap, typing  # noqa
+
+    # Children that never collect these objects never copy the pages they lie on.
+    gc.collect()
+    gc.freeze()
 
 
 def shield():

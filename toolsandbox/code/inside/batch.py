@@ -10,12 +10,13 @@ service takes no other word from it.
 """
 
 # Runs alone in the image, beside the text of agent.py; plain calls of the system throughout.
-# ruff: noqa: PTH123, S108, SIM105
+# ruff: noqa: S108, SIM105, SIM115
 # mypy: allow-untyped-defs, allow-incomplete-defs, no-check-untyped-defs
 
 import ctypes
 import json
 import os
+import random
 import resource
 import select
 import signal
@@ -140,8 +141,6 @@ def start_function(job, answer):
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     silence(answer)
-    import random
-
     random.seed()
     os.chdir("/tmp")
     hide_processes()
@@ -210,7 +209,7 @@ class Work:
             ended = NOT_MADE
             try:
                 signal.set_wakeup_fd(-1)
-                for descriptor in open_answers:
+                for descriptor in (*open_answers, self.source):
                     os.close(descriptor)
                 ended = keep_call(job, target)
             finally:
