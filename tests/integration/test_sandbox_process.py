@@ -3,6 +3,7 @@ nor torch."""
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from law_rows import write_corpus
+
+from toolsandbox.__main__ import open_socket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -59,6 +62,14 @@ def test_it_serves_until_it_is_told_to_stop(corpus, tmp_path):
     (line,) = [json.loads(line) for line in err.splitlines() if '"event": "call"' in line]
     assert (line["tool"], line["status"]) == ("search_law", "ok")
     assert "มาตรา" not in err, "the log holds what a policy wrote"
+
+
+def test_its_socket_sends_replies_without_delay():
+    """Only a socket whose protocol is TCP by name gets TCP_NODELAY from asyncio."""
+    with open_socket("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
+        with pytest.raises(ValueError, match="cannot listen on"):
+            open_socket("127.0.0.1", bound.getsockname()[1])
 
 
 def test_it_says_in_one_sentence_why_it_does_not_serve(corpus, tmp_path):

@@ -35,7 +35,7 @@ def section_id(section_num: str) -> object:
     return read_section(section_num) or section_num
 
 
-def measure_recall(search: LawSearch, questions: list[Question], *, depth: int) -> dict[str, object]:
+def measure_recall(search: LawSearch, questions: list[Question], *, depth: int) -> dict[str, float]:
     """Share of all gold citations among the first `depth` sections, its 95 % interval, and the baseline."""
     sections = search.index.sections
     found, asked = _count(questions, sections, lambda text: [place for place, _ in search.search(text, depth)])
@@ -44,9 +44,11 @@ def measure_recall(search: LawSearch, questions: list[Question], *, depth: int) 
     gained = bootstrap_interval(found - base_found, asked)
     return {
         "laws.recall_at_10": round(float(found.sum() / asked.sum()), 4),
-        "laws.recall_at_10_interval": [round(low, 3), round(high, 3)],
+        "laws.recall_at_10_low": round(low, 3),
+        "laws.recall_at_10_high": round(high, 3),
         "laws.recall_at_10_baseline": round(float(base_found.sum() / asked.sum()), 4),
-        "laws.recall_at_10_gain_interval": [round(gained[0], 3), round(gained[1], 3)],
+        "laws.recall_at_10_gain_low": round(gained[0], 3),
+        "laws.recall_at_10_gain_high": round(gained[1], 3),
         "laws.gold": int(asked.sum()),
     }
 
