@@ -32,9 +32,14 @@ def open_providers(settings: ServiceSettings) -> list[ToolProvider]:
     """What the settings ask for. Nothing is opened yet; `start` of each does that."""
     providers: list[ToolProvider] = []
     if settings.corpus is not None:
+        from toolsandbox.law.dense import Embedder
         from toolsandbox.law.provider import LawTools
 
-        providers.append(LawTools(settings.corpus, language=settings.language, folder=settings.index_folder))
+        embedder = None
+        if settings.embeddings_url and settings.embeddings_model:
+            embedder = Embedder(settings.embeddings_url, settings.embeddings_model)
+        tools = LawTools(settings.corpus, language=settings.language, folder=settings.index_folder, embedder=embedder)
+        providers.append(tools)
     if settings.code:
         from toolsandbox.code import open_code_tools
 
@@ -115,6 +120,8 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     shared.add_argument("--corpus", type=Path, metavar="FILE.jsonl", help="one section per line")
     shared.add_argument("--language", help="of the corpus: th, de, ...; told from its letters when left out")
     shared.add_argument("--index-folder", type=Path, help="where built indexes are kept")
+    shared.add_argument("--embeddings-url", help="a local model's /v1/embeddings, as a third signal of search")
+    shared.add_argument("--embeddings-model", help="its name there")
     shared.add_argument("--no-code", action="store_true", help="law tools only")
     shared.add_argument("--code-settings-file", type=Path, metavar="FILE.toml", help="limits of the code tools")
     server = commands.add_parser("serve", parents=[shared], help="serve until stopped")
@@ -133,9 +140,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 def _read_settings(arguments: argparse.Namespace) -> ServiceSettings:
     given = {
-        name: value
-        for name in ("host", "port", "corpus", "language", "index_folder", "token_file", "code_settings_file")
-        if (value := getattr(arguments, name, None)) is not None
+        name: value for name in ServiceSettings.model_fields if (value := getattr(arguments, name, None)) is not None
     }
     return ServiceSettings(code=not arguments.no_code, **given)
 

@@ -17,6 +17,9 @@ class ServiceSettings(BaseModel):
     """Language of the corpus, `th` or `de` among others; without it the corpus' own letters decide."""
     index_folder: Path | None = None
     """Where built indexes are kept, one folder per corpus hash."""
+    embeddings_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """A local embedding model as a third signal of search: an OpenAI-compatible `/v1/embeddings`."""
+    embeddings_model: str | None = Field(default=None, min_length=1)
     token_file: Path | None = None
     """Lines `tenant:token`, or one bare token. Required unless bound to loopback."""
     code: bool = True
@@ -32,6 +35,12 @@ class ServiceSettings(BaseModel):
             raise ValueError(
                 f"host: {self.host} can be reached from other machines; give --token-file, or bind to 127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _an_embedding_model_has_a_name(self) -> "ServiceSettings":
+        if (self.embeddings_url is None) != (self.embeddings_model is None):
+            raise ValueError("embeddings: give --embeddings-url and --embeddings-model together, or neither")
         return self
 
 

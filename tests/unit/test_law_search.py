@@ -5,17 +5,22 @@ import math
 import random
 import subprocess
 import sys
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from law_rows import ROWS, write_corpus
 
 from toolsandbox.law.corpus import BadCorpus, read_corpus
+from toolsandbox.law.dense import Embedder
 from toolsandbox.law.index import open_index
 from toolsandbox.law.language import guess_language, open_language
 from toolsandbox.law.postings import build_postings, rank_best
 from toolsandbox.law.search import LawSearch
 from toolsandbox.law.terms import gram_terms, word_terms
+from toolsandbox.tools import ToolUnavailable
 
 
 def terms(*numbers):
@@ -156,14 +161,63 @@ def test_another_corpus_has_another_index(tmp_path):
 
 def test_dense_vectors_are_a_third_signal(search):
     """A section that neither words nor letters find, first by its vector alone: 1 / 61."""
-    from dataclasses import replace
-
     vectors = np.zeros((len(ROWS), 2), dtype=np.float32)
     vectors[3] = [1.0, 0.0]
     dense = LawSearch(
         replace(search.index, dense_DE=vectors), embed=lambda query: np.array([1.0, 0.0], dtype=np.float32)
     )
     assert dense.search("zzzz", 3) == [(3, pytest.approx(1 / 61))]
+
+
+class Embeddings(BaseHTTPRequestHandler):
+    """Counts letters: a vector that the test can work out. A text with `broken` gets a vector of zeros."""
+
+    def do_POST(self):
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        rows = [
+            {"index": place, "embedding": [0, 0] if "broken" in text else [text.count("บ") + 1, text.count("z")]}
+            for place, text in enumerate(texts)
+        ]
+        body = json.dumps({"data": rows[::-1]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def embedder():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Embeddings) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield Embedder(f"http://127.0.0.1:{server.server_port}/v1/embeddings", "letters")
+        server.shutdown()
+        thread.join()
+
+
+def test_vectors_come_from_an_embedding_endpoint_and_are_kept_with_the_index(tmp_path, embedder):
+    assert embedder.embed(["บบ", "zx"]).tolist() == [[1.0, 0.0], pytest.approx([2**-0.5, 2**-0.5])]
+    rows = [(f"กฎหมาย {number}", "1", "ข" if number < 70 else "zzzzzzzz") for number in range(80)]
+    corpus = write_corpus(tmp_path / "laws.jsonl", rows)
+    plain = open_index(corpus, folder=tmp_path / "indexes")
+    index = open_index(corpus, folder=tmp_path / "indexes", embedder=embedder)
+    assert plain.dense_DE is None
+    assert index.dense_DE.shape == (80, 2)
+    again = open_index(corpus, folder=tmp_path / "indexes", embedder=replace(embedder, url="http://127.0.0.1:9/"))
+    assert again.dense_DE.tolist() == index.dense_DE.tolist()
+    assert LawSearch(index, embed=embedder.embed_query).search("z", 1)[0][0] == 70
+
+
+def test_a_search_without_its_embedding_model_fails_instead_of_ranking_otherwise(tmp_path, embedder):
+    index = open_index(write_corpus(tmp_path / "laws.jsonl"), folder=tmp_path / "indexes", embedder=embedder)
+    with pytest.raises(ToolUnavailable, match="no usable vector"):
+        LawSearch(index, embed=embedder.embed_query).search("broken", 1)
+    away = replace(embedder, url="http://127.0.0.1:9/v1/embeddings")
+    with pytest.raises(ToolUnavailable, match="does not answer"):
+        LawSearch(index, embed=away.embed_query).search("บัญชี", 1)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from toolsandbox.contract import LawHit, ReadLaw, ReadReply, SearchLaw, SearchReply, ToolReply
+from toolsandbox.law.dense import Embedder
 from toolsandbox.law.index import LawIndex, open_index
 from toolsandbox.law.read import LawReader
 from toolsandbox.law.search import MAX_QUERY_CHARACTERS, LawSearch
@@ -20,8 +21,16 @@ MAX_REPLY_CHARACTERS = 40_000
 class LawTools:
     """Searches run in two threads: long queries must not stop the event loop, and two cores are what is asked for."""
 
-    def __init__(self, corpus: Path, *, language: str | None = None, folder: Path | None = None) -> None:
-        self._open = lambda: open_index(corpus, language=language, folder=folder)
+    def __init__(
+        self,
+        corpus: Path,
+        *,
+        language: str | None = None,
+        folder: Path | None = None,
+        embedder: Embedder | None = None,
+    ) -> None:
+        self._open = lambda: open_index(corpus, language=language, folder=folder, embedder=embedder)
+        self._embedder = embedder
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="law")
         self._index: LawIndex | None = None
         self.engine: LawSearch
@@ -29,7 +38,7 @@ class LawTools:
 
     async def start(self) -> None:
         self._index = await asyncio.to_thread(self._open)
-        self.engine = LawSearch(self._index)
+        self.engine = LawSearch(self._index, embed=self._embedder.embed_query if self._embedder else None)
         self.reader = LawReader(self._index.sections, self.engine.names)
 
     async def stop(self) -> None:
