@@ -45,9 +45,10 @@ async def open_workshop(owner: str, **settings: object) -> AsyncIterator[Worksho
 
 
 async def list_left(owner: str) -> list[str]:
-    """Containers that a workshop of this owner left behind."""
+    """Containers that a workshop of this owner left behind; the list alone may name some that are gone."""
+    engine = Engine(SOCKET)
     try:
-        listed = await Engine(SOCKET).list_labelled(f"chanote.sandbox.owner=test-{owner}")
+        listed = await engine.list_labelled(f"chanote.sandbox.owner=test-{owner}")
     except EngineError:
         return []
-    return [each["Id"] for each in listed]
+    return [each["Id"] for each in listed if await engine.inspect(each["Id"]) is not None]

@@ -68,8 +68,10 @@ class Container:
     async def start(cls, engine: Engine, spec: dict[str, Any]) -> "Container":
         """Create, attach, start, and wait until the interpreter inside says that it is ready."""
         identity = await engine.create(spec, name=f"chanote-sandbox-{uuid.uuid4().hex}")
+        streams = None
         try:
-            container = cls(engine, identity, await engine.attach(identity))
+            streams = await engine.attach(identity)
+            container = cls(engine, identity, streams)
             await engine.start(identity)
             async with asyncio.timeout(engine.timeout_s):
                 kind, _ = await container.read_frame()
@@ -77,7 +79,11 @@ class Container:
                 raise SandboxFailed(f"the program in the container began with {kind!r}")
         except BaseException as failed:
             # A start that was cancelled leaves a container too.
-            await asyncio.shield(engine.remove(identity))
+            try:
+                await asyncio.shield(engine.remove(identity))
+            finally:
+                if streams is not None:
+                    streams.close()
             if isinstance(failed, TimeoutError):
                 raise SandboxFailed("the interpreter in a new container did not get ready in time") from None
             raise
@@ -174,7 +180,8 @@ class Container:
             self.alive = False
             raise ValueError("the file is shorter than it said")
         _, payload = await self.read_frame()
-        return json.loads(payload)["error"]  # type: ignore[no-any-return]
+        reason: str | None = json.loads(payload)["error"]
+        return reason
 
     async def get(self, path: str, most_bytes: int) -> AsyncIterator[bytes]:
         """Stream a file out. Raises `FileNotFoundError` with the reason for one that cannot be read."""
@@ -207,9 +214,11 @@ class Container:
     async def destroy(self) -> None:
         """Remove the container. Quiet when the engine is away: the reaper finds it by its label."""
         self.alive = False
-        self._streams.close()
         with suppress(EngineError):
             await self.engine.remove(self.identity)
+        # Only now: closed earlier, the program inside would end by itself while the engine removes it, and engines
+        # of 20.10 then keep a name that is `removing` for ever.
+        self._streams.close()
         self.on_destroyed(self.identity)
 
 
@@ -236,7 +245,7 @@ def name_outcome(outcome: Outcome, limits: CallLimits, *, image_digest: str, pol
     else:
         status = "error" if failed else "ok"
     return CodeAnswer(
-        status=status,  # type: ignore[arg-type]
+        status=status,
         exit_code=exit_code,
         signal=signal,
         stdout=outcome.stdout.decode("utf-8", "replace"),

@@ -234,7 +234,7 @@ class Work:
             self.source = -1
 
 
-open_answers = set()
+open_answers: set[int] = set()
 
 
 def main():
