@@ -1,4 +1,4 @@
-"""`python -m toolsandbox serve | selftest | bench | corpus`."""
+"""`python -m toolsandbox serve | stdio | selftest | bench | corpus`."""
 
 import argparse
 import asyncio
@@ -20,7 +20,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command == "corpus":
             return make_corpus(arguments)
         settings = _read_settings(arguments)
-        return {"serve": serve, "selftest": selftest, "bench": bench}[arguments.command](settings, arguments)
+        return {"serve": serve, "stdio": stdio, "selftest": selftest, "bench": bench}[arguments.command](
+            settings, arguments
+        )
     except ValidationError as error:
         print(f"toolsandbox: {error.errors()[0]['msg'].removeprefix('Value error, ')}", file=sys.stderr)
     except (ValueError, OSError) as error:
@@ -72,6 +74,17 @@ def serve(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
             uvicorn.Server(config).run(sockets=[listening])
         except SystemExit as stopped:
             raise ValueError(app.refusal or "the service stopped while it started") from stopped
+    return 0
+
+
+def stdio(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
+    from toolsandbox.logs import configure_logs
+    from toolsandbox.mcp import serve_stdio
+    from toolsandbox.service import Service
+
+    configure_logs()
+    providers = open_providers(settings)
+    asyncio.run(serve_stdio(Service(settings, providers), providers))
     return 0
 
 
@@ -128,6 +141,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     server.add_argument("--host", default="127.0.0.1")
     server.add_argument("--port", type=int, default=8930)
     server.add_argument("--token-file", type=Path, help="lines tenant:token; needed unless bound to loopback")
+    commands.add_parser("stdio", parents=[shared], help="an MCP server on standard input and output")
     commands.add_parser("selftest", parents=[shared], help="try everything once and leave")
     measured = commands.add_parser("bench", parents=[shared], help="measure the law tools on this machine")
     measured.add_argument("--rulings", type=Path, metavar="FILE.jsonl", help="questions with relevant_laws")

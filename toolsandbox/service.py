@@ -18,6 +18,7 @@ from toolsandbox.arguments import BadArguments, function_schema, read_arguments
 from toolsandbox.contract import CallReply, CallRequest, ToolReply
 from toolsandbox.entrance import BodyTooLarge, Entrance, answer_error, tenant_of
 from toolsandbox.gate import Gate
+from toolsandbox.mcp import McpTools
 from toolsandbox.measures import Measures
 from toolsandbox.openapi import describe_service
 from toolsandbox.replays import KeyReused, Replays
@@ -159,6 +160,7 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> E
     """The ASGI application. Providers start before it takes a request and stop after the last."""
     tokens = read_tokens(settings.token_file) if settings.token_file else None
     service = Service(settings, providers)
+    mcp_tools = McpTools(service)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -170,6 +172,7 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> E
                 except Exception as error:
                     served.refusal = str(error) or type(error).__name__
                     raise
+            await stack.enter_async_context(mcp_tools.running())
             log.info("serving", tools=list(service.tools))
             yield
         log.info("stopped")
@@ -181,6 +184,7 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> E
         Route("/openapi.json", service.openapi),
         Route("/v1/tools", service.list_tools),
         Route("/v1/tools/{name}", service.call_tool, methods=["POST"]),
+        *mcp_tools.routes(),
         *(route for provider in service.providers for route in provider.routes()),
     ]
     app = Starlette(
