@@ -32,6 +32,8 @@ class CodeAnswer(BaseModel):
     """The variables of the session are lost; its files are kept."""
     session_lost: bool = False
     """The container of the session is gone: variables and files are lost."""
+    first_output_ms: float | None = None
+    """From sending the call to the first byte of its output; None where there was none."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     queue_ms: float = 0.0

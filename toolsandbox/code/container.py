@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -46,6 +47,8 @@ class Outcome:
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
     value: bytearray = field(default_factory=bytearray)
+    first_at: float | None = None
+    """When the first byte of output came, on the clock of `time.monotonic`."""
 
 
 class Container:
@@ -134,6 +137,7 @@ class Container:
             "value_bytes": limits.value_bytes,
         }
         outcome = Outcome()
+        sent_at = time.monotonic()
         try:
             async with asyncio.timeout(limits.wall_s + GRACE_S):
                 await self.write_frame(b"C", json.dumps(request).encode())
@@ -148,6 +152,8 @@ class Container:
         except asyncio.CancelledError:
             self.alive = False
             raise
+        if outcome.first_at is not None:
+            outcome.done["first_output_ms"] = (outcome.first_at - sent_at) * 1e3
         return outcome
 
     def _keep(self, kind: bytes, payload: bytes, outcome: Outcome, limits: CallLimits) -> None:
@@ -157,6 +163,8 @@ class Container:
         kept = {b"O": outcome.stdout, b"E": outcome.stderr, b"V": outcome.value}.get(kind)
         if kept is None:
             raise SandboxFailed(f"the container sent an unknown frame {kind!r}")
+        if outcome.first_at is None:
+            outcome.first_at = time.monotonic()
         kept += payload
         # The program inside caps its output; whoever takes it over may not, so the service counts again.
         room = limits.value_bytes if kind == b"V" else limits.output_bytes
@@ -256,6 +264,7 @@ def name_outcome(outcome: Outcome, limits: CallLimits, *, image_digest: str, pol
         limit=cause if cause in ("wall", "cpu") else None,
         oom_child=killed_for_memory and status != "oom",
         session_reset=bool(done.get("session_reset")),
+        first_output_ms=done.get("first_output_ms"),
         wall_ms=round(done.get("wall_ms", 0.0), 3),
         cpu_ms=round(done.get("cpu_ms", 0.0), 3),
         image_digest=image_digest,

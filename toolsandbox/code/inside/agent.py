@@ -351,6 +351,75 @@ wake_r = -1
 """Readable once a child ended."""
 
 
+class Child:
+    """A process with its pipes that waits for one call: forked before the call comes, so that nobody waits for it."""
+
+    def __init__(self):
+        in_r, self.stdin = os.pipe()
+        self.stdout, out_w = os.pipe()
+        self.stderr, err_w = os.pipe()
+        self.value, value_w = os.pipe()
+        self.channel, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.channel.close()
+                run_child(receive_call(theirs), in_r, out_w, err_w, value_w)
+            finally:
+                os._exit(127)
+        theirs.close()
+        for descriptor in (in_r, out_w, err_w, value_w):
+            os.close(descriptor)
+
+    def give(self, call):
+        body = json.dumps(call).encode()
+        try:
+            self.channel.sendall(struct.pack(">I", len(body)) + body)
+        except OSError:
+            pass
+        self.channel.close()
+
+    def discard(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.channel.close()
+        for descriptor in (self.stdin, self.stdout, self.stderr, self.value):
+            os.close(descriptor)
+
+
+def receive_call(channel):
+    data = b""
+    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+        piece = channel.recv(1 << 20)
+        if not piece:
+            os._exit(0)
+        data += piece
+    return json.loads(data[4:])
+
+
+spare = None
+"""The child for the next call. There is none beside a session's process, whose threads might meddle with it."""
+
+
+def take_child():
+    global spare
+    taken, spare = spare, None
+    return taken or Child()
+
+
+def prepare_child():
+    global spare
+    if spare is None and session.pid is None:
+        spare = Child()
+
+
+def discard_child():
+    global spare
+    if spare is not None:
+        spare.discard()
+        spare = None
+
+
 def feed(descriptor, data):
     """Write what fits, answer what is left; None once nothing more can be written."""
     try:
@@ -364,13 +433,14 @@ def feed(descriptor, data):
 def run_call(call, stdin_data):
     oom_before, forks_before, cpu_before = count_oom_kills(), count_refused_forks(), read_cpu_s()
     began = time.monotonic()
-    in_r, in_w = os.pipe()
-    out_r, out_w = os.pipe()
-    err_r, err_w = os.pipe()
-    value_r, value_w = os.pipe()
     stateful = call["kind"] == "python" and call["stateful"]
     was_reset = False
     if stateful:
+        discard_child()
+        in_r, in_w = os.pipe()
+        out_r, out_w = os.pipe()
+        err_r, err_w = os.pipe()
+        value_r, value_w = os.pipe()
         if session.pid is None:
             session.start()
         session.number += 1
@@ -383,15 +453,12 @@ def run_call(call, stdin_data):
             session.channel.setblocking(False)
         except OSError:
             pass
+        for descriptor in (in_r, out_w, err_w, value_w):
+            os.close(descriptor)
     else:
-        child = os.fork()
-        if child == 0:
-            try:
-                run_child(call, in_r, out_w, err_w, value_w)
-            finally:
-                os._exit(127)
-    for descriptor in (in_r, out_w, err_w, value_w):
-        os.close(descriptor)
+        given = take_child()
+        child, in_w, out_r, err_r, value_r = given.pid, given.stdin, given.stdout, given.stderr, given.value
+        given.give(call)
     for descriptor in (in_w, out_r, err_r, value_r):
         os.set_blocking(descriptor, False)
 
@@ -621,6 +688,7 @@ def main():
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     import_early()
+    prepare_child()
     write_frame(b"R", b"1")
     while True:
         kind, payload = read_frame()
@@ -628,6 +696,7 @@ def main():
             request = json.loads(payload)
             data = read_frame()[1] if request["has_stdin"] else b""
             run_call(request, data)
+            prepare_child()
         elif kind == b"P":
             put_file(json.loads(payload))
         elif kind == b"G":
