@@ -21,7 +21,8 @@ from toolsandbox.law.recall import measure_recall, read_questions
 from toolsandbox.law.search import LawSearch
 from toolsandbox.settings import ServiceSettings
 
-CONNECTIONS = 4
+CONNECTIONS = 2
+"""As many as cores: with more, the latency is mostly the wait for the others."""
 STARTED_WITHIN_S = 120.0
 
 

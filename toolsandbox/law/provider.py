@@ -16,10 +16,12 @@ from toolsandbox.tools import Caller, Health, Tool
 
 MAX_HIT_CHARACTERS = 4_000
 MAX_REPLY_CHARACTERS = 40_000
+SHORT_QUERY = 600
+"""Characters whose search takes about two milliseconds: the way to a thread and back would cost more than it saves."""
 
 
 class LawTools:
-    """Searches run in two threads: long queries must not stop the event loop, and two cores are what is asked for."""
+    """Long queries, and those that wait for an embedding model, run in threads so that others are answered meanwhile."""
 
     def __init__(
         self,
@@ -31,7 +33,7 @@ class LawTools:
     ) -> None:
         self._open = lambda: open_index(corpus, language=language, folder=folder, embedder=embedder)
         self._embedder = embedder
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="law")
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="law")
         self._index: LawIndex | None = None
         self.engine: LawSearch
         self.reader: LawReader
@@ -80,8 +82,11 @@ class LawTools:
 
     async def find(self, query: str, top_k: int) -> list[LawHit]:
         """Whole texts, uncut."""
-        loop = asyncio.get_running_loop()
-        ranked = await loop.run_in_executor(self._threads, self.engine.search, query, top_k)
+        if self._embedder is None and len(query) <= SHORT_QUERY:
+            ranked = self.engine.search(query, top_k)
+        else:
+            loop = asyncio.get_running_loop()
+            ranked = await loop.run_in_executor(self._threads, self.engine.search, query, top_k)
         sections = self.engine.index.sections
         return [
             LawHit(
