@@ -21,7 +21,7 @@ SHORT_QUERY = 600
 
 
 class LawTools:
-    """Long queries, and those that wait for an embedding model, run in threads so that others are answered meanwhile."""
+    """Long queries, and those that wait for an embedding model, run in threads: others are answered meanwhile."""
 
     def __init__(
         self,
