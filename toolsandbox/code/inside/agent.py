@@ -154,16 +154,18 @@ def reap_all(keep, deadline):
 # ---- in the child ----
 
 
-def become_program(stdin, stdout, stderr, keep):
-    """Leave nothing of the first process in the child but its memory image."""
+def become_program(stdin, stdout, stderr, keep, channel=None):
+    """Leave nothing of the first process in the child but its memory image; `keep` becomes 3 and `channel` 4."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     connect_streams(stdin, stdout, stderr)
-    os.dup2(keep, 3)
-    os.closerange(4, 1024)
-    os.set_inheritable(3, False)
+    # All numbers of the first process are above these: 3 and 4 are its own wake-up pipe.
+    os.dup2(keep, 3, inheritable=False)
+    if channel is not None:
+        os.dup2(channel, 4, inheritable=False)
+    os.closerange(4 if channel is None else 5, 1024)
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
@@ -268,8 +270,7 @@ def answer_value(code, expression, variables):
     return 0
 
 
-def run_child(call, stdin, stdout, stderr, extra):
-    become_program(stdin, stdout, stderr, extra)
+def run_child(call):
     kind = call["kind"]
     if kind == "bash":
         script = os.memfd_create("script", 0)
@@ -364,7 +365,8 @@ class Child:
         if self.pid == 0:
             try:
                 self.channel.close()
-                run_child(receive_call(theirs), in_r, out_w, err_w, value_w)
+                become_program(in_r, out_w, err_w, value_w, theirs.detach())
+                run_child(receive_call())
             finally:
                 os._exit(127)
         theirs.close()
@@ -387,13 +389,16 @@ class Child:
             os.close(descriptor)
 
 
-def receive_call(channel):
+def receive_call():
+    """Wait for the call on descriptor 4, in the child."""
+    channel = socket.socket(fileno=4)
     data = b""
     while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
         piece = channel.recv(1 << 20)
         if not piece:
             os._exit(0)
         data += piece
+    channel.close()
     return json.loads(data[4:])
 
 
