@@ -286,7 +286,7 @@ async def test_what_an_earlier_service_left_is_removed_by_label_and_nothing_else
     assert await list_left("reaped") == []
 
 
-async def test_an_image_with_other_contents_is_refused():
-    workshop = Workshop(CodeSettings(socket=SOCKET, image=IMAGE, image_digest="sha256:" + "0" * 64))
+async def test_an_image_with_other_contents_is_refused(workshop):
+    other = Workshop(CodeSettings(socket=SOCKET, image=IMAGE, image_digest="sha256:" + "0" * 64))
     with pytest.raises(EngineError, match=r"has the digest sha256:.*, not sha256:000"):
-        await workshop.find_image()
+        await other.find_image()
