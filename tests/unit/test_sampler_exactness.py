@@ -129,7 +129,11 @@ def spoil_mask(monkeypatch, weights):
 
 
 def spoil_one_weight(monkeypatch, weights):
-    weights.layers[1].down.weight_HO[3, 5] += 0.05
+    down = weights.layers[1].down
+    weight_OH = down._modules[0].weight.data
+    weight_OH[5, 3] += 0.05
+    down.refresh()
+    weight_OH[5, 3] -= 0.05
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from trainer.losses.jensen_shannon import (
     divergence,
     divergence_from_logits,
     divergence_within,
-    summed_divergence,
     top_logits,
 )
 from trainer.losses.likelihood import IGNORED, Objective, summed_nll, summed_objective, token_logprobs
@@ -28,7 +27,6 @@ __all__ = [
     "divergence_within",
     "f_alpha",
     "keep_by_threshold",
-    "summed_divergence",
     "summed_f_alpha",
     "summed_nll",
     "summed_objective",

@@ -47,34 +47,6 @@ TeacherLogits = Callable[[slice, slice], Tensor]
 """(rows, entries) → a new tensor (C, entries) of logits up to a constant per row, already divided by temperature."""
 
 
-def summed_divergence(
-    student_hidden_KH: Tensor,
-    student_weight_VH: Tensor,
-    teacher_hidden_KJ: Tensor,
-    teacher_weight_UJ: Tensor,
-    *,
-    beta: float,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    vocabulary: int | None = None,
-    chunk: int | None = None,
-    entries: int | None = None,
-) -> Tensor:
-    """The total of `divergence`."""
-    return divergence(
-        student_hidden_KH,
-        student_weight_VH,
-        teacher_hidden_KJ,
-        teacher_weight_UJ,
-        beta=beta,
-        temperature=temperature,
-        top_k=top_k,
-        vocabulary=vocabulary,
-        chunk=chunk,
-        entries=entries,
-    ).total
-
-
 def divergence(
     student_hidden_KH: Tensor,
     student_weight_VH: Tensor,
@@ -175,17 +147,33 @@ def divergence_within(
     return Divergence(total, values_K)
 
 
-def compare(student_logp_CL: Tensor, teacher_logp_CL: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Each entry's term of the divergence, and g (see above; unused for β = 0), from normalised log-probabilities."""
+class Comparison(NamedTuple):
+    """Of normalised log-probabilities, summed over the entries given."""
+
+    value_C: Tensor
+    """The divergence."""
+    mean_C: Tensor
+    """Σ S·g."""
+    student_CL: Tensor
+    """S."""
+    rise_CL: Tensor
+    """g (see above); unused for β = 0."""
+
+
+def compare(student_logp_CL: Tensor, teacher_logp_CL: Tensor, beta: float) -> Comparison:
+    student_CL = student_logp_CL.exp()
     if beta == 0:
-        return teacher_logp_CL.exp().mul_(teacher_logp_CL - student_logp_CL), student_logp_CL
+        value_C = torch.linalg.vecdot(teacher_logp_CL.exp(), teacher_logp_CL - student_logp_CL)
+        return Comparison(value_C, value_C, student_CL, student_logp_CL)
     if beta == 1:
         ratio_CL = student_logp_CL - teacher_logp_CL
-        return student_logp_CL.exp() * ratio_CL, ratio_CL
+        value_C = torch.linalg.vecdot(student_CL, ratio_CL)
+        return Comparison(value_C, value_C, student_CL, ratio_CL)
     mixture_CL = torch.logaddexp(teacher_logp_CL + math.log(beta), student_logp_CL + math.log1p(-beta))
     rise_CL = (student_logp_CL - mixture_CL).mul_(1 - beta)
-    term_CL = teacher_logp_CL.exp().mul_(teacher_logp_CL - mixture_CL).mul_(beta)
-    return term_CL.addcmul_(student_logp_CL.exp(), rise_CL), rise_CL
+    mean_C = torch.linalg.vecdot(student_CL, rise_CL)
+    value_C = beta * torch.linalg.vecdot(teacher_logp_CL.exp(), teacher_logp_CL - mixture_CL) + mean_C
+    return Comparison(value_C, mean_C, student_CL, rise_CL)
 
 
 def _diverge(
@@ -240,22 +228,21 @@ class _FullDivergence(torch.autograd.Function):
             logits = _Logits(hidden_KH[rows], cast_VH, teacher, rows, temperature, spans)
             for span in spans:
                 for block, student_BL, teacher_BL in logits.normalised(span):
-                    term_BL, rise_BL = compare(student_BL, teacher_BL, beta)
-                    values_K[rows][block] += term_BL.sum(dim=-1)
+                    found = compare(student_BL, teacher_BL, beta)
+                    values_K[rows][block] += found.value_C
                     if beta == 0:
-                        logits.put(block, student_BL.exp_().sub_(teacher_BL.exp_()))
+                        logits.put(block, found.student_CL.sub_(teacher_BL.exp_()))
                     else:
-                        student_BL.exp_()
-                        mean_K[rows][block] += torch.linalg.vecdot(student_BL, rise_BL)
+                        mean_K[rows][block] += found.mean_C
                         if len(spans) == 1:
-                            logits.put(block, rise_BL.sub_(mean_K[rows][block][:, None]).mul_(student_BL))
+                            logits.put(block, found.rise_CL.sub_(found.mean_C[:, None]).mul_(found.student_CL))
                 if any(wanted) and (beta == 0 or len(spans) == 1):
                     gradient.add(rows, logits.student_CL, span)
             if any(wanted) and beta != 0 and len(spans) > 1:
                 for span in spans:
                     for block, student_BL, teacher_BL in logits.normalised(span):
-                        rise_BL = compare(student_BL, teacher_BL, beta)[1]
-                        logits.put(block, rise_BL.sub_(mean_K[rows][block][:, None]).mul_(student_BL.exp_()))
+                        found = compare(student_BL, teacher_BL, beta)
+                        logits.put(block, found.rise_CL.sub_(mean_K[rows][block][:, None]).mul_(found.student_CL))
                     gradient.add(rows, logits.student_CL, span)
         ctx.mark_non_differentiable(values_K)
         keep_gradient(ctx, gradient)
@@ -289,6 +276,8 @@ class _Logits:
         size = max(1, most // (spans[0].stop - spans[0].start))
         self.blocks = [slice(start, start + size) for start in range(0, len(hidden_CH), size)]
         self._form(spans[0])
+        if self.single:
+            return
         self.student_C1, self.teacher_C1 = self._normalise(self.student_CL), self._normalise(self.teacher_CL)
         for span in spans[1:]:
             self._form(span)
@@ -297,8 +286,11 @@ class _Logits:
 
     def normalised(self, span: slice) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """(block, student's log-probabilities, teacher's), block by block, in tensors that may be overwritten."""
-        if not self.single:
-            self._form(span)
+        if self.single:
+            for block in self.blocks:
+                yield block, self.student_CL[block].log_softmax(dim=-1), self.teacher_CL[block].log_softmax(dim=-1)
+            return
+        self._form(span)
         for block in self.blocks:
             yield (
                 block,
@@ -342,13 +334,12 @@ class _DivergenceWithin(torch.autograd.Function):
             logits_CL = torch.einsum("ch,clh->cl", hidden_CH, named_CLH).to(wide) / temperature
             student_CL = logits_CL.log_softmax(dim=-1)
             teacher_CL = (teacher_logits_KL[rows].to(hidden_CH.device, wide) / temperature).log_softmax(dim=-1)
-            term_CL, rise_CL = compare(student_CL, teacher_CL, beta)
-            values_K[rows] = term_CL.sum(dim=-1)
-            probability_CL = student_CL.exp()
+            found = compare(student_CL, teacher_CL, beta)
+            values_K[rows] = found.value_C
             if beta == 0:
-                slope_CL = probability_CL - teacher_CL.exp()
+                slope_CL = found.student_CL - teacher_CL.exp()
             else:
-                slope_CL = probability_CL * (rise_CL - (probability_CL * rise_CL).sum(dim=-1, keepdim=True))
+                slope_CL = found.student_CL * (found.rise_CL - found.mean_C[:, None])
             slope_CL = slope_CL.div_(temperature).to(hidden_CH.dtype)
             if grad_KH is not None:
                 grad_KH[rows] = torch.einsum("cl,clh->ch", slope_CL, named_CLH)
