@@ -142,4 +142,5 @@ def tell(names: set[str], reason: str) -> str:
         else "Start it without --no-code to have them."
     )
     begun = "Law tools work. " if law else "No tool works: no corpus is open. "
-    return f"{begun}Code tools answer “{reason}”. {way_out}"
+    # The service's own way out, behind the semicolon, is the one that follows here.
+    return f"{begun}Code tools answer “{reason.partition(';')[0]}”. {way_out}"

@@ -179,7 +179,7 @@ def playground(request: HttpRequest, project: str) -> HttpResponse:
     }
     if getattr(request, "htmx", False) and request.method == "POST":
         # htmx puts only good answers on the page.
-        return render(request, "tools/_try.html", context)
+        return render(request, "tools/_answer.html", context)
     return render(request, "tools/playground.html", context, status=status)
 
 

@@ -58,8 +58,8 @@ def service_state(health: Health, box: bool = False) -> SafeString:
 @register.filter
 def excerpt(text: str) -> str:
     """The beginning of a text in one line."""
-    flat = " ".join(text[:600].split())
-    return flat if len(flat) <= 160 else f"{flat[:160]}…"
+    flat = " ".join(text[:400].split())
+    return flat if len(flat) <= 110 else f"{flat[:110]}…"
 
 
 @register.filter
