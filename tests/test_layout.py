@@ -57,6 +57,24 @@ def test_nothing_outside_the_platform_imports_django():
             assert name.split(".")[0] not in FOREIGN_TO_TRAINER, f"{file} imports {name}"
 
 
+def test_the_sandbox_imports_neither_the_trainer_nor_torch():
+    for file in list_tracked("toolsandbox/*.py", "toolsandbox/**/*.py"):
+        for name in imports_of(file):
+            assert name.split(".")[0] not in {"trainer", "torch", "transformers", "pickle"}, f"{file} imports {name}"
+
+
+def test_only_the_contract_of_the_sandbox_is_imported_elsewhere():
+    for file in list_tracked("trainer/**/*.py", "platform/**/*.py"):
+        for name in imports_of(file):
+            if name.split(".")[0] == "toolsandbox":
+                assert name.startswith("toolsandbox.contract"), f"{file} imports {name}"
+
+
+def test_the_contract_of_the_sandbox_needs_only_pydantic():
+    for name in imports_of(REPOSITORY / "toolsandbox/contract.py"):
+        assert name.split(".")[0] in {*sys.stdlib_module_names, "pydantic"}, name
+
+
 def test_importing_the_contract_and_the_demo_loads_neither_torch_nor_django():
     program = (
         "import sys, trainer.contract, trainer.demoworld.catalogue, trainer.demoworld.files;"
@@ -78,7 +96,7 @@ def test_the_web_process_loads_no_torch():
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "manager", "common", "misc"])
 def test_no_file_is_named_after_nothing(word):
-    for file in list_tracked("platform/**/*.py", "trainer/**/*.py"):
+    for file in list_tracked("platform/**/*.py", "trainer/**/*.py", "toolsandbox/**/*.py"):
         assert file.stem != word, f"{file}: name it after what it does"
 
 

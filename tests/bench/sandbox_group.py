@@ -1,0 +1,39 @@
+"""Figures of the tool sandbox. Laws: the real Thai corpus over HTTP, and recall of the tax rulings' citations.
+
+`laws.*_low` and `laws.*_high` are the ends of 95 % intervals over questions.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from toolsandbox.code.bench import bench_code
+from toolsandbox.code.engine import EngineError
+from toolsandbox.code.settings import CodeSettings
+from toolsandbox.law.bench import bench_laws
+from toolsandbox.settings import ServiceSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED_DATA = Path(os.environ.get("SHARED_DATA") or REPOSITORY.parent / "shared/data").resolve()
+
+
+def measure() -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as temporary:
+        corpus = Path(temporary) / "thai.jsonl"
+        files = sorted((SHARED_DATA / "thai_law_sections").glob("*.jsonl"))
+        corpus.write_bytes(b"".join(file.read_bytes() for file in files))
+        rulings = SHARED_DATA / "nitibench_tax" / "nitibench_tax_50.jsonl"
+        figures = bench_laws(ServiceSettings(corpus=corpus, language="th"), rulings=rulings, seconds=10.0)
+    return figures | measure_code()
+
+
+def measure_code() -> dict[str, float]:
+    """Figures of the code tools; none, and the reason on standard error, without an engine or image."""
+    settings = CodeSettings(owner="bench", batch_workers=8, cpus=float(os.cpu_count() or 1))
+    try:
+        return asyncio.run(bench_code(settings))
+    except EngineError as missing:
+        print(f"sandbox.tier_a_ratio and sandbox.tier_b_ratio are not measured: {missing}", file=sys.stderr)
+        return {}

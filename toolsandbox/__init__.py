@@ -1,0 +1,1 @@
+"""Tools that a policy calls while it samples: legal search and code. Imports neither Django nor torch."""

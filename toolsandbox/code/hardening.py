@@ -1,0 +1,135 @@
+"""How a container is made: every flag of the hardening in one place, and the check of a container that runs."""
+
+import hashlib
+import json
+import time
+from importlib.resources import files
+from typing import Any
+
+from toolsandbox.code.seccomp import build_profile
+from toolsandbox.code.settings import CodeSettings
+
+LABEL = "chanote.sandbox"
+OWNER_LABEL = "chanote.sandbox.owner"
+EXPIRY_LABEL = "chanote.sandbox.expiry"
+"""Seconds of the wall clock. The container itself outlives a service that was killed; this label ends it."""
+
+NOBODY = "65534:65534"
+ENVIRONMENT = [
+    "PATH=/usr/local/bin:/usr/bin:/bin",
+    "HOME=/tmp",
+    "LANG=C.UTF-8",
+    # Sets and dictionaries of strings come out in the same order in every call: the same program, the same output.
+    "PYTHONHASHSEED=0",
+    "PYTHONDONTWRITEBYTECODE=1",
+    "OPENBLAS_NUM_THREADS=1",
+    "OMP_NUM_THREADS=1",
+]
+
+
+def read_program(name: str) -> str:
+    """Text of a program of `toolsandbox/code/inside`."""
+    return (files("toolsandbox.code.inside") / name).read_text(encoding="utf-8")
+
+
+def build_spec(
+    settings: CodeSettings, *, image: str, program: list[str], life_s: float, for_batches: bool = False
+) -> dict[str, Any]:
+    """Body of the engine's create call. Nothing in it comes from a request."""
+    profile = json.dumps(build_profile(for_batches=for_batches))
+    security = ["no-new-privileges:true", f"seccomp={profile}"]
+    if for_batches:
+        # A child mounts its own temporary folder in its own namespace, which the engine's default profile refuses.
+        security.append("apparmor=unconfined")
+    temporary = f"rw,nosuid,nodev,noexec,size={settings.disk_bytes},nr_inodes={settings.disk_files},mode=1777"
+    return {
+        "Image": image,
+        "Cmd": program,
+        "Entrypoint": [],
+        "User": NOBODY,
+        "WorkingDir": "/tmp",  # noqa: S108
+        "Env": ENVIRONMENT,
+        "Hostname": "sandbox",
+        "NetworkDisabled": True,
+        "Labels": {
+            LABEL: "1",
+            OWNER_LABEL: settings.owner,
+            EXPIRY_LABEL: str(int(time.time() + life_s)),
+        },
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "OpenStdin": True,
+        # The program's input ends with the service's connection, and the program with its input.
+        "StdinOnce": True,
+        "Tty": False,
+        "StopTimeout": 0,
+        "HostConfig": {
+            "Runtime": settings.runtime,
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": security,
+            "PidsLimit": settings.processes,
+            "Memory": settings.memory_bytes,
+            "MemorySwap": settings.memory_bytes,
+            "NanoCpus": int(settings.cpus * 1e9),
+            "Ulimits": [
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "nofile", "Soft": settings.open_files, "Hard": settings.open_files},
+                {"Name": "memlock", "Soft": 65536, "Hard": 65536},
+            ],
+            "Tmpfs": {"/tmp": temporary},  # noqa: S108
+            "IpcMode": "none",
+            "CgroupnsMode": "private",
+            "LogConfig": {"Type": "none", "Config": {}},
+            "RestartPolicy": {"Name": "no"},
+            # Removed by the service, which first reads how it ended.
+            "AutoRemove": False,
+            "Init": False,
+            "Privileged": False,
+            "PublishAllPorts": False,
+        },
+    }
+
+
+def digest_policy(settings: CodeSettings) -> str:
+    """Identity of everything that decides what a program may do; frozen into a run beside the image's."""
+    spec = build_spec(settings, image="", program=[read_program("agent.py"), read_program("batch.py")], life_s=0)
+    spec["Labels"] = {}
+    text = json.dumps([spec, build_profile(for_batches=True)], sort_keys=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_softness(inspected: dict[str, Any], settings: CodeSettings) -> list[str]:
+    """What a running container lacks of the hardening, read from the engine and not from our request."""
+    host, config = inspected["HostConfig"], inspected["Config"]
+    security = host.get("SecurityOpt") or []
+    expected = {
+        "runs as nobody": config["User"] == NOBODY,
+        "has no network": host["NetworkMode"] == "none" and not _networks(inspected) - {"none"},
+        "has a read-only root": host["ReadonlyRootfs"] is True,
+        "has no capabilities": host["CapDrop"] == ["ALL"] and not host["CapAdd"],
+        "gains no privileges": any(option.startswith("no-new-privileges") for option in security),
+        "has a seccomp profile": any(
+            option.startswith("seccomp={") and "SCMP_ACT_ERRNO" in option for option in security
+        ),
+        "is not privileged": host["Privileged"] is False,
+        "has a process limit": host["PidsLimit"] == settings.processes,
+        "has a memory limit": host["Memory"] == settings.memory_bytes,
+        "has no swap": host["MemorySwap"] == settings.memory_bytes,
+        "has a CPU limit": host["NanoCpus"] == int(settings.cpus * 1e9),
+        "has no log": host["LogConfig"]["Type"] == "none",
+        "has no bind": not host["Binds"] and not host.get("Mounts"),
+        "has no devices": not host.get("Devices"),
+        "shares no processes": host["PidMode"] == "" and host["IpcMode"] == "none" and not host["UTSMode"],
+        "has its own cgroups": host.get("CgroupnsMode") == "private",
+        "has a limit on files": "nr_inodes=" in (host["Tmpfs"] or {}).get("/tmp", ""),  # noqa: S108
+        "has an expiry": EXPIRY_LABEL in config["Labels"],
+        "runs under the wanted runtime": host["Runtime"] == settings.runtime,
+    }
+    return [name for name, holds in expected.items() if not holds]
+
+
+def _networks(inspected: dict[str, Any]) -> set[str]:
+    return set((inspected.get("NetworkSettings") or {}).get("Networks") or {})

@@ -1,0 +1,167 @@
+"""Warm containers: started before they are asked for, used once, never given to a second trajectory."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from toolsandbox.code.container import Container, SandboxFailed
+from toolsandbox.code.engine import EngineError
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 15.0
+
+
+class PoolFull(Exception):
+    """More calls wait than the queue holds, or none came free in time. Ask again later."""
+
+
+class Pool:
+    """Keeps `warm` containers ready, and at most `most` in existence. Starting goes on beside the calls."""
+
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[Container]],
+        *,
+        warm: int,
+        most: int,
+        starters: int,
+        most_waiting: int,
+        longest_wait_s: float,
+    ) -> None:
+        self._start = start
+        self.warm, self.most, self.starters = warm, most, starters
+        self.most_waiting, self.longest_wait_s = most_waiting, longest_wait_s
+        self._ready: deque[Container] = deque()
+        self._waiting: deque[asyncio.Future[Container]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        self._failures = 0
+        self._pause_until = 0.0
+        self.leased = 0
+        self.last_error = ""
+        self._open = False
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def open(self) -> None:
+        self._open = True
+        self.top_up()
+
+    def top_up(self) -> None:
+        """Start what is missing, as far as the limits allow."""
+        if not self._open or time.monotonic() < self._pause_until:
+            return
+        missing = self.warm + len(self._waiting) - len(self._ready) - self._starting
+        room = self.most - self.leased - len(self._ready) - self._starting
+        for _ in range(min(missing, room, self.starters - self._starting)):
+            self._starting += 1
+            self._spawn(self._start_one())
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start_one(self) -> None:
+        try:
+            container = await self._start()
+        except (EngineError, SandboxFailed) as failed:
+            self._starting -= 1
+            self._failures += 1
+            self.last_error = str(failed)
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
+            self._pause_until = time.monotonic() + pause
+            # Whoever waits is told now: an engine that is away will not be back within a call's patience.
+            while self._waiting:
+                waiter = self._waiting.popleft()
+                if not waiter.done():
+                    waiter.set_exception(SandboxFailed(self.last_error))
+            asyncio.get_running_loop().call_later(pause + 0.01, self.top_up)
+            return
+        except BaseException:
+            self._starting -= 1
+            raise
+        self._starting -= 1
+        self._failures, self.last_error = 0, ""
+        self._offer(container)
+        self.top_up()
+
+    def _offer(self, container: Container) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self.leased += 1
+                waiter.set_result(container)
+                return
+        if self._open:
+            self._ready.append(container)
+        else:
+            self._spawn(container.destroy())
+
+    async def take(self) -> Container:
+        """A fresh container. Raises `PoolFull` or `SandboxFailed`."""
+        while self._ready:
+            container = self._ready.popleft()
+            if container.is_connected:
+                self.leased += 1
+                self.top_up()
+                return container
+            # Killed behind our back while it waited.
+            self._spawn(container.destroy())
+        if len(self._waiting) >= self.most_waiting:
+            raise PoolFull("all sandboxes are busy and the queue is full")
+        if self.last_error and time.monotonic() < self._pause_until:
+            raise SandboxFailed(self.last_error)
+        waiter: asyncio.Future[Container] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self.top_up()
+        try:
+            return await asyncio.wait_for(waiter, self.longest_wait_s)
+        except TimeoutError:
+            raise PoolFull(f"no sandbox came free in {self.longest_wait_s:g} s") from None
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.give_up(waiter.result())
+            raise
+
+    def give_up(self, container: Container) -> None:
+        """Destroy a used container beside the calls; its place is free once the engine has removed it."""
+        container.alive = False
+        self._spawn(self._destroy(container))
+
+    async def _destroy(self, container: Container) -> None:
+        try:
+            await container.destroy()
+        finally:
+            self.leased -= 1
+            self.top_up()
+
+    async def drop_dead(self) -> None:
+        """Throw out what was killed while it waited, so that a call need not find it."""
+        dead = [container for container in self._ready if not container.is_connected]
+        for container in dead:
+            self._ready.remove(container)
+        await asyncio.gather(*(container.destroy() for container in dead))
+        self.top_up()
+
+    def identities(self) -> set[str]:
+        return {container.identity for container in self._ready}
+
+    async def close(self) -> None:
+        """Destroy everything and wait until it is gone."""
+        self._open = False
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(SandboxFailed("the service stops"))
+        self._waiting.clear()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(container.destroy() for container in self._ready))
+        self._ready.clear()

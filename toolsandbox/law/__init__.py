@@ -1,0 +1,1 @@
+"""Legal search and reading."""
