@@ -112,14 +112,16 @@ def read_reply(reply: Any, *, counts: str) -> Attempt:
         if detail.get("fault") == "code":
             return Attempt(Score(0.0))
         return Attempt(Score(None, f"The sandbox refuses the row's tests: {said}"))
-    passed, total = detail.get("passed"), detail.get("total")
-    if result.get("status") != "ok" or not _is_count(passed) or not _is_count(total) or not 0 <= passed <= total > 0:
+    passed, total = _read_count(detail, "passed"), _read_count(detail, "total")
+    if result.get("status") != "ok" or not 0 <= passed <= total or not total:
         return Attempt(Score(None, "The sandbox replied with something that is no verdict."))
     return Attempt(Score(float(passed == total) if counts == "all" else passed / total))
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _read_count(detail: dict[str, Any], name: str) -> int:
+    """A whole number; -1 where there is none."""
+    value = detail.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else -1
 
 
 def _read_tests(value: object) -> str:
