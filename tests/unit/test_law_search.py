@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -124,9 +125,19 @@ def test_one_query_one_ranking_also_in_another_process(folder, search):
         "search = LawSearch(open_index(pathlib.Path(sys.argv[1]), folder=pathlib.Path(sys.argv[2])))\n"
         "print(json.dumps([search.search(query, 10) for query in json.load(sys.stdin)]))"
     )
-    words = [sys.executable, "-c", program, str(folder / "laws.jsonl"), str(folder / "other-indexes")]
-    answer = subprocess.run(words, input=json.dumps(queries), capture_output=True, text=True, check=True)
-    assert json.loads(answer.stdout) == [[list(hit) for hit in hits] for hits in here]
+    for hash_seed in ("1", "2"):
+        words = [sys.executable, "-c", program, str(folder / "laws.jsonl"), str(folder / f"indexes-{hash_seed}")]
+        answer = subprocess.run(
+            words,
+            input=json.dumps(queries),
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )
+        assert json.loads(answer.stdout) == [[list(hit) for hit in hits] for hits in here]
+    first, second = (sorted((folder / f"indexes-{seed}").rglob("*.npy")) for seed in ("1", "2"))
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
 
 def test_the_index_is_built_once_and_read_from_the_disk(folder, search, monkeypatch):
