@@ -4,14 +4,8 @@ The programs of the run are written by a tiny policy that first learns their for
 """
 
 import asyncio
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +16,7 @@ from tests.law_rows import write_corpus
 from tests.reward_rows import answer, rewards
 from tests.rollout_runs import read_rollouts
 from tests.sandbox_engine import IMAGE, SOCKET, list_left, why_no_engine
+from tests.sandbox_serving import serve_tools
 from tests.trainer_runs import TINY, events_of, metric, run_here, write_rows, write_run
 from trainer.contract.endpoints import call
 from trainer.contract.hashing import hash_directory
@@ -31,30 +26,9 @@ from trainer.rewards import Scored, score_all
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TOKEN = "rollouts-of-the-tests"
 OWNER = "test-unit-tests-reward"
 ROW = {"tests": "assert double(2) == 4\nassert double(-3) == -6\nassert double('ab') == 'abab'"}
-
-
-@contextmanager
-def running_service(folder: Path, *words: str) -> Iterator[str]:
-    """Address of a service of its own process, once it serves."""
-    log = folder / "log"
-    command = [sys.executable, "-m", "toolsandbox", "serve", "--port", "0", *words]
-    with log.open("w") as file:
-        service = subprocess.Popen(command, cwd=REPOSITORY, stderr=file)
-    try:
-        while '"event": "serving"' not in (said := log.read_text()):
-            assert service.poll() is None, said
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{json.loads(said.splitlines()[0])['port']}"
-        service.send_signal(signal.SIGTERM)
-        service.wait(timeout=120)
-        assert '"event": "stopped"' in log.read_text()
-    finally:
-        service.kill()
-        service.wait()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +46,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     tokens.touch(mode=0o600)
     tokens.write_text(f"trainer:{TOKEN}\n")
     os.environ["UNIT_TESTS_TOKEN"] = TOKEN
-    with running_service(folder, "--code-settings-file", str(settings), "--token-file", str(tokens)) as address:
+    with serve_tools(folder, "--code-settings-file", settings, "--token-file", tokens) as address:
         yield {"base_url": address, "api_key_env": "UNIT_TESTS_TOKEN"}
     del os.environ["UNIT_TESTS_TOKEN"]
     assert asyncio.run(list_left(OWNER.removeprefix("test-"))) == []
@@ -117,9 +91,8 @@ def test_the_share_counts_each_test_by_itself(sandbox):
 def test_tests_that_would_show_the_answer_are_the_rows_fault(sandbox):
     [scored] = score(sandbox, RIGHT, row={"tests": "assert all(double(n) == 2 * n for n in range(9))\nprint(1)"})
     assert scored.total is None
-    assert scored.faults["unit_tests"].startswith(
-        "The sandbox refuses the row's tests: tests, line 2: not an assertion"
-    )
+    assert scored.faults["unit_tests"].startswith("The sandbox refuses ")
+    assert "tests, line 2: not an assertion" in scored.faults["unit_tests"]
 
 
 def test_a_sandbox_without_code_tools_or_token_is_refused_before_launch(sandbox, tmp_path: Path):
@@ -134,8 +107,7 @@ def test_a_sandbox_without_code_tools_or_token_is_refused_before_launch(sandbox,
         f"rewards[0].sandbox: {sandbox['base_url']} refuses calls without a key; name api_key_env"
     )
     corpus = write_corpus(tmp_path / "laws.jsonl")
-    words = ["--no-code", "--corpus", str(corpus), "--index-folder", str(tmp_path / "indexes")]
-    with running_service(tmp_path, *words) as address:
+    with serve_tools(tmp_path, "--no-code", "--corpus", corpus, "--index-folder", tmp_path / "indexes") as address:
         [laws_only] = rewards({"kind": "unit_tests", "sandbox": {"base_url": address}})
         assert check_reachable([laws_only.config]) == [
             f"rewards[0].sandbox: {address} offers no run_tests. Start it without --no-code, or give its address "

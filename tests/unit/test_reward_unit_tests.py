@@ -213,7 +213,7 @@ def test_a_service_that_asks_for_time_gets_it():
             "The sandbox refuses the row's tests: tests, line 1: not an assertion",
             1,
         ),
-        (refusal(None, "no argument"), "The sandbox refuses the row's tests: no argument", 1),
+        (refusal(None, "no argument"), "The sandbox refuses the call: no argument", 1),
         (Reply({"result": {"status": "ok"}}), "The sandbox replied with something that is no verdict.", 1),
         (Reply([1]), "The sandbox replied with something that is no verdict.", 1),
         (verdict(3, 2), "The sandbox replied with something that is no verdict.", 1),
@@ -281,6 +281,9 @@ def test_the_sandbox_is_tried_before_launch(monkeypatch: pytest.MonkeyPatch):
         assert check_reachable([reward.config]) == []
         [request] = server.asked
         assert set(request["arguments"]) == {"code", "tests"}
+        [strict] = rewards(config(server, test_seconds=3.0))
+        assert check_reachable([strict.config]) == []
+        assert server.asked[-1]["arguments"]["timeout_s"] == 3.0
         for reply, said in {
             Reply({}, status=404): f"{where} offers no run_tests. Start it without --no-code, or give its address "
             "without a path.",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.contract.endpoints import EndpointError, call
-from trainer.contract.rewards.unit_tests import ROUTE, UnitTestsReward
+from trainer.contract.rewards.unit_tests import ROUTE, UnitTestsReward, write_request
 from trainer.rewards.asking import Attempt, ask_all
 from trainer.rewards.base import Answer, Reward, Row, Score
 from trainer.rewards.code_blocks import last_program
@@ -87,11 +87,9 @@ class UnitTests(Reward):
 
 
 def _judge(program: Program, config: UnitTestsReward, *, key: str, seconds: float) -> Attempt:
-    arguments: dict[str, Any] = {"code": program.code, "tests": program.tests}
-    if config.test_seconds is not None:
-        arguments["timeout_s"] = config.test_seconds
+    request = write_request(code=program.code, tests=program.tests, test_seconds=config.test_seconds)
     try:
-        reply = call(config.sandbox, ROUTE, {"arguments": arguments, "idempotency_key": key}, seconds=seconds)
+        reply = call(config.sandbox, ROUTE, {**request, "idempotency_key": key}, seconds=seconds)
     except EndpointError as error:
         score = Score(None, f"The sandbox failed: {error}")
         return Attempt(score, again=error.again, refused=error.refused, wait_s=error.wait_s)
@@ -111,7 +109,8 @@ def read_reply(reply: Any, *, counts: str) -> Attempt:
     if result.get("status") == "rejected":
         if detail.get("fault") == "code":
             return Attempt(Score(0.0))
-        return Attempt(Score(None, f"The sandbox refuses the row's tests: {said}"))
+        refused = "the row's tests" if detail.get("fault") == "tests" else "the call"
+        return Attempt(Score(None, f"The sandbox refuses {refused}: {said}"))
     passed, total = _read_count(detail, "passed"), _read_count(detail, "total")
     if result.get("status") != "ok" or not 0 <= passed <= total or not total:
         return Attempt(Score(None, "The sandbox replied with something that is no verdict."))

@@ -47,15 +47,21 @@ class UnitTestsReward(AnswerRewardBase):
         return (self.tests,)
 
     def unreachable(self) -> str:
-        reason = probe(self.sandbox)
+        reason = probe(self.sandbox, test_seconds=self.test_seconds)
         return f"sandbox: {reason}" if reason else ""
 
 
-def probe(sandbox: Sandbox, *, seconds: float = PROBE_SECONDS) -> str:
+def write_request(*, code: str, tests: str, test_seconds: float | None) -> dict[str, Any]:
+    """Body of a call of the sandbox's `run_tests`."""
+    limit = {} if test_seconds is None else {"timeout_s": test_seconds}
+    return {"arguments": {"code": code, "tests": tests, **limit}}
+
+
+def probe(sandbox: Sandbox, *, test_seconds: float | None, seconds: float = PROBE_SECONDS) -> str:
     """Why no program can be tested there, as a sentence with the way out; empty when one just was."""
     where = sandbox.base_url
     try:
-        reply = call(sandbox, ROUTE, {"arguments": PROBE}, seconds=seconds)
+        reply = call(sandbox, ROUTE, write_request(**PROBE, test_seconds=test_seconds), seconds=seconds)
     except EndpointError as error:
         if error.status in (404, 405):
             return f"{where} offers no run_tests. Start it without --no-code, or give its address without a path."
