@@ -76,6 +76,7 @@ Settings = dict[str, str | int | float]
 def _settings(language: Language, embedder: Embedder | None) -> Settings:
     return {
         "embeddings": embedder.model if embedder else "",
+        "passage_prefix": embedder.passage_prefix if embedder else "",
         "format": FORMAT,
         "language": language.name,
         "words_by": language.words_by,
@@ -110,7 +111,7 @@ def _build(
             for name in ("terms_T", "starts_T1", "docs_P", "weights_P"):
                 np.save(partial / f"{signal}.{name}.npy", getattr(built, name), allow_pickle=False)
         if embedder is not None:
-            dense_DE = embedder.embed([f"{section.law_name} {section.text}" for section in sections])
+            dense_DE = embedder.embed_passages([f"{section.law_name} {section.text}" for section in sections])
             np.save(partial / "dense_DE.npy", dense_DE, allow_pickle=False)
         files = {file.name: hash_file(file) for file in sorted(partial.iterdir())}
         (partial / "index.json").write_text(json.dumps({**manifest, "files": files}, indent=1), encoding="utf-8")
