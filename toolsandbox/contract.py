@@ -6,7 +6,7 @@ never reward it. Arguments are flat scalars, for trainers that keep only type, d
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 Status = Literal[
     "ok",
@@ -255,6 +255,18 @@ class VerifyRequest(BaseModel):
     calls: list[VerifierCall] = Field(default=[], max_length=4096)
     timeout_s: float = Field(default=2.0, gt=0, le=30, allow_inf_nan=False)
     """Of one call of a function, on the clock and of CPU time."""
+
+    @model_validator(mode="after")
+    def _calls_name_one_verifier_each(self) -> "VerifyRequest":
+        names = {verifier.name for verifier in self.verifiers}
+        if len(names) < len(self.verifiers):
+            raise ValueError("verifiers: two have the same name; give each one of its own")
+        for place, call in enumerate(self.calls):
+            if call.verifier not in names:
+                raise ValueError(
+                    f"calls[{place}].verifier: there is no verifier {call.verifier[:100]!r} in this request"
+                )
+        return self
 
 
 class VerifierReport(BaseModel):

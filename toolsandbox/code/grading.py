@@ -1,10 +1,9 @@
 """Programs judged by assertions: the left side is evaluated in the sandbox, the verdict is given here."""
 
-import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
+from toolsandbox.code.answers import read_told
 from toolsandbox.code.calls import Stamp, explain_end, find_refusal
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.settings import CallLimits, CodeSettings
@@ -36,9 +35,16 @@ class Grader:
 
         All of them together run for `longest_s` seconds; those that come after it are timeouts.
         """
+        answers, _ = await self._evaluate(code, expressions, tenant=tenant, limits=limits, longest_s=longest_s)
+        return answers
+
+    async def _evaluate(
+        self, code: str, expressions: list[str], *, tenant: str, limits: CallLimits, longest_s: float
+    ) -> tuple[list[ValueAnswer], float]:
+        """The values, and how many seconds went by while waiting for a container."""
         place: Container | None = None
         answers: list[ValueAnswer] = []
-        lost, spent_s = 0, 0.0
+        lost, spent_s, waited_s = 0, 0.0, 0.0
         try:
             for expression in expressions:
                 call = Call("value", code, limits, expression=expression)
@@ -53,8 +59,10 @@ class Grader:
                     detail = f"not run: the program ended its container {lost} times"
                     answers.append(ValueAnswer(status=answers[-1].status, detail=detail))
                     continue
+                asked = time.monotonic()
                 place = place or await self._take(tenant)
                 began = time.monotonic()
+                waited_s += began - asked
                 answers.append(await evaluate_one(place, call))
                 spent_s += time.monotonic() - began
                 if not place.alive:
@@ -64,7 +72,7 @@ class Grader:
         finally:
             if place is not None:
                 self._discard(place)
-        return answers
+        return answers, waited_s
 
     async def run_tests(self, code: str, tests: str, *, tenant: str, limits: CallLimits) -> TestsAnswer:
         """Judge a program by assertions whose expected side never enters the sandbox. Raises `PoolFull`."""
@@ -75,15 +83,17 @@ class Grader:
         began = time.monotonic()
         expressions = [case.expression for case in cases]
         try:
-            answers = await self.evaluate(
+            answers, waited_s = await self._evaluate(
                 code, expressions, tenant=tenant, limits=limits, longest_s=self._settings.most_wall_s
             )
         except SandboxFailed as failed:
             return TestsAnswer(status="infra_error", message=str(failed), total=len(cases))
-        return judge_all(cases, answers, wall_ms=round((time.monotonic() - began) * 1e3, 3))
+        ran_s = time.monotonic() - began - waited_s
+        spent = {"wall_ms": round(ran_s * 1e3, 3), "queue_ms": round(waited_s * 1e3, 3)}
+        return judge_all(cases, answers).model_copy(update=spent)
 
 
-def judge_all(cases: list[Case], answers: list[ValueAnswer], *, wall_ms: float) -> TestsAnswer:
+def judge_all(cases: list[Case], answers: list[ValueAnswer]) -> TestsAnswer:
     """One answer per case. A sandbox that failed for one of them has judged none."""
     verdicts = []
     for case, answer in zip(cases, answers, strict=True):
@@ -95,7 +105,7 @@ def judge_all(cases: list[Case], answers: list[ValueAnswer], *, wall_ms: float) 
         detail = answer.detail or ("" if passed else "another value")
         verdicts.append(CaseVerdict(test=case.text, passed=passed, status=answer.status, detail=detail))
     passed_count = sum(verdict.passed for verdict in verdicts)
-    return TestsAnswer(status="ok", passed=passed_count, total=len(verdicts), cases=verdicts, wall_ms=wall_ms)
+    return TestsAnswer(status="ok", passed=passed_count, total=len(verdicts), cases=verdicts)
 
 
 async def evaluate_one(container: Container, call: Call) -> ValueAnswer:
@@ -112,15 +122,10 @@ def read_value(named: CodeAnswer, raw: bytes) -> ValueAnswer:
     last = named.stderr.strip().splitlines()[-1:] or [""]
     if named.status != "ok":
         return ValueAnswer(status=named.status, detail=last[0][:500], wall_ms=named.wall_ms)
-    try:
-        told = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    told = read_told(raw)
+    if told is None:
         return ValueAnswer(status="error", detail="the program ended without an answer", wall_ms=named.wall_ms)
-    if not isinstance(told, dict) or "value" not in told:
-        detail = str(told.get("refused", "no value"))[:500] if isinstance(told, dict) else "no value"
+    if "value" not in told:
+        detail = str(told.get("refused", "no value"))[:500]
         return ValueAnswer(status="error", detail=detail, wall_ms=named.wall_ms)
     return ValueAnswer(status="ok", value=told["value"], has_value=True, wall_ms=named.wall_ms)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
