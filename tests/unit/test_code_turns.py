@@ -49,11 +49,11 @@ async def test_a_tenants_flood_delays_another_by_one_turn_and_not_by_the_flood()
 
     flood = [asyncio.create_task(use("greedy", f"g{n}")) for n in range(50)]
     await settle()
+    before = len(order)
     late = asyncio.create_task(use("modest", "m"))
     await asyncio.gather(*flood, late)
-    # One runs already, one of the flood is next in turn.
-    assert order.index("m") <= order.index("g0") + len([n for n in order if n == "m"]) + 12
-    assert order.index("m") < 14
+    # One of the flood may have had its turn already when the other came, and one more is next.
+    assert order.index("m") <= before + 2
     assert [name for name in order if name != "m"] == [f"g{n}" for n in range(50)]
     await pool.close()
 
@@ -78,6 +78,8 @@ async def test_who_comes_with_a_shorter_queue_displaces_the_last_of_the_longest(
     with pytest.raises(PoolFull):
         greedy[3].result()
     turns.join("modest")
+    with pytest.raises(PoolFull):
+        greedy[2].result()
     # Two and two is fair: nobody displaces anybody any more.
     with pytest.raises(PoolFull):
         turns.join("modest")
@@ -93,7 +95,7 @@ async def test_who_stops_waiting_leaves_the_queue():
     waiting.cancel()
     await settle()
     assert pool.waiting == 0
-    with pytest.raises(PoolFull, match="no sandbox came free in 0.01 s"):
+    with pytest.raises(PoolFull, match=r"no sandbox came free in 0\.01 s"):
         await pool.take(patience_s=0.01)
     assert pool.waiting == 0
     pool.give_up(held)
