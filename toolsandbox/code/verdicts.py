@@ -131,5 +131,8 @@ def judge(case: Case, answered: Any) -> bool:
         return answered is case.expected
     if case.tolerance is not None:
         is_number = isinstance(answered, int | float) and not isinstance(answered, bool)
-        return is_number and abs(answered - case.expected) <= case.tolerance
+        try:
+            return is_number and abs(answered - case.expected) <= case.tolerance
+        except OverflowError:  # an integer past every float
+            return False
     return values_agree(answered, case.expected) is not case.negated
