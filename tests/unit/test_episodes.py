@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.contract.episodes import EpisodeLimits, cut_output
+from trainer.contract.toolsets import ToolLimits
 from trainer.rollouts.calls import Call
-from trainer.rollouts.episode import Episode, State
+from trainer.rollouts.episode import Episode, State, cut_output
 from trainer.rollouts.playing import play
 from trainer.rollouts.prompts import Prompt
 from trainer.rollouts.rollout import Ending, ToolResult
@@ -25,10 +25,10 @@ TOKENIZER = train_tokenizer(["the law says in section 12 that"] * 3, vocab_size=
 WRITER = TurnWriter(TOKENIZER, [])
 END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 CALL = '<tool_call>\n{"name": "search_law", "arguments": {"query": "12"}}\n</tool_call>'
-LIMITS = EpisodeLimits(turns=3, calls_per_turn=2, failed_calls=2)
+LIMITS = ToolLimits(turns=3, calls_per_turn=2, failed_calls=2)
 
 
-def make_episode(number: int = 0, *, room: int = 1000, limits: EpisodeLimits = LIMITS) -> Episode:
+def make_episode(number: int = 0, *, room: int = 1000, limits: ToolLimits = LIMITS) -> Episode:
     prompt = Prompt(name=f"some@1#{number}", row={}, ids=(5, 6, number), text="question")
     return Episode(prompt, 0, number, 7 + number, room, limits, WRITER, SCHEMA, frozenset({END}))
 
@@ -169,7 +169,7 @@ def test_a_service_that_fails_masks_the_rollout():
     ],
 )
 def test_long_outputs_are_cut_where_asked_for_and_say_so(cut: Any, read: str):
-    limits = EpisodeLimits(output_characters=64, output_cut=cut)
+    limits = ToolLimits(output_characters=64, output_cut=cut)
     assert cut_output("a" * 50 + "b" * 50, limits) == read
     assert cut_output("a" * 64, limits) == "a" * 64
 
@@ -265,6 +265,32 @@ def test_a_slow_tool_delays_its_own_episode_only():
     episodes = [make_episode(number) for number in range(10)]
     play_all(episodes, Scripted(script), Answers(answer))
     assert {episode.ending for episode in episodes} == {Ending.ANSWERED}
+
+
+def test_in_step_the_batches_do_not_depend_on_how_fast_tools_are():
+    """Episodes of 1, 2 and 3 turns; whatever the tools' delays, turns go together."""
+    together: list[list[int]] = []
+
+    class Recording(Scripted):
+        def serve(self, requests: Any, *, most: int, longest: int, should_stop: Any) -> None:
+            while requests.wait():
+                taken = requests.take()
+                together.append([number for number, _ in taken])
+                for number, request in taken:
+                    requests.answer(number, self.script(number, request))
+
+    turns: dict[int, int] = {}
+
+    def script(number: int, request: SamplingRequest) -> Completion:
+        turns[number] = turns.get(number, 0) + 1
+        return say(CALL) if turns[number] <= number else say("done")
+
+    async def answer(call: Call, session: str) -> ToolResult:
+        await asyncio.sleep(0.02 * (session == "rollout 1"))
+        return found()
+
+    play_all([make_episode(number) for number in range(3)], Recording(script), Answers(answer), in_step=True)
+    assert together == [[0, 1, 2], [1, 2], [2]]
 
 
 def test_the_deadline_of_an_episode_is_its_own():

@@ -64,6 +64,10 @@ class RolloutAlgorithm(Algorithm):
             messages = [{"role": "system", "content": self.stage.system_prompt}, *messages]
         return messages
 
+    def tools_told(self, row: "Row") -> Any:
+        """Function schemas that the prompt describes; None: no tools."""
+        return row.get("tools")
+
     def look_ahead(self, tokenizer: Any, rows: "Mapping[str, RowFile]", *, number: int) -> None:
         from trainer.data.templates import find_template
 
@@ -182,11 +186,12 @@ class RolloutAlgorithm(Algorithm):
         return seed_for(self.context.seed, f"stage {self.context.number} group {group} rollout {index}")
 
     def value(self, rollouts: "list[Rollout]") -> None:
-        """Set what the rollouts are worth."""
+        """Set what the rollouts are worth; what is masked already is worth nothing, and nobody is asked."""
         from trainer.rollouts.scoring import score_rollouts
 
-        if self.rewards:
-            score_rollouts(rollouts, self.rewards, longest=self.stage.sampling.max_new_tokens)
+        sound = [rollout for rollout in rollouts if not rollout.masked]
+        if self.rewards and sound:
+            score_rollouts(sound, self.rewards, longest=self.stage.sampling.max_new_tokens)
 
     def may_train(self, rollout: "Rollout") -> bool:
         """Whether it could be valued and is not left out for what it is; a tie of rewards is another matter."""
@@ -283,7 +288,7 @@ class RolloutAlgorithm(Algorithm):
 
     def _store(self, rollouts: "list[Rollout]", step: int) -> None:
         from trainer.data.show import show_documents
-        from trainer.rollouts.storing import store_rollouts
+        from trainer.rollouts.storing import store_calls, store_rollouts
 
         context = self.context
         if not context.ranks.first:
@@ -299,6 +304,8 @@ class RolloutAlgorithm(Algorithm):
                 step=context.first_step + step,
             )
         )
+        if calls := store_calls(rollouts, out=context.out, stage=context.number, step=context.first_step + step):
+            context.events.emit(calls)
 
     def _read_prompts(
         self,
@@ -315,7 +322,7 @@ class RolloutAlgorithm(Algorithm):
         stage = self.stage
         return PromptStore(
             rows[name],
-            lambda row: chat_renderer(tokenizer, row.get("tools"))(self.messages(row), True),
+            lambda row: chat_renderer(tokenizer, self.tools_told(row))(self.messages(row), True),
             tokenizer,
             longest=stage.sequence_length - stage.sampling.max_new_tokens,
             drop=stage.long_prompts == "drop",

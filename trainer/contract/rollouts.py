@@ -32,6 +32,9 @@ class StoredRollout(Contract):
     advantage: float | None = None
     """Null when the algorithm has none, or the rollout is masked."""
     stop_reason: str
+    turns: list[tuple[NonNegativeInt, NonNegativeInt]] = []
+    """Of an episode with tools: where each turn of the policy begins and ends in `tokens`; what stands between are the
+    tools. Its calls are in the step's file of tool calls."""
     masked: str = ""
     """Why this rollout gives no gradient; empty when it does."""
     detail: dict[str, float | int | str | bool] = {}

@@ -1,6 +1,6 @@
 """Toolsets as a run freezes them: which tools, over which corpus, within which limits, by which image."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -10,7 +10,22 @@ SHA256 = r"^[0-9a-f]{64}$"
 
 
 class ToolLimits(Contract):
-    """What a call from a run may take. The service has limits of its own beside these; the lower one holds."""
+    """What a policy with these tools may do, and what a call may take: the same in training, in evaluation and in a
+    chat. The service has limits of its own beside those of a call; the lower one holds."""
+
+    turns: PositiveInt = Field(default=6, le=1000)
+    """Turns that the policy may write in an episode; calls in the last of them are not made."""
+    calls_per_turn: PositiveInt = Field(default=4, le=100)
+    """Calls of one turn that are made, side by side; of further ones the policy is told that they were not."""
+    failed_calls: PositiveInt = Field(default=4, le=1000)
+    """Calls that may fail for the policy's own fault, such as unknown tools and arguments that cannot be read; with
+    the last of them the episode ends."""
+    episode_seconds: float = Field(default=600.0, gt=0, le=86_400, allow_inf_nan=False)
+    """Time for an episode, seen to between its turns."""
+    retries: NonNegativeInt = Field(default=2, le=20)
+    """How often a call is repeated when the service failed. After that its rollout is masked, not worth nothing."""
+    output_cut: Literal["start", "middle", "end"] = "end"
+    """Which part of a longer output is left out."""
 
     call_seconds: float = Field(default=30.0, gt=0, le=600, allow_inf_nan=False)
     """Seconds that a caller waits for an answer."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from trainer.contract.episodes import EpisodeLimits, cut_output
+from trainer.contract.toolsets import ToolLimits
 from trainer.rollouts.calls import Call, final_answer, read_calls
 from trainer.rollouts.prompts import Prompt
-from trainer.rollouts.rollout import NOT_MADE, POLICY_FAULTS, SERVICE_FAILED, Ending, MadeCall, Rollout, ToolResult
+from trainer.rollouts.rollout import NOT_MADE, SERVICE_FAILED, Ending, MadeCall, Rollout, ToolResult
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
 from trainer.sampling.randomness import seed_for
 
@@ -42,7 +42,7 @@ class Episode:
     seed: int
     room: int
     """Tokens after the prompt, sampled and given ones together."""
-    limits: EpisodeLimits
+    limits: ToolLimits
     writer: BetweenTurns
     tools: dict[str, dict[str, Any]]
     """Name → JSON schema of the arguments."""
@@ -109,9 +109,9 @@ class Episode:
         for place, call in enumerate(self._calls):
             if place >= self.limits.calls_per_turn:
                 fault = f"not made: a turn may make {self.limits.calls_per_turn} calls"
-                result = ToolResult(NOT_MADE, f"Error: {fault}.")
+                result = ToolResult(NOT_MADE, f"Error: {fault}.", tries=0)
             elif call.fault:
-                result = ToolResult(NOT_MADE, f"Error: {call.fault}.")
+                result = ToolResult(NOT_MADE, f"Error: {call.fault}.", tries=0)
             else:
                 result = next(found)
             self.made.append(MadeCall(self.turns, call, result))
@@ -136,7 +136,7 @@ class Episode:
     @property
     def failed_calls(self) -> int:
         """Calls that failed for the policy's own fault."""
-        return sum(one.result.status in POLICY_FAULTS for one in self.made)
+        return sum(one.result.status == NOT_MADE for one in self.made)
 
     def rollout(self) -> Rollout:
         """The finished episode as what training takes."""
@@ -162,3 +162,19 @@ class Episode:
         self.token_ids += tokens
         self.trained += [logprobs is not None] * len(tokens)
         self.logprobs += logprobs if logprobs is not None else [None] * len(tokens)
+
+
+def cut_output(text: str, limits: ToolLimits) -> str:
+    """What the policy reads of a tool's output; says how much was left out."""
+    most = limits.output_characters
+    if len(text) <= most:
+        return text
+    mark = f"[{len(text) - most} characters left out]"
+    match limits.output_cut:
+        case "start":
+            return f"{mark}\n{text[-most:]}"
+        case "middle":
+            head = most - most // 2
+            return f"{text[:head]}\n{mark}\n{text[len(text) - most // 2 :]}"
+        case _:
+            return f"{text[:most]}\n{mark}"

@@ -33,13 +33,15 @@ def play(
     request: Callable[[Episode], SamplingRequest],
     name: Callable[[Episode], str],
     longest: int,
+    in_step: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Play all episodes to their end. `request`: the next turn of one; `name`: what the tool service knows it by.
+    """Play all episodes to their end. `request`: the next turn of one; `name`: what the tool service knows it by;
+    `in_step`: sample next turns only when every tool has answered.
 
     Raises whatever sampling raises; then, and when asked to stop, unfinished episodes end as interrupted.
     """
-    with _ToolThread(episodes, open_tools, request, name) as thread:
+    with _ToolThread(episodes, open_tools, request, name, in_step=in_step) as thread:
         serve = engine.serve if isinstance(engine, TakesRequests) else _in_rounds(engine)
         serve(
             thread,
@@ -61,8 +63,12 @@ class _ToolThread:
         open_tools: Callable[[], Tools],
         request: Callable[[Episode], SamplingRequest],
         name: Callable[[Episode], str],
+        *,
+        in_step: bool,
     ) -> None:
         self._episodes, self._open_tools, self._request, self._name = episodes, open_tools, request, name
+        self._in_step = in_step
+        self._unfinished = len(episodes)
         self._news = threading.Condition()
         self._ready: deque[tuple[int, SamplingRequest]] = deque()
         self._over = False
@@ -85,16 +91,16 @@ class _ToolThread:
     # For the engine, in its thread.
 
     def take(self) -> Sequence[tuple[int, SamplingRequest]]:
-        if not self._ready:
+        if not self._may_go_on():
             return ()
         with self._news:
-            found = list(self._ready)
+            found = sorted(self._ready, key=lambda one: one[0])
             self._ready.clear()
         return found
 
     def wait(self) -> bool:
         with self._news:
-            self._news.wait_for(lambda: self._ready or self._over)
+            self._news.wait_for(lambda: self._may_go_on() or self._over)
             return bool(self._ready)
 
     def answer(self, number: int, completion: Completion) -> None:
@@ -109,6 +115,9 @@ class _ToolThread:
         with self._news:
             if not self._over:
                 self._loop.call_soon_threadsafe(what, *about)
+
+    def _may_go_on(self) -> bool:
+        return bool(self._ready) and (not self._in_step or len(self._ready) == self._unfinished)
 
     # In the loop's thread.
 
@@ -143,9 +152,15 @@ class _ToolThread:
         try:
             async with asyncio.TaskGroup() as group:
                 for number, episode in enumerate(self._episodes):
-                    group.create_task(self._play(number, episode, tools))
+                    group.create_task(self._play_one(number, episode, tools))
         finally:
             await tools.close()
+
+    async def _play_one(self, number: int, episode: Episode, tools: Tools) -> None:
+        await self._play(number, episode, tools)
+        with self._news:
+            self._unfinished -= 1
+            self._news.notify_all()
 
     async def _play(self, number: int, episode: Episode, tools: Tools) -> None:
         deadline = self._loop.time() + episode.limits.episode_seconds

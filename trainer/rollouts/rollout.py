@@ -32,19 +32,21 @@ class ToolResult:
     """What came of one call."""
 
     status: str
-    """A status of the tool service, or `malformed` for a call that was never made."""
+    """A status of the tool service; `rejected` also where the call was never made."""
     text: str
     """What the policy reads."""
     wall_ms: float = 0.0
     tries: int = 1
+    """How often the service was asked; 0 for a call that was never made."""
     call_id: str = ""
     """As the service logged it."""
+    at: float | None = None
+    """When it ended, in seconds since 1970."""
 
 
-NOT_MADE = "malformed"
+NOT_MADE = "rejected"
+"""Calls that failed because of how the policy wrote them. A program that fails was called rightly."""
 SERVICE_FAILED = "infra_error"
-POLICY_FAULTS = frozenset({NOT_MADE, "rejected"})
-"""Statuses of calls that failed because of how the policy wrote them. A program that fails was called rightly."""
 
 
 @dataclass(frozen=True)

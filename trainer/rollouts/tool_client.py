@@ -2,18 +2,19 @@
 of the service, never of the policy."""
 
 import asyncio
+import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
-from trainer.contract.episodes import EpisodeLimits
+from trainer.contract.toolsets import ToolLimits, ToolsetSpec
 from trainer.failures import InvalidSpec, RunFailed
 from trainer.rollouts.calls import Call
 from trainer.rollouts.rollout import SERVICE_FAILED, ToolResult
 
 REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504})
+KEY_VARIABLE = "TRAINER_TOOLS_KEY"
 CALLS_AT_ONCE = 64
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between two tries; doubled after each."""
@@ -22,7 +23,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 class ToolClient:
     """One connection pool for all calls of a round. Opened and used within one event loop."""
 
-    def __init__(self, address: str, limits: EpisodeLimits, *, key: str = "") -> None:
+    def __init__(self, address: str, limits: ToolLimits, *, key: str = "") -> None:
         self.address, self.limits = address, limits
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._http = httpx.AsyncClient(
@@ -64,24 +65,29 @@ class ToolClient:
         await self._http.aclose()
 
 
-def list_tools(address: str, tools: Sequence[str], *, key: str = "") -> list[dict[str, Any]]:
-    """Function schemas of `tools`, in their order; raises RunFailed when the service cannot be asked and InvalidSpec
-    when it has none of that name."""
+def read_tools(toolset: ToolsetSpec) -> tuple[str, list[dict[str, Any]]]:
+    """The service's key from the environment, and the tools as they were frozen, or else as the service tells them now.
+
+    Raises RunFailed where the service cannot be asked, and InvalidSpec where it has not all of the toolset's tools.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        reply = httpx.get(f"{address}/v1/tools", headers=headers, timeout=10.0, trust_env=False)
+        reply = httpx.get(f"{toolset.address}/v1/tools", headers=headers, timeout=10.0, trust_env=False)
         reply.raise_for_status()
         offered = {str(one["function"]["name"]): dict(one) for one in reply.json()["tools"]}
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise RunFailed(
-            f"the tool service at {address} does not tell its tools ({error}); see that it runs, and resume."
+            f"the tool service at {toolset.address} does not tell its tools ({error}); see that it runs and that "
+            f"{KEY_VARIABLE} holds its token where it wants one, and resume."
         ) from error
-    missing = [name for name in tools if name not in offered]
-    if missing:
+    if missing := [name for name in toolset.tools if name not in offered]:
         raise InvalidSpec(
-            f"toolset: the service at {address} has no {', '.join(missing)}; it has {', '.join(offered)}."
+            f"recipe.toolset: the service at {toolset.address} has no {', '.join(missing)}; it has "
+            f"{', '.join(offered)}."
         )
-    return [offered[name] for name in tools]
+    frozen = {str(one["function"]["name"]): one for one in toolset.functions}
+    return key, [frozen.get(name, offered[name]) for name in toolset.tools]
 
 
 def _read(reply: httpx.Response, begun: float, attempt: int) -> ToolResult:
@@ -90,7 +96,9 @@ def _read(reply: httpx.Response, begun: float, attempt: int) -> ToolResult:
         if reply.status_code == 200:
             result = body["result"]
             status, text = str(result["status"]), str(result["text"])
-            return ToolResult(status, text, wall_ms=_ms(begun), tries=attempt, call_id=str(body["id"]))
+            return ToolResult(
+                status, text, wall_ms=_ms(begun), tries=attempt, call_id=str(body["id"]), at=round(time.time(), 3)
+            )
         text = str(body["error"]["message"])
     except (ValueError, KeyError, TypeError):
         text = f"it answered {reply.status_code} with what is no reply of a tool service"
