@@ -2,12 +2,15 @@
 of the service, never of the policy."""
 
 import asyncio
+import json
 import os
 import time
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 
+from toolsandbox.contract import Status
 from trainer.contract.toolsets import ToolLimits, ToolsetSpec
 from trainer.failures import InvalidSpec, RunFailed
 from trainer.rollouts.calls import Call
@@ -16,6 +19,9 @@ from trainer.rollouts.rollout import SERVICE_FAILED, ToolResult
 REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504})
 KEY_VARIABLE = "TRAINER_TOOLS_KEY"
 CALLS_AT_ONCE = 64
+LARGEST_REPLY = 8 << 20
+"""Bytes; what is longer is no reply."""
+Reply: TypeAdapter[str] = TypeAdapter(Status)
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between two tries; doubled after each."""
 
@@ -43,13 +49,13 @@ class ToolClient:
             asked_again = FIRST_WAIT
             try:
                 async with self._places, asyncio.timeout(self.limits.call_seconds):
-                    reply = await self._http.post(f"/v1/tools/{call.name}", json=body)
+                    reply, content = await self._post(f"/v1/tools/{call.name}", body)
             except TimeoutError:
                 fault = f"{call.name} said nothing within {self.limits.call_seconds:g} s"
             except httpx.HTTPError as error:
                 fault = f"{self.address} did not answer: {error or type(error).__name__}"
             else:
-                result = _read(reply, begun, attempt)
+                result = _read(reply.status_code, content, begun, attempt)
                 if result.status != SERVICE_FAILED:
                     return result
                 fault = result.text
@@ -60,6 +66,16 @@ class ToolClient:
                 await asyncio.sleep(min(max(wait, asked_again), LONGEST_WAIT))
                 wait *= 2
         return ToolResult(SERVICE_FAILED, fault, wall_ms=_ms(begun), tries=attempt)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[httpx.Response, bytes]:
+        """The reply and as much of its content as a reply can have."""
+        async with self._http.stream("POST", path, json=body) as reply:
+            content = bytearray()
+            async for part in reply.aiter_raw():
+                content += part
+                if len(content) > LARGEST_REPLY:
+                    break
+            return reply, bytes(content)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -90,18 +106,18 @@ def read_tools(toolset: ToolsetSpec) -> tuple[str, list[dict[str, Any]]]:
     return key, [frozen.get(name, offered[name]) for name in toolset.tools]
 
 
-def _read(reply: httpx.Response, begun: float, attempt: int) -> ToolResult:
+def _read(status_code: int, content: bytes, begun: float, attempt: int) -> ToolResult:
     try:
-        body = reply.json()
-        if reply.status_code == 200:
+        body = json.loads(content)
+        if status_code == 200:
             result = body["result"]
-            status, text = str(result["status"]), str(result["text"])
+            status, text = Reply.validate_python(result["status"]), str(result["text"])
             return ToolResult(
                 status, text, wall_ms=_ms(begun), tries=attempt, call_id=str(body["id"]), at=round(time.time(), 3)
             )
         text = str(body["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        text = f"it answered {reply.status_code} with what is no reply of a tool service"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = f"it answered {status_code} with what is no reply of a tool service"
     return ToolResult(SERVICE_FAILED, text, wall_ms=_ms(begun), tries=attempt)
 
 

@@ -1,0 +1,208 @@
+"""A tool service that hangs, lies, floods or dies: its call fails after so many tries, by no fault of the policy."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from trainer.contract.toolsets import ToolLimits, ToolsetSpec
+from trainer.failures import InvalidSpec, RunFailed
+from trainer.rollouts.calls import Call
+from trainer.rollouts.rollout import ToolResult
+from trainer.rollouts.tool_client import KEY_VARIABLE, ToolClient, read_tools
+
+GOOD = {"id": "c1", "tool": "search_law", "session": "s", "result": {"status": "ok", "text": "section 12"}}
+Behaviour = Callable[["Handler"], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    behaviours: list[Behaviour]
+    seen: list[dict[str, Any]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append({"path": self.path, "key": self.headers.get("Authorization"), **json.loads(body)})
+        (self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0])(self)
+
+    def do_GET(self) -> None:
+        self.behaviours[0](self)
+
+    def say(self, status: int, content: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *said: object) -> None:
+        """Nothing is to be read of it."""
+
+
+@contextmanager
+def serving(*behaviours: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    handler = type("One", (Handler,), {"behaviours": list(behaviours), "seen": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", handler.seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def call(address: str, *, key: str = "", **limits: Any) -> ToolResult:
+    async def one() -> ToolResult:
+        client = ToolClient(address, ToolLimits(**{"call_seconds": 20.0, **limits}), key=key)
+        try:
+            return await client.call(Call("search_law", {"query": "12"}), session="s", key="k")
+        finally:
+            await client.close()
+
+    return asyncio.run(one())
+
+
+def good(handler: Handler) -> None:
+    handler.say(200, json.dumps(GOOD).encode())
+
+
+def busy(handler: Handler) -> None:
+    handler.say(
+        429, json.dumps({"error": {"code": "overloaded", "message": "the queue is full"}}).encode(), Retry_After="0"
+    )
+
+
+def broken(handler: Handler) -> None:
+    failed = {"status": "infra_error", "text": "the container vanished", "retryable": True}
+    handler.say(200, json.dumps({**GOOD, "result": failed}).encode())
+
+
+def dead(handler: Handler) -> None:
+    handler.connection.close()
+
+
+def flood(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    try:
+        while True:
+            handler.wfile.write(b'{"result": "' + b"x" * (1 << 20))
+    except OSError:
+        return
+
+
+def silent(handler: Handler) -> None:
+    handler.rfile.read()
+
+
+def nonsense(handler: Handler) -> None:
+    handler.say(200, b"<html>welcome to the hotel</html>")
+
+
+def liar(handler: Handler) -> None:
+    handler.say(200, json.dumps({**GOOD, "result": {"status": "splendid", "text": "all is well"}}).encode())
+
+
+def test_one_call_as_the_service_is_asked_and_answers():
+    with serving(good) as (address, seen):
+        result = call(address, key="secret")
+    assert (result.status, result.text, result.call_id, result.tries) == ("ok", "section 12", "c1", 1)
+    assert seen == [
+        {
+            "path": "/v1/tools/search_law",
+            "key": "Bearer secret",
+            "arguments": {"query": "12"},
+            "session": "s",
+            "idempotency_key": "k",
+        }
+    ]
+
+
+@pytest.mark.parametrize("fault", [busy, broken, dead, nonsense, liar, flood])
+def test_a_fault_that_passes_is_asked_again_under_the_same_key(fault: Behaviour):
+    with serving(fault, good) as (address, seen):
+        result = call(address)
+    assert (result.status, result.tries) == ("ok", 2)
+    assert [one["idempotency_key"] for one in seen] == ["k", "k"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (busy, "the queue is full"),
+        (broken, "the container vanished"),
+        (dead, "did not answer"),
+        (nonsense, "it answered 200 with what is no reply of a tool service"),
+        (liar, "no reply of a tool service"),
+        (flood, "no reply of a tool service"),
+    ],
+)
+def test_a_fault_that_stays_is_the_services(fault: Behaviour, said: str):
+    with serving(fault) as (address, seen):
+        result = call(address, retries=1)
+    assert result.status == "infra_error"
+    assert said in result.text
+    assert (result.tries, len(seen)) == (2, 2)
+
+
+def test_silence_ends_with_the_time_of_the_call():
+    with serving(silent) as (address, _):
+        result = call(address, retries=0, call_seconds=0.3)
+    assert (result.status, result.text) == ("infra_error", "search_law said nothing within 0.3 s")
+
+
+def test_what_asking_again_cannot_mend_is_not_asked_again():
+    def unknown(handler: Handler) -> None:
+        handler.say(404, json.dumps({"error": {"code": "unknown_tool", "message": "no such tool"}}).encode())
+
+    with serving(unknown) as (address, seen):
+        result = call(address)
+    assert (result.status, result.text, len(seen)) == ("infra_error", "no such tool", 1)
+
+
+def test_nobody_listens():
+    assert "did not answer" in call("http://127.0.0.1:9", retries=0).text
+
+
+def toolset(address: str, *tools: str) -> ToolsetSpec:
+    frozen = [{"type": "function", "function": {"name": "search_law", "description": "as frozen"}}]
+    return ToolsetSpec(name="law@1", tools=list(tools), functions=frozen, address=address)
+
+
+def list_two(handler: Handler) -> None:
+    tools = [
+        {"type": "function", "function": {"name": name, "description": "now"}} for name in ("search_law", "read_law")
+    ]
+    handler.say(200, json.dumps({"tools": tools}).encode())
+
+
+def test_tools_are_told_as_they_were_frozen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(KEY_VARIABLE, " secret\n")
+    with serving(list_two) as (address, _):
+        key, functions = read_tools(toolset(address, "read_law", "search_law"))
+    assert key == "secret"
+    assert [(one["function"]["name"], one["function"]["description"]) for one in functions] == [
+        ("read_law", "now"),
+        ("search_law", "as frozen"),
+    ]
+
+
+def test_a_tool_that_the_service_has_not_is_named_before_anything_is_trained():
+    with (
+        serving(list_two) as (address, _),
+        pytest.raises(InvalidSpec, match="has no run_python; it has search_law, read_law"),
+    ):
+        read_tools(toolset(address, "run_python"))
+
+
+def test_a_service_that_tells_nothing_is_named():
+    with serving(nonsense) as (address, _), pytest.raises(RunFailed, match="does not tell its tools"):
+        read_tools(toolset(address, "search_law"))
