@@ -42,6 +42,8 @@ class ToolResult:
     """As the service logged it."""
     at: float | None = None
     """When it ended, in seconds since 1970."""
+    sections: tuple[tuple[str, str], ...] = ()
+    """Sections of law that it showed, as (law, section)."""
 
 
 NOT_MADE = "rejected"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trainer.rewards import Answer, Reward, score_all
+from trainer.rewards.base import ToolUse
 from trainer.rollouts.rollout import NOT_MADE, Ending, Rollout, groups_of
 
 
@@ -19,6 +20,7 @@ def score_rollouts(rollouts: Sequence[Rollout], rewards: Sequence[Reward], *, lo
             truncated=rollout.truncated,
             prompt_text=rollout.prompt.text,
             group=rollout.group,
+            calls=[ToolUse(one.call.name, one.result.status, one.result.sections) for one in rollout.calls],
         )
         for rollout in rollouts
     ]

@@ -113,12 +113,28 @@ def _read(status_code: int, content: bytes, begun: float, attempt: int) -> ToolR
             result = body["result"]
             status, text = Reply.validate_python(result["status"]), str(result["text"])
             return ToolResult(
-                status, text, wall_ms=_ms(begun), tries=attempt, call_id=str(body["id"]), at=round(time.time(), 3)
+                status,
+                text,
+                wall_ms=_ms(begun),
+                tries=attempt,
+                call_id=str(body["id"]),
+                at=round(time.time(), 3),
+                sections=_sections(result),
             )
         text = str(body["error"]["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
         text = f"it answered {status_code} with what is no reply of a tool service"
     return ToolResult(SERVICE_FAILED, text, wall_ms=_ms(begun), tries=attempt)
+
+
+def _sections(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Of law, where the tool showed any: one that was read, or several that were found."""
+    shown = [result, *(result.get("hits") or [])]
+    return tuple(
+        (one["law_name"], one["section_num"])
+        for one in shown
+        if isinstance(one, dict) and isinstance(one.get("law_name"), str) and isinstance(one.get("section_num"), str)
+    )
 
 
 def _retry_after(reply: httpx.Response) -> float:
