@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolsandbox.code.answers import ValueAnswer
 from toolsandbox.code.container import MOST_FRAME_BYTES, Container, ContainerDied, SandboxFailed
-from toolsandbox.code.hardening import read_program
 from toolsandbox.contract import Status
 
 ENDED, FAILED, OUT_OF_TIME, OUT_OF_CPU, SIGNALLED, NOT_MADE = range(6)
@@ -33,17 +32,6 @@ class FunctionCall(BaseModel):
     disk_bytes: int = Field(default=1 << 20, ge=1 << 12, le=64 << 20)
 
 
-def write_command(workers: int) -> list[str]:
-    """Command of the fork server: both programs as text, the shared one under its own module name."""
-    name = "toolsandbox.code.inside.agent"
-    start = (
-        f"import sys, types\nshared = types.ModuleType({name!r})\nsys.modules[{name!r}] = shared\n"
-        f"exec(compile({read_program('agent.py')!r}, 'agent', 'exec'), shared.__dict__)\n"
-        f"exec(compile({read_program('batch.py')!r}, 'batch', 'exec'), {{'__name__': '__main__'}})\n"
-    )
-    return ["/usr/bin/python3", "-s", "-P", "-B", "-c", start, str(workers)]
-
-
 async def run_batch(container: Container, calls: list[FunctionCall], *, workers: int) -> list[ValueAnswer]:
     """Run the calls in one container; answers in their order.
 
@@ -52,6 +40,7 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
     answers: list[ValueAnswer | None] = [None] * len(calls)
     longest = sum(call.wall_s for call in calls) / workers + max((call.wall_s for call in calls), default=0.0)
     reason = "the batch's container ran past the sum of its limits"
+    container.is_busy = True
     try:
         async with asyncio.timeout(longest + GRACE_S * len(calls)):
             sending = asyncio.create_task(_send(container, calls))

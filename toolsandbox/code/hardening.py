@@ -3,9 +3,9 @@
 import hashlib
 import json
 import time
-from importlib.resources import files
 from typing import Any
 
+from toolsandbox.code.programs import write_command
 from toolsandbox.code.seccomp import build_profile
 from toolsandbox.code.settings import CodeSettings
 
@@ -25,11 +25,6 @@ ENVIRONMENT = [
     "OPENBLAS_NUM_THREADS=1",
     "OMP_NUM_THREADS=1",
 ]
-
-
-def read_program(name: str) -> str:
-    """Text of a program of `toolsandbox/code/inside`."""
-    return (files("toolsandbox.code.inside") / name).read_text(encoding="utf-8")
 
 
 def build_spec(
@@ -95,7 +90,7 @@ def build_spec(
 
 def digest_policy(settings: CodeSettings) -> str:
     """Identity of everything that decides what a program may do; frozen into a run beside the image's."""
-    spec = build_spec(settings, image="", program=[read_program("agent.py"), read_program("batch.py")], life_s=0)
+    spec = build_spec(settings, image="", program=[*write_command("agent"), *write_command("batch")], life_s=0)
     spec["Labels"] = {}
     text = json.dumps([spec, build_profile(for_batches=True)], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer
-from toolsandbox.code.batches import FunctionCall, run_batch, write_command
+from toolsandbox.code.batches import FunctionCall, run_batch
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.engine import Engine, EngineError
-from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy, read_program
+from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy
 from toolsandbox.code.pool import Pool, PoolFull
+from toolsandbox.code.programs import write_command
 from toolsandbox.code.reaper import reap
 from toolsandbox.code.settings import CallLimits, CodeSettings
 from toolsandbox.code.verdicts import TestsRefused, judge, parse_tests
@@ -106,10 +107,10 @@ class Workshop:
             return []
 
     async def _start_container(self) -> Container:
-        return await self._start_with(["/usr/bin/python3", "-s", "-P", "-B", "-c", read_program("agent.py")])
+        return await self._start_with(write_command("agent"))
 
     async def _start_batch_container(self) -> Container:
-        return await self._start_with(write_command(self.settings.batch_workers), for_batches=True)
+        return await self._start_with(write_command("batch", str(self.settings.batch_workers)), for_batches=True)
 
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
@@ -222,6 +223,7 @@ class Workshop:
             limits=limits or self.settings.limits,
             stdin=stdin,
             stateful=stateful and session is not None and language == "python" and not stdin,
+            last=session is None,
         )
         refusal = self._check(call)
         if refusal:

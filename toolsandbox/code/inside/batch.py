@@ -24,15 +24,8 @@ import struct
 import sys
 import time
 
-from toolsandbox.code.inside.agent import (
-    PR_SET_DUMPABLE,
-    import_early,
-    libc,
-    make_main,
-    shield,
-    to_plain,
-    write_frame,
-)
+from toolsandbox.code.inside.frames import PR_SET_DUMPABLE, import_early, libc, shield, write_frame
+from toolsandbox.code.inside.program import make_main, to_plain
 
 FRESH = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 """CLONE_NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""
