@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolsandbox.code.answers import CodeAnswer
+from toolsandbox.code.cgroups import Seats
 from toolsandbox.code.engine import AttachedStreams, Engine, EngineError
 from toolsandbox.code.settings import CallLimits
 
@@ -66,6 +67,10 @@ class Container:
         self.discarded = False
         """Given up by whoever had it; its destruction is under way."""
         self.on_destroyed: Callable[[str], None] = _forget
+        self.greeting = b""
+        """What the program inside said when it was ready."""
+        self.seats: Seats | None = None
+        """Of a batch's container only."""
 
     @property
     def is_connected(self) -> bool:
@@ -81,7 +86,7 @@ class Container:
             container = cls(engine, identity, streams)
             await engine.start(identity)
             async with asyncio.timeout(engine.timeout_s):
-                kind, _ = await container.read_frame()
+                kind, container.greeting = await container.read_frame()
             if kind != b"R":
                 raise SandboxFailed(f"the program in the container began with {kind!r}")
         except BaseException as failed:

@@ -14,6 +14,11 @@ OWNER_LABEL = "chanote.sandbox.owner"
 EXPIRY_LABEL = "chanote.sandbox.expiry"
 """Seconds of the wall clock. The container itself outlives a service that was killed; this label ends it."""
 
+BATCH_LABEL = "chanote.sandbox.batches"
+"""On the containers of batches, which are larger: they hold several calls."""
+FORK_SERVER_BYTES = 96 << 20
+FORK_SERVER_PROCESSES = 2
+
 NOBODY = "65534:65534"
 ENVIRONMENT = [
     "PATH=/usr/local/bin:/usr/bin:/bin",
@@ -27,6 +32,17 @@ ENVIRONMENT = [
 ]
 
 
+def size_container(settings: CodeSettings, *, for_batches: bool) -> tuple[int, int]:
+    """Bytes of memory and number of processes. A batch's calls cannot use up together what one of them may have."""
+    if not for_batches:
+        return settings.memory_bytes, settings.processes
+    # Of each call's processes two prepare it.
+    return (
+        FORK_SERVER_BYTES + settings.batch_workers * settings.memory_bytes,
+        FORK_SERVER_PROCESSES + settings.batch_workers * (2 + settings.batch_processes),
+    )
+
+
 def build_spec(
     settings: CodeSettings, *, image: str, program: list[str], life_s: float, for_batches: bool = False
 ) -> dict[str, Any]:
@@ -36,6 +52,7 @@ def build_spec(
     if for_batches:
         # A child mounts its own temporary folder in its own namespace, which the engine's default profile refuses.
         security.append("apparmor=unconfined")
+    memory_bytes, processes = size_container(settings, for_batches=for_batches)
     temporary = f"rw,nosuid,nodev,noexec,size={settings.disk_bytes},nr_inodes={settings.disk_files},mode=1777"
     return {
         "Image": image,
@@ -50,6 +67,7 @@ def build_spec(
             LABEL: "1",
             OWNER_LABEL: settings.owner,
             EXPIRY_LABEL: str(int(time.time() + life_s)),
+            **({BATCH_LABEL: "1"} if for_batches else {}),
         },
         "AttachStdin": True,
         "AttachStdout": True,
@@ -65,9 +83,9 @@ def build_spec(
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
             "SecurityOpt": security,
-            "PidsLimit": settings.processes,
-            "Memory": settings.memory_bytes,
-            "MemorySwap": settings.memory_bytes,
+            "PidsLimit": processes,
+            "Memory": memory_bytes,
+            "MemorySwap": memory_bytes,
             "NanoCpus": int(settings.cpus * 1e9),
             "Ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
@@ -90,9 +108,11 @@ def build_spec(
 
 def digest_policy(settings: CodeSettings) -> str:
     """Identity of everything that decides what a program may do; frozen into a run beside the image's."""
-    spec = build_spec(settings, image="", program=[*write_command("agent"), *write_command("batch")], life_s=0)
-    spec["Labels"] = {}
-    text = json.dumps([spec, build_profile(for_batches=True)], sort_keys=True)
+    specs = []
+    for name, for_batches in (("agent", False), ("batch", True)):
+        spec = build_spec(settings, image="", program=write_command(name), life_s=0, for_batches=for_batches)
+        specs.append({**spec, "Labels": {}})
+    text = json.dumps([*specs, settings.batch_processes], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -100,6 +120,7 @@ def find_softness(inspected: dict[str, Any], settings: CodeSettings) -> list[str
     """What a running container lacks of the hardening, read from the engine and not from our request."""
     host, config = inspected["HostConfig"], inspected["Config"]
     security = host.get("SecurityOpt") or []
+    memory_bytes, processes = size_container(settings, for_batches=BATCH_LABEL in config["Labels"])
     expected = {
         "runs as nobody": config["User"] == NOBODY,
         "has no network": host["NetworkMode"] == "none" and not _networks(inspected) - {"none"},
@@ -110,9 +131,9 @@ def find_softness(inspected: dict[str, Any], settings: CodeSettings) -> list[str
             option.startswith("seccomp={") and "SCMP_ACT_ERRNO" in option for option in security
         ),
         "is not privileged": host["Privileged"] is False,
-        "has a process limit": host["PidsLimit"] == settings.processes,
-        "has a memory limit": host["Memory"] == settings.memory_bytes,
-        "has no swap": host["MemorySwap"] == settings.memory_bytes,
+        "has a process limit": host["PidsLimit"] == processes,
+        "has a memory limit": host["Memory"] == memory_bytes,
+        "has no swap": host["MemorySwap"] == memory_bytes,
         "has a CPU limit": host["NanoCpus"] == int(settings.cpus * 1e9),
         "has no log": host["LogConfig"]["Type"] == "none",
         "has no bind": not host["Binds"] and not host.get("Mounts"),

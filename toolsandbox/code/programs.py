@@ -5,7 +5,7 @@ from importlib.resources import files
 PACKAGE = "toolsandbox.code.inside"
 PARTS = {
     "agent": ("frames", "program", "children", "counters", "files", "agent"),
-    "batch": ("frames", "program", "batch"),
+    "batch": ("frames", "program", "counters", "function", "batch"),
 }
 """Parts of each program in the order in which they need each other; the last one is run."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer
-from toolsandbox.code.batches import FunctionCall, run_batch
+from toolsandbox.code.batches import FunctionCall, run_batch, seat_workers
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.engine import Engine, EngineError
 from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy
@@ -44,6 +44,8 @@ class Workshop:
         self.image = ""
         self.image_digest = ""
         self.policy_digest = digest_policy(settings)
+        self.no_cgroups = ""
+        """Why calls of a batch have no cgroup of their own; empty where they have."""
         self._sessions: dict[tuple[str, str], OpenSession] = {}
         self._held: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -110,7 +112,15 @@ class Workshop:
         return await self._start_with(write_command("agent"))
 
     async def _start_batch_container(self) -> Container:
-        return await self._start_with(write_command("batch", str(self.settings.batch_workers)), for_batches=True)
+        command = write_command("batch", str(self.settings.batch_workers))
+        container = await self._start_with(command, for_batches=True)
+        try:
+            await seat_workers(container, self.settings)
+        except BaseException:
+            await asyncio.shield(container.destroy())
+            raise
+        self.no_cgroups = container.seats.reason if container.seats else ""
+        return container
 
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
