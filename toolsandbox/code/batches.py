@@ -72,7 +72,7 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
     longest = sum(call.wall_s for call in calls) / workers + max((call.wall_s for call in calls), default=0.0)
     reason = "the batch's container ran past the sum of its limits"
     container.is_busy = True
-    waiting = deque()
+    waiting: deque[tuple[int, FunctionCall]] = deque()
     for number, call in enumerate(calls):
         if call.memory_bytes > seats.memory_bytes:
             sentence = f"memory_bytes: {call.memory_bytes} is more than the {seats.memory_bytes} that one call may have"

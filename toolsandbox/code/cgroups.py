@@ -159,6 +159,8 @@ def _find(pid: int, container: str, workers: list[int], root: Path) -> CallCgrou
         for each in by_inner.values():
             _write(rest[""] / "cgroup.procs", each)
         _write(homes[""] / "cgroup.subtree_control", "+memory +pids")
+    if missing := set(workers) - set(by_inner):
+        raise ValueError(f"no process for the workers {sorted(missing)}")
     return CallCgroups(homes, rest, [by_inner[worker] for worker in workers], unified=unified)
 
 
