@@ -1,6 +1,7 @@
 """Figures of the tool sandbox. Laws: the real Thai corpus over HTTP, and recall of the tax rulings' citations.
 
-`laws.*_low` and `laws.*_high` are the ends of 95 % intervals over questions.
+`laws.*_low` and `laws.*_high` are the ends of 95 % intervals over questions; `sandbox.*_low` and `sandbox.*_high` the
+quartiles over rounds.
 """
 
 import asyncio
@@ -31,7 +32,13 @@ def measure() -> dict[str, float]:
 
 def measure_code() -> dict[str, float]:
     """Figures of the code tools; none, and the reason on standard error, without an engine or image."""
-    settings = CodeSettings(owner="bench", batch_workers=8, cpus=float(os.cpu_count() or 1))
+    settings = CodeSettings(
+        socket=Path(os.environ.get("SANDBOX_ENGINE_SOCKET", "/var/run/docker.sock")),
+        image=os.environ.get("SANDBOX_IMAGE", "chanote-sandbox:latest"),
+        owner="bench",
+        batch_workers=8,
+        cpus=float(os.cpu_count() or 1),
+    )
     try:
         return asyncio.run(bench_code(settings))
     except EngineError as missing:

@@ -140,7 +140,8 @@ async def test_without_cgroups_a_function_is_one_process_with_little_address_spa
 
 
 async def test_nothing_is_left_of_a_batch_that_was_ended_in_the_middle(workshop):
-    batch = asyncio.create_task(workshop.run_batch([function("import time; time.sleep(60)") for _ in range(3)]))
+    sleepers = [function("import time; time.sleep(60)") for _ in range(3)]
+    batch = asyncio.create_task(workshop.run_batch(sleepers))
     while not (taken := [each for each in workshop.batch_pool._leased if each.is_busy]):
         await asyncio.sleep(0.01)
     identity = taken[0].identity
