@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolsandbox.code.answers import ValueAnswer
+from toolsandbox.code.answers import ValueAnswer, read_told
 from toolsandbox.code.container import MOST_FRAME_BYTES, Container, ContainerDied, SandboxFailed
 from toolsandbox.code.hardening import read_program
 from toolsandbox.contract import Status
@@ -86,11 +86,7 @@ def read_answer(kind: bytes, payload: bytes) -> tuple[int, ValueAnswer]:
 
 def _name(facts: dict[str, Any], raw: bytes) -> ValueAnswer:
     wall_ms = round(facts["wall_ms"], 3)
-    try:
-        told = json.loads(raw)
-    except (ValueError, RecursionError):
-        told = None
-    told = told if isinstance(told, dict) else {}
+    told = read_told(raw) or {}
     detail = str(told.get("error", ""))[:500]
     status: Status
     if facts["too_long"]:

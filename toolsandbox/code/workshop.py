@@ -1,13 +1,12 @@
 """The code tools as the service calls them: a pool, sessions, a reaper, and one terminal status per call."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer
+from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer, read_told
 from toolsandbox.code.batches import FunctionCall, run_batch, write_command
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.engine import Engine, EngineError
@@ -438,18 +437,13 @@ def read_value(named: CodeAnswer, raw: bytes) -> ValueAnswer:
     last = named.stderr.strip().splitlines()[-1:] or [""]
     if named.status != "ok":
         return ValueAnswer(status=named.status, detail=last[0][:500], wall_ms=named.wall_ms)
-    try:
-        told = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    told = read_told(raw)
+    if told is None:
         return ValueAnswer(status="error", detail="the program ended without an answer", wall_ms=named.wall_ms)
-    if not isinstance(told, dict) or "value" not in told:
-        detail = str(told.get("refused", "no value"))[:500] if isinstance(told, dict) else "no value"
+    if "value" not in told:
+        detail = str(told.get("refused", "no value"))[:500]
         return ValueAnswer(status="error", detail=detail, wall_ms=named.wall_ms)
     return ValueAnswer(status="ok", value=told["value"], has_value=True, wall_ms=named.wall_ms)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def check_path(path: str) -> None:
