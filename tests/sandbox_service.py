@@ -73,8 +73,8 @@ def run_service(
             stderr=file,
         )
     try:
-        while not (said := log.read_text()).endswith("\n"):
-            assert process.poll() is None, said
+        while '"event": "serving"' not in (said := log.read_text()):
+            assert process.poll() is None, said[-3000:]
             time.sleep(0.02)
         port = json.loads(said.splitlines()[0])["port"]
         yield RunningService(process, f"http://127.0.0.1:{port}", log)

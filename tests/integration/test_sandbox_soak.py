@@ -59,6 +59,9 @@ class Figures:
     wrong: list[str] = field(default_factory=list)
     refusals: Counter[int] = field(default_factory=Counter)
     good_ms: list[float] = field(default_factory=list)
+    """From the first asking to the answer: what was refused and asked again included."""
+    accepted_ms: list[float] = field(default_factory=list)
+    """Of single requests that were answered, the queue inside the service included."""
     law_ms: list[float] = field(default_factory=list)
     samples: list[dict[str, float]] = field(default_factory=list)
 
@@ -76,6 +79,7 @@ class Client:
     async def ask(self, tool: str, arguments: dict[str, object], session: str | None = None) -> dict:
         """One call to its end, as a client makes it: what is refused or was the sandbox's failure is asked again."""
         while True:
+            began = time.monotonic()
             reply = await self.http.post(
                 f"/v1/tools/{tool}", json={"arguments": arguments, "session": session}, headers=headers_of(self.tenant)
             )
@@ -86,6 +90,7 @@ class Client:
             assert reply.status_code == 200, reply.text
             result: dict = reply.json()["result"]
             if result["status"] != "infra_error":
+                self.figures.accepted_ms.append((time.monotonic() - began) * 1e3)
                 return result
             self.figures.refusals[0] += 1
 
@@ -184,6 +189,7 @@ def report(figures: Figures, seconds: float) -> str:
         f"asked again: {figures.refusals[429]} times 429, {figures.refusals[503]} times 503, "
         f"{figures.refusals[0]} times infra_error",
         f"good code calls: {name_percentiles(figures.good_ms)}",
+        f"requests that were answered: {name_percentiles(figures.accepted_ms)}",
         f"searches: {name_percentiles(figures.law_ms)}",
         *(json.dumps({name: round(value, 1) for name, value in each.items()}) for each in figures.samples[::every]),
     ]
