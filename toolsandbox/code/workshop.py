@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFa
 from toolsandbox.code.engine import Engine, EngineError
 from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy, read_program
 from toolsandbox.code.pool import Pool, PoolFull
-from toolsandbox.code.reaper import reap
+from toolsandbox.code.reaper import TICKET_LABEL, reap
 from toolsandbox.code.settings import CallLimits, CodeSettings
 from toolsandbox.code.verdicts import TestsRefused, judge, parse_tests
 
@@ -113,8 +114,13 @@ class Workshop:
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
         spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s, for_batches=for_batches)
-        container = await Container.start(self.engine, spec)
-        self._held.add(container.identity)
+        ticket = spec["Labels"][TICKET_LABEL] = uuid.uuid4().hex
+        self._held.add(ticket)
+        try:
+            container = await Container.start(self.engine, spec)
+            self._held.add(container.identity)
+        finally:
+            self._held.discard(ticket)
         container.on_destroyed = self._held.discard
         return container
 
@@ -132,7 +138,7 @@ class Workshop:
             if now - last_reap >= REAP_EVERY_S:
                 last_reap = now
                 try:
-                    await reap(self.engine, owner=self.settings.owner, held=set(self._held))
+                    await reap(self.engine, owner=self.settings.owner, held=self._held)
                 except EngineError as failed:
                     self.pool.last_error = str(failed)
 
