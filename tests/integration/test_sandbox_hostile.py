@@ -179,3 +179,52 @@ async def test_tests_that_are_an_attack_are_rejected_or_judged_and_nothing_break
     answer = await workshop.run_tests("def f(*a): return 0", tests)
     assert (answer.status, answer.passed) in {("rejected", 0), ("ok", 0)}, answer
     answer.model_dump_json().encode("utf-8")
+
+
+TAKE_ALL = {
+    "inotify queues": "while libc.inotify_init() >= 0: taken += 1",
+    "waiting signals": (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [40])\nwhile libc.sigqueue(os.getpid(), 40, 0) == 0: taken += 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAKE_ALL)
+async def test_what_the_kernel_counts_per_user_no_program_takes_from_its_neighbours(workshop, what):
+    code = "import ctypes, os, signal, time\nlibc, taken = ctypes.CDLL(None), 0\n" + TAKE_ALL[what] + "\nprint(taken)"
+    greedy = await workshop.run(code + "\nhold = 1", session="greedy")
+    assert greedy.status == "ok", greedy
+    after = await workshop.run(code)
+    assert int(after.stdout) >= 100, "the first one took all there is on this host"
+    await workshop.end_session("default", "greedy")
+
+
+async def test_every_container_has_a_user_of_its_own(workshop):
+    answers = [await workshop.run("import os; print(os.getuid(), os.getgid())") for _ in range(4)]
+    seen = {answer.stdout for answer in answers}
+    assert len(seen) == 4
+    assert all(30_000 <= int(each.split()[0]) < 60_000 for each in seen)
+
+
+async def test_no_file_but_those_of_its_temporary_folder_can_be_written(workshop):
+    code = """
+import os
+found = []
+for top, folders, names in os.walk('/'):
+    if top in ('/proc', '/tmp', '/sys', '/dev'):
+        folders.clear()
+        continue
+    found += [path for path in (top, *(os.path.join(top, name) for name in names))
+              if not os.path.islink(path) and os.access(path, os.W_OK)]
+for top, folders, names in os.walk('/sys'):
+    found += [path for path in (top, *(os.path.join(top, name) for name in names)) if os.access(path, os.W_OK)]
+for folder in ('/dev', '/dev/shm', '/dev/mqueue', '/dev/pts'):
+    try:
+        open(folder + '/planted', 'w').close()
+    except OSError:
+        continue
+    found.append(folder)
+print(found)
+"""
+    answer = await workshop.run(code)
+    assert (answer.status, answer.stdout) == ("ok", "[]\n"), answer

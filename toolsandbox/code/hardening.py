@@ -15,6 +15,9 @@ EXPIRY_LABEL = "chanote.sandbox.expiry"
 """Seconds of the wall clock. The container itself outlives a service that was killed; this label ends it."""
 
 NOBODY = "65534:65534"
+USERS = range(30_000, 60_000)
+"""Containers get a user each, from here. The kernel counts inotify queues, waiting signals and pages of pipes per user
+and over the whole host: with one user for all, one program takes them from every other."""
 ENVIRONMENT = [
     "PATH=/usr/local/bin:/usr/bin:/bin",
     "HOME=/tmp",
@@ -78,6 +81,8 @@ def build_spec(
                 {"Name": "core", "Soft": 0, "Hard": 0},
                 {"Name": "nofile", "Soft": settings.open_files, "Hard": settings.open_files},
                 {"Name": "memlock", "Soft": 65536, "Hard": 65536},
+                {"Name": "msgqueue", "Soft": 0, "Hard": 0},
+                {"Name": "sigpending", "Soft": 1024, "Hard": 1024},
             ],
             "Tmpfs": {"/tmp": temporary},  # noqa: S108
             "IpcMode": "none",
@@ -106,7 +111,7 @@ def find_softness(inspected: dict[str, Any], settings: CodeSettings) -> list[str
     host, config = inspected["HostConfig"], inspected["Config"]
     security = host.get("SecurityOpt") or []
     expected = {
-        "runs as nobody": config["User"] == NOBODY,
+        "runs as a user of its own": config["User"] in {f"{user}:{user}" for user in USERS},
         "has no network": host["NetworkMode"] == "none" and not _networks(inspected) - {"none"},
         "has a read-only root": host["ReadonlyRootfs"] is True,
         "has no capabilities": host["CapDrop"] == ["ALL"] and not host["CapAdd"],

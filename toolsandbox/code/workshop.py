@@ -1,6 +1,8 @@
 """The code tools as the service calls them: a pool, sessions, a reaper, and one terminal status per call."""
 
 import asyncio
+import itertools
+import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -11,7 +13,7 @@ from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, Value
 from toolsandbox.code.batches import FunctionCall, run_batch, write_command
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.engine import Engine, EngineError
-from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy, read_program
+from toolsandbox.code.hardening import OWNER_LABEL, USERS, build_spec, digest_policy, read_program
 from toolsandbox.code.pool import Pool, PoolFull
 from toolsandbox.code.reaper import TICKET_LABEL, reap
 from toolsandbox.code.settings import CallLimits, CodeSettings
@@ -45,6 +47,9 @@ class Workshop:
         self.policy_digest = digest_policy(settings)
         self._sessions: dict[tuple[str, str], OpenSession] = {}
         self._held: set[str] = set()
+        # Not every service on this host begins with the same one.
+        first = secrets.randbelow(len(USERS))
+        self._users = itertools.cycle([*USERS[first:], *USERS[:first]])
         self._keeper: asyncio.Task[None] | None = None
         self.pool = Pool(
             self._start_container,
@@ -114,6 +119,8 @@ class Workshop:
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
         spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s, for_batches=for_batches)
+        user = next(self._users)
+        spec["User"] = f"{user}:{user}"
         ticket = spec["Labels"][TICKET_LABEL] = uuid.uuid4().hex
         self._held.add(ticket)
         try:
