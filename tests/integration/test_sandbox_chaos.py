@@ -1,7 +1,9 @@
 """What dies behind the service's back, the service itself included: nothing is lost silently, and nothing is left."""
 
 import asyncio
+import contextlib
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +151,43 @@ async def test_an_engine_that_stops_is_an_infra_error_until_it_is_back(tmp_path)
         while (len(engine.list_processes()) > len(idle)) and time.monotonic() - began < 60:
             await asyncio.sleep(0.1)
         assert len(engine.list_processes()) == len(idle)
+    finally:
+        await asyncio.to_thread(engine.remove)
+    assert engine.list_left() == []
+
+
+async def test_a_host_whose_disk_is_full_is_an_infra_error_until_there_is_room(tmp_path):
+    """The engine's own folder lies on a small disk here, which the test fills and empties."""
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    engine = PrivateEngine(PRIVATE.folder.with_name(f"{PRIVATE.folder.name}-d"))
+    engine.folder.mkdir(mode=0o700)
+    (engine.folder / "data").mkdir()
+    disk = ["mount", "-t", "tmpfs", "-o", "size=400m", "none", str(engine.folder / "data")]
+    try:
+        if subprocess.run(disk, check=False, capture_output=True).returncode:
+            pytest.skip("no disk can be mounted here; run as root")
+        try:
+            engine.start()
+        except NoEngine as reason:
+            pytest.skip(str(reason))
+        engine.load_image(IMAGE)
+        filling = engine.folder / "data/filling"
+        with run_service(tmp_path, owner="full", socket=engine.socket, warm=1, most_containers=4) as service:
+            async with open_client(service) as http:
+                assert (await ask(http, "print(1)"))["status"] == "ok"
+                with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(1 << 16))
+                # The one that waits is still good; then there is no other.
+                answers = [await ask(http, "print(1)") for _ in range(4)]
+                assert {answer["status"] for answer in answers} <= {"ok", "infra_error"}
+                assert (answers[-1]["status"], answers[-1]["retryable"]) == ("infra_error", True)
+                filling.unlink()
+                async with asyncio.timeout(120):
+                    while (await ask(http, "print(2)"))["status"] != "ok":
+                        await asyncio.sleep(0.1)
+        assert engine.run_docker("ps", "--all", "--quiet").stdout.split() == []
     finally:
         await asyncio.to_thread(engine.remove)
     assert engine.list_left() == []
