@@ -1,6 +1,9 @@
 """What every request passes first: the bearer token, the size of its body, and a reply even to what breaks."""
 
+import asyncio
 import hmac
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import structlog
 from starlette.requests import Request
@@ -19,6 +22,36 @@ def answer_error(status_code: int, code: str, message: str, *, retry_after_s: in
 
 def tenant_of(request: Request) -> str:
     return str(request.scope["tenant"])
+
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """The client hung up before its reply."""
+
+
+async def run_while_connected(request: Request, work: Awaitable[T]) -> T:
+    """The result of `work`, which is cancelled once the client is gone: a program that nobody waits for ends.
+
+    To be called after the body was read. Raises `ClientGone`.
+    """
+    running = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_wait_for_leave(request.receive))
+    try:
+        await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            raise ClientGone("the client hung up before its reply")
+        return running.result()
+    finally:
+        running.cancel()
+        leaving.cancel()
+        await asyncio.gather(running, leaving, return_exceptions=True)
+
+
+async def _wait_for_leave(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class BodyTooLarge(Exception):

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from toolsandbox.arguments import BadArguments, function_schema, read_arguments
 from toolsandbox.contract import CallReply, CallRequest, ToolReply
-from toolsandbox.entrance import BodyTooLarge, Entrance, answer_error, tenant_of
+from toolsandbox.entrance import BodyTooLarge, ClientGone, Entrance, answer_error, run_while_connected, tenant_of
 from toolsandbox.gate import Gate
 from toolsandbox.mcp import McpTools
 from toolsandbox.measures import Measures
@@ -95,7 +95,7 @@ class Service:
             body = CallRequest.model_validate_json(await request.body())
         except ValidationError as error:
             return answer_error(400, "bad_request", describe_fault(error))
-        reply = await self.call(tool, body, tenant=tenant_of(request))
+        reply = await run_while_connected(request, self.call(tool, body, tenant=tenant_of(request)))
         return answer(reply)
 
     async def list_tools(self, request: Request) -> Response:
@@ -144,6 +144,12 @@ async def on_key_reused(request: Request, error: Exception) -> Response:
 
 async def on_large_body(request: Request, error: Exception) -> Response:
     return answer_error(413, "too_large", str(error))
+
+
+async def on_client_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads it; the log says what became of the call."""
+    log.info("client_gone", path=request.url.path[:200])
+    return Response(status_code=499)
 
 
 async def on_http_fault(request: Request, error: Exception) -> Response:
@@ -195,6 +201,7 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> E
             ToolUnavailable: on_unavailable,
             KeyReused: on_key_reused,
             BodyTooLarge: on_large_body,
+            ClientGone: on_client_gone,
             HTTPException: on_http_fault,
             Exception: on_bug,
         },

@@ -1,5 +1,6 @@
 """What a call of a code tool answers. A program that fails is a result; a sandbox that fails is `infra_error`."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -89,3 +90,20 @@ class TestsAnswer(BaseModel):
     @property
     def all_passed(self) -> bool:
         return self.status == "ok" and self.total > 0 and self.passed == self.total
+
+
+def read_told(raw: bytes) -> dict[str, Any] | None:
+    """What a program sent as its answer: an object of strict JSON in text that can be sent on; anything else is None.
+
+    The program may have forged it. Lone surrogates would break the reply that carries them.
+    """
+    try:
+        told = json.loads(raw, parse_constant=_refuse_constant)
+        json.dumps(told, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

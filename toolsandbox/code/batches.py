@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolsandbox.code.answers import ValueAnswer
+from toolsandbox.code.answers import ValueAnswer, read_told
 from toolsandbox.code.cgroups import CallCgroup, CallCounts, CgroupsUnavailable, Seats, find_call_cgroups
 from toolsandbox.code.container import Container, ContainerDied, SandboxFailed
 from toolsandbox.code.settings import CodeSettings
@@ -139,11 +139,7 @@ def read_answer(kind: bytes, payload: bytes) -> tuple[int, dict[str, Any], bytes
 def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts: CallCounts) -> ValueAnswer:
     """The one status of a call, from how it ended, what its cgroup counted, and last what it claims."""
     wall_ms = round(facts["wall_ms"], 3)
-    try:
-        told = json.loads(claim)
-    except (ValueError, RecursionError):
-        told = None
-    told = told if isinstance(told, dict) else {}
+    told = read_told(claim) or {}
     detail = str(told.get("error", ""))[:500]
     ended = facts["ended"]
     status: Status

@@ -1,20 +1,22 @@
 """The code tools as the service calls them: a pool, sessions, a reaper, and one terminal status per call."""
 
 import asyncio
-import json
+import itertools
+import secrets
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer
+from toolsandbox.code.answers import CaseVerdict, CodeAnswer, TestsAnswer, ValueAnswer, read_told
 from toolsandbox.code.batches import FunctionCall, run_batch, seat_workers
 from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
 from toolsandbox.code.engine import Engine, EngineError
-from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy
+from toolsandbox.code.hardening import OWNER_LABEL, USERS, build_spec, digest_policy
 from toolsandbox.code.pool import Pool, PoolFull
 from toolsandbox.code.programs import write_command
-from toolsandbox.code.reaper import reap
+from toolsandbox.code.reaper import TICKET_LABEL, reap
 from toolsandbox.code.settings import CallLimits, CodeSettings
 from toolsandbox.code.verdicts import TestsRefused, judge, parse_tests
 
@@ -48,6 +50,9 @@ class Workshop:
         """Why calls of a batch have no cgroup of their own; empty where they have."""
         self._sessions: dict[tuple[str, str], OpenSession] = {}
         self._held: set[str] = set()
+        # Not every service on this host begins with the same one.
+        first = secrets.randbelow(len(USERS))
+        self._users = itertools.cycle([*USERS[first:], *USERS[:first]])
         self._keeper: asyncio.Task[None] | None = None
         self.pool = Pool(
             self._start_container,
@@ -125,8 +130,15 @@ class Workshop:
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
         spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s, for_batches=for_batches)
-        container = await Container.start(self.engine, spec)
-        self._held.add(container.identity)
+        user = next(self._users)
+        spec["User"] = f"{user}:{user}"
+        ticket = spec["Labels"][TICKET_LABEL] = uuid.uuid4().hex
+        self._held.add(ticket)
+        try:
+            container = await Container.start(self.engine, spec)
+            self._held.add(container.identity)
+        finally:
+            self._held.discard(ticket)
         container.on_destroyed = self._held.discard
         return container
 
@@ -144,7 +156,7 @@ class Workshop:
             if now - last_reap >= REAP_EVERY_S:
                 last_reap = now
                 try:
-                    await reap(self.engine, owner=self.settings.owner, held=set(self._held))
+                    await reap(self.engine, owner=self.settings.owner, held=self._held)
                 except EngineError as failed:
                     self.pool.last_error = str(failed)
 
@@ -450,18 +462,13 @@ def read_value(named: CodeAnswer, raw: bytes) -> ValueAnswer:
     last = named.stderr.strip().splitlines()[-1:] or [""]
     if named.status != "ok":
         return ValueAnswer(status=named.status, detail=last[0][:500], wall_ms=named.wall_ms)
-    try:
-        told = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    told = read_told(raw)
+    if told is None:
         return ValueAnswer(status="error", detail="the program ended without an answer", wall_ms=named.wall_ms)
-    if not isinstance(told, dict) or "value" not in told:
-        detail = str(told.get("refused", "no value"))[:500] if isinstance(told, dict) else "no value"
+    if "value" not in told:
+        detail = str(told.get("refused", "no value"))[:500]
         return ValueAnswer(status="error", detail=detail, wall_ms=named.wall_ms)
     return ValueAnswer(status="ok", value=told["value"], has_value=True, wall_ms=named.wall_ms)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def check_path(path: str) -> None:
