@@ -69,6 +69,7 @@ class CodeProvider:
             await workshop.close()
             return
         try:
+            await workshop.wait_until_warm()
             self.report = await require_hardness(workshop)
         except (SandboxFailed, PoolFull) as failed:
             self.reason = f"unavailable: {failed}"
@@ -207,7 +208,8 @@ class CodeProvider:
                 reply = await self.require_workshop().judge_verifiers(asked, tenant=caller.tenant)
             except PoolFull as full:
                 raise Overloaded(str(full)) from None
-            return VerifyCount(status=reply.status, text="", retryable=reply.retryable, reply=reply)
+            facts = reply.model_dump(include={"status", "retryable", "queue_ms"})
+            return VerifyCount(**facts, text="", reply=reply)
 
         try:
             counted = await self.perform("verifiers", request, judge)

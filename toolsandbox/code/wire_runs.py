@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel, ValidationError
 
+from toolsandbox.code.answers import read_told
 from toolsandbox.code.calls import CallRefused, find_refusal, run_call
 from toolsandbox.code.container import Call, Container
 from toolsandbox.code.files import check_path, get_stream, in_pieces, put_stream
@@ -40,7 +41,7 @@ def tell(error):
     except BaseException:
         words = ""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == "<cells>":
+    while trace is not None and trace.tb_frame.f_code.co_filename in ("<cells>", ast.__file__):
         trace = trace.tb_next
     try:
         lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
@@ -86,6 +87,7 @@ class Notebook:
     files: dict[str, str] = field(default_factory=dict)
     message: str = ""
     seconds: float = 0.0
+    queue_ms: float = 0.0
 
 
 def read_files(settings: CodeSettings, files: dict[str, str | None], fetch: list[str]) -> dict[str, bytes]:
@@ -158,7 +160,7 @@ async def run_cells(
     asked = time.monotonic()
     container = await workshop.pool.take(tenant, patience_s=patience_s)
     began = time.monotonic()
-    notebook = Notebook(workshop.stamp.answer("ok", exit_code=0, queue_ms=round((began - asked) * 1e3, 3)))
+    notebook = Notebook(workshop.stamp.answer("ok", exit_code=0), queue_ms=round((began - asked) * 1e3, 3))
     try:
         await _put_all(container, files, longest_s=patience_s)
         for call in calls:
@@ -192,7 +194,7 @@ async def _read_cell(container: Container, answer: CodeAnswer) -> CellRunResult:
     if container.alive and answer.status == "ok":
         try:
             raw = b"".join([piece async for piece in get_stream(container, SHOWN, most_bytes=MOST_FETCHED_BYTES)])
-            shown = _Shown.model_validate_json(raw)
+            shown = _Shown.model_validate(read_told(raw) or {})
         except (CallRefused, ValidationError):
             shown = _Shown()
     return CellRunResult(stdout=answer.stdout, stderr=answer.stderr, display=shown.display, error=shown.error)

@@ -78,6 +78,14 @@ class Workshop:
         self.batch_pool.open()
         self._keeper = asyncio.create_task(self._keep_house())
 
+    async def wait_until_warm(self) -> None:
+        """Until each pool has a container ready. Raises `SandboxFailed` once one cannot be started."""
+        for pool in (self.pool, self.batch_pool):
+            while not pool.ready:
+                if pool.last_error:
+                    raise SandboxFailed(pool.last_error)
+                await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         """Leave no container."""
         if self._keeper is not None:
@@ -242,7 +250,9 @@ class Workshop:
         """Values of pure functions, in one container of their own. Raises `PoolFull`, `SandboxFailed`."""
         if not calls:
             return []
-        container = await self.batch_pool.take(tenant)
+        return await self._run_batch_on(await self.batch_pool.take(tenant), calls)
+
+    async def _run_batch_on(self, container: Container, calls: list[FunctionCall]) -> list[ValueAnswer]:
         try:
             return await run_batch(container, calls, workers=self.settings.batch_workers)
         finally:
@@ -250,7 +260,17 @@ class Workshop:
 
     async def judge_verifiers(self, request: VerifyRequest, *, tenant: str = "default") -> VerifyReply:
         """Verdicts of written verifiers that told known good from known bad. Raises `PoolFull`, `SandboxFailed`."""
-        return await self._gate.judge(request, lambda calls: self.run_batch(calls, tenant=tenant))
+        waited_s = 0.0
+
+        async def run(calls: list[FunctionCall]) -> list[ValueAnswer]:
+            nonlocal waited_s
+            asked = time.monotonic()
+            container = await self.batch_pool.take(tenant)
+            waited_s += time.monotonic() - asked
+            return await self._run_batch_on(container, calls)
+
+        reply = await self._gate.judge(request, run)
+        return reply.model_copy(update={"queue_ms": round(waited_s * 1e3, 3)})
 
     async def admit_verifier(self, source: str, function: str, *, good: list[Any], bad: list[Any]) -> bool:
         """Whether a written verifier may be used; `good` and `bad` are its arguments. Raises `SandboxFailed` where the
