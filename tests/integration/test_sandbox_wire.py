@@ -165,11 +165,7 @@ async def test_cells_share_one_interpreter_and_one_that_raises_stops_itself_only
     wrong_type = reply["cells"].pop(5)["error"]
     no_syntax = reply["cells"].pop(6)["error"]
     assert [fault["ename"] for fault in wrong_type + no_syntax] == ["TypeError", "SyntaxError"]
-    assert no_syntax[0]["traceback"][:3] == [
-        "Traceback (most recent call last):",
-        '  File "<cell 8>", line 1',
-        "    1 +",
-    ]
+    assert no_syntax[0]["traceback"][:2] == ['  File "<cell 8>", line 1', "    1 +"]
     assert reply == {
         "status": "Success",
         "message": "",
