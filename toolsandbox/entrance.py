@@ -35,7 +35,7 @@ class ClientGone(Exception):
     """Nobody waits for the reply any more."""
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     """The work's result, unless its client goes away first: then the work is cancelled. Raises `ClientGone`.
 
     The request's body must have been read.

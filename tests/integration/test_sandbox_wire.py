@@ -174,7 +174,7 @@ async def test_cells_share_one_interpreter_and_one_that_raises_stops_itself_only
             cell(),
             cell(display=[{"text/plain": "'hello'"}]),
             cell(stdout="hello\n"),
-            cell(stderr="on stderr\n"),
+            cell(stderr="on stderr\n", display=[{"text/plain": "10"}]),
             cell(error=[{"ename": "RuntimeError", "evalue": "not today", "traceback": trace}]),
             cell(display=[{"text/plain": "plain", "text/html": "<b>rich</b>"}, {"text/plain": "1"}]),
             cell(stdout="['Shown', '_', 'a', 'fail', 'sys']\n"),

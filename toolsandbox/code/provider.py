@@ -23,7 +23,7 @@ from toolsandbox.code.texts import write_tests_text, write_text
 from toolsandbox.code.wire_routes import WireRoutes
 from toolsandbox.code.workshop import Workshop
 from toolsandbox.contract import CodeReply, RunPython, RunTests, TestsReply, ToolReply, VerifyReply, VerifyRequest
-from toolsandbox.entrance import answer_error, describe_fault, open_call, tenant_of, while_there
+from toolsandbox.entrance import answer_error, describe_fault, open_call, run_while_connected, tenant_of
 from toolsandbox.tools import Caller, Health, Overloaded, Tool, ToolUnavailable
 
 log = structlog.get_logger("toolsandbox.code")
@@ -159,7 +159,7 @@ class CodeProvider:
         """Work of a route that is no tool's: in its turn, counted, logged, and cancelled if its client goes away."""
         service = request.app.state.service
         calling = service.perform(name, work, caller=open_call(tenant_of(request)), family=type(self).__name__)
-        reply: Reply = await while_there(request, calling)
+        reply: Reply = await run_while_connected(request, calling)
         return reply
 
     async def _run_python(self, arguments: RunPython, caller: Caller) -> ToolReply:
