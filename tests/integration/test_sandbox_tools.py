@@ -413,6 +413,8 @@ async def test_the_official_client_over_http(service):
         wrong = await session.call_tool("run_python", {"cod": "1"})
         assert wrong.is_error is True
         assert "there is no argument 'cod'" in wrong.content[0].text
+        assert service.provider.require_workshop().open_sessions == 1
+    assert service.provider.require_workshop().open_sessions == 0, "a client that left keeps its container"
 
 
 async def test_the_official_client_on_standard_input_and_output(tmp_path):

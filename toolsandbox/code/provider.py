@@ -88,6 +88,10 @@ class CodeProvider:
             await self.workshop.close()
             self.workshop = None
 
+    async def end_session(self, tenant: str, session: str) -> bool:
+        """Answers whether there was one."""
+        return self.workshop is not None and await self.workshop.end_session(tenant, session)
+
     def health(self) -> Health:
         if self.workshop is None:
             # The law tools serve all the same.
@@ -259,5 +263,6 @@ class CodeProvider:
         return StreamingResponse(stream(), media_type="application/octet-stream")
 
     async def _end_session(self, request: Request) -> Response:
-        found = await self.require_workshop().end_session(tenant_of(request), request.path_params["session"])
+        self.require_workshop()
+        found = await self.end_session(tenant_of(request), request.path_params["session"])
         return JSONResponse({"ended": found}, status_code=200 if found else 404)
