@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.sandbox_app import OpenService, open_service
-from tests.sandbox_engine import IMAGE, SOCKET, list_left
+from tests.sandbox_engine import IMAGE, SOCKET, list_left, open_workshop
 from toolsandbox.contract import CodeReply, TestsReply, VerifyReply
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -157,7 +157,7 @@ async def test_a_tenant_has_so_many_sessions_and_another_still_gets_its_own(serv
 
 
 async def test_a_tenants_flood_does_not_keep_another_waiting(service):
-    """Twenty calls of one are on the way when the other's comes; it is among the next."""
+    """Sixteen calls of one are on the way when the other's comes; it is among the next."""
     done: list[str] = []
 
     async def run(tenant: str, token: str) -> None:
@@ -166,13 +166,13 @@ async def test_a_tenants_flood_does_not_keep_another_waiting(service):
         done.append(tenant)
 
     workshop = service.provider.require_workshop()
-    flood = [asyncio.create_task(run("one", ONE)) for _ in range(20)]
-    while workshop.pool.waiting < 10:
+    flood = [asyncio.create_task(run("one", ONE)) for _ in range(16)]
+    while workshop.pool.waiting < 8:
         await asyncio.sleep(0)
     before = len(done)
     await run("two", TWO)
-    # Six containers may be in use, and each may serve one that came before.
-    assert done.index("two") - before <= 14
+    # Six run in containers, and one more of the flood may be called before it is the other's turn.
+    assert done.index("two") - before <= 8
     await asyncio.gather(*flood)
 
 
@@ -304,7 +304,7 @@ async def test_a_verifier_that_is_strange_is_not_admitted_and_says_why(service):
         return f"def evaluate(text):\n    short = len(text.split()) <= 3\n{lines}"
 
     coins = {"tosses", "reads the clock"}
-    # Coins get examples enough that no lucky run admits them: one in 2 ** 64.
+    # Coins get examples enough that no lucky run admits them: one in 2 ** 64 does.
     many = {"good": [["one"]] * 16, "bad": [["one two three four"]] * 16}
     verifiers = [verifier(name, write(body), **(many if name in coins else {})) for name, (body, _) in HOSTILE.items()]
     reply = await verify(service, verifiers, [(name, "one") for name in HOSTILE], timeout_s=2)
@@ -436,4 +436,7 @@ async def test_the_official_client_on_standard_input_and_output(tmp_path):
             failed = await session.call_tool("run_python", {"code": "import sys; sys.exit(3)"})
     assert (seen.content[0].text, seen.is_error) == ("21", False)
     assert (failed.is_error, failed.structured_content["detail"]["exit_code"]) == (True, 3)
+    # Its client kills a server that takes seconds to end; what it then leaves, the next one with its owner removes.
+    async with open_workshop("stdio", warm=1):
+        pass
     assert await list_left("stdio") == []

@@ -10,7 +10,7 @@ import pytest
 
 from toolsandbox.code.provider import CodeProvider
 from toolsandbox.code.settings import CodeSettings
-from toolsandbox.contract import ReadLaw, ReadReply, ToolReply
+from toolsandbox.contract import CallReply, ReadLaw, ReadReply, ToolReply
 from toolsandbox.gate import Gate
 from toolsandbox.law.provider import LawTools
 from toolsandbox.logs import tell_exception
@@ -331,7 +331,7 @@ async def test_a_caller_that_goes_away_does_not_stop_the_call():
     async def run():
         begun.set()
         await finish.wait()
-        return "reply"
+        return reply_of("reply")
 
     gone = asyncio.create_task(replays.once(("t", "echo", "k"), b"", run))
     await begun.wait()
@@ -340,7 +340,30 @@ async def test_a_caller_that_goes_away_does_not_stop_the_call():
         await gone
     finish.set()
     kept = asyncio.create_task(replays.once(("t", "echo", "k"), b"", lambda: pytest.fail("ran again")))
-    assert await kept == "reply"
+    assert (await kept).result.text == "reply"
+
+
+def reply_of(text):
+    return CallReply(id="1", tool="echo", result=ToolReply(status="ok", text=text))
+
+
+async def test_replies_that_take_much_room_are_kept_less_long():
+    replays, ran = Replays(room=1000), []
+
+    async def ask(key, text):
+        async def run():
+            ran.append(key)
+            return reply_of(text)
+
+        await replays.once(("t", "echo", key), b"", run)
+
+    for key in ("a", "b", "c"):
+        await ask(key, "x" * 300)
+        await settle()
+    await ask("c", "")
+    assert ran == ["a", "b", "c"]
+    await ask("a", "x" * 300)
+    assert ran == ["a", "b", "c", "a"], "the oldest made room"
 
 
 # A bounded queue that is fair

@@ -17,7 +17,7 @@ from toolsandbox.code.pool import Pool, PoolFull
 from toolsandbox.code.reaper import reap
 from toolsandbox.code.sessions import OpenSession, SessionEnded, Sessions
 from toolsandbox.code.settings import CallLimits, CodeSettings
-from toolsandbox.code.verifiers import VerifierGate
+from toolsandbox.code.verifiers import Batch, VerifierGate
 from toolsandbox.contract import CodeAnswer, TestsAnswer, ValueAnswer, Verifier, VerifyReply, VerifyRequest
 
 REAP_EVERY_S = 60.0
@@ -51,7 +51,7 @@ class Workshop:
         )
         self._sessions = Sessions(most_each=settings.find_most_sessions_each(), discard=self.discard)
         self._grader = Grader(settings, take=self.pool.take, discard=self.discard)
-        self._gate = VerifierGate(longest_s=settings.most_batch_s)
+        self._gate = VerifierGate()
 
     # ---- life ----
 
@@ -250,9 +250,7 @@ class Workshop:
         """Values of pure functions, in one container of their own. Raises `PoolFull`, `SandboxFailed`."""
         if not calls:
             return []
-        return await self._run_batch_on(await self.batch_pool.take(tenant), calls)
-
-    async def _run_batch_on(self, container: Container, calls: list[FunctionCall]) -> list[ValueAnswer]:
+        container = await self.batch_pool.take(tenant)
         try:
             return await run_batch(container, calls, workers=self.settings.batch_workers)
         finally:
@@ -260,17 +258,27 @@ class Workshop:
 
     async def judge_verifiers(self, request: VerifyRequest, *, tenant: str = "default") -> VerifyReply:
         """Verdicts of written verifiers that told known good from known bad. Raises `PoolFull`, `SandboxFailed`."""
-        waited_s = 0.0
+        began, waited_s = time.monotonic(), 0.0
+        container: Container | None = None
 
         async def run(calls: list[FunctionCall]) -> list[ValueAnswer]:
-            nonlocal waited_s
+            nonlocal container, waited_s
+            if container is not None and not container.is_connected:
+                self.discard_batch(container)
+                container = None
             asked = time.monotonic()
-            container = await self.batch_pool.take(tenant)
+            container = container or await self.batch_pool.take(tenant)
             waited_s += time.monotonic() - asked
-            return await self._run_batch_on(container, calls)
+            return await run_batch(container, calls, workers=self.settings.batch_workers)
 
-        reply = await self._gate.judge(request, run)
-        return reply.model_copy(update={"queue_ms": round(waited_s * 1e3, 3)})
+        batch = Batch(run, timeout_s=request.timeout_s, longest_s=self.settings.most_batch_s)
+        try:
+            reply = await self._gate.judge(request, batch)
+        finally:
+            if container is not None:
+                self.discard_batch(container)
+        spent = {"queue_ms": round(waited_s * 1e3, 3), "wall_ms": round((time.monotonic() - began) * 1e3, 3)}
+        return reply.model_copy(update=spent)
 
     async def admit_verifier(self, source: str, function: str, *, good: list[Any], bad: list[Any]) -> bool:
         """Whether a written verifier may be used; `good` and `bad` are its arguments. Raises `SandboxFailed` where the
