@@ -2,16 +2,21 @@
 
 import asyncio
 import hmac
-from collections.abc import Awaitable
-from typing import TypeVar
+import secrets
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import structlog
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from toolsandbox.tools import Caller
+
 log = structlog.get_logger("toolsandbox")
 OPEN_PATHS = frozenset({"/livez"})
+Result = TypeVar("Result")
 
 
 def answer_error(status_code: int, code: str, message: str, *, retry_after_s: int | None = None) -> Response:
@@ -20,54 +25,73 @@ def answer_error(status_code: int, code: str, message: str, *, retry_after_s: in
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status_code, headers=headers)
 
 
+def answer_unprocessable(error: ValidationError) -> Response:
+    """422 as FastAPI answers it, for clients of services that are built on it."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return JSONResponse({"detail": faults}, status_code=422)
+
+
+class ClientGone(Exception):
+    """Nobody waits for the reply any more."""
+
+
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The work's result, unless its client goes away first: then the work is cancelled. Raises `ClientGone`.
+
+    The request's body must have been read.
+    """
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(watch())
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
 def tenant_of(request: Request) -> str:
     return str(request.scope["tenant"])
 
 
-T = TypeVar("T")
+def open_call(tenant: str, session: str | None = None) -> Caller:
+    return Caller(tenant=tenant, call_id=secrets.token_hex(8), session=session)
 
 
-class ClientGone(Exception):
-    """The client hung up before its reply."""
-
-
-async def run_while_connected(request: Request, work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled once the client is gone: a program that nobody waits for ends.
-
-    To be called after the body was read. Raises `ClientGone`.
-    """
-    running = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_wait_for_leave(request.receive))
-    try:
-        await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            raise ClientGone("the client hung up before its reply")
-        return running.result()
-    finally:
-        running.cancel()
-        leaving.cancel()
-        await asyncio.gather(running, leaving, return_exceptions=True)
-
-
-async def _wait_for_leave(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def describe_fault(error: ValidationError) -> str:
+    """The first fault of a request in one sentence, with the field it is in."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("dict[", "function-")))
+    return f"{field}: {fault['msg']}" if field else f"the body is not what is asked for: {fault['msg']}"
 
 
 class BodyTooLarge(Exception):
     """More bytes came than a body may have."""
 
 
+def describe_limit(most_bytes: int) -> str:
+    return f"the body is larger than {most_bytes} bytes"
+
+
 class Entrance:
     """ASGI wrapper. Counts the body's bytes as they come, so a missing or false length changes nothing."""
 
-    def __init__(self, app: ASGIApp, *, tokens: dict[str, str] | None, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, tokens: dict[str, str] | None, max_body_bytes: int, max_file_bytes: int
+    ) -> None:
         self.app = app
         self.refusal: str | None = None
         """Why the service did not start, in one sentence."""
         self._tokens = [(token.encode(), tenant) for token, tenant in tokens.items()] if tokens is not None else None
         self._max_body_bytes = max_body_bytes
-        self._size_limit = f"the body is larger than {max_body_bytes} bytes"
+        self._max_file_bytes = max_file_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,13 +106,15 @@ class Entrance:
             refusal.headers["WWW-Authenticate"] = "Bearer"
             await refusal(scope, receive, send)
             return
+        # Only files are put, and they are passed on piece by piece.
+        most_bytes = self._max_file_bytes if scope["method"] == "PUT" else self._max_body_bytes
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._max_body_bytes:
-            await self._refuse_size(scope, receive, send)
+        if length.isdigit() and int(length) > most_bytes:
+            await answer_error(413, "too_large", describe_limit(most_bytes))(scope, receive, send)
             return
-        await self._serve({**scope, "tenant": tenant or "default"}, receive, send)
+        await self._serve({**scope, "tenant": tenant or "default"}, receive, send, most_bytes=most_bytes)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, *, most_bytes: int) -> None:
         read = 0
         begun = False
 
@@ -96,8 +122,8 @@ class Entrance:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._max_body_bytes:
-                raise BodyTooLarge(self._size_limit)
+            if read > most_bytes:
+                raise BodyTooLarge(describe_limit(most_bytes))
             return message
 
         async def send_noted(message: Message) -> None:
@@ -111,9 +137,6 @@ class Entrance:
             log.exception("request_failed", path=scope["path"])
             if not begun:
                 await answer_error(500, "internal", "the service failed; its log says why")(scope, receive, send)
-
-    async def _refuse_size(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await answer_error(413, "too_large", self._size_limit)(scope, receive, send)
 
     def _find_tenant(self, header: bytes) -> str | None:
         """Compares with every token in constant time."""

@@ -1,22 +1,32 @@
 """The HTTP service: authentication, limits, the native endpoints, and whatever routes the providers bring."""
 
 import hashlib
-import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar, cast
 
 import structlog
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from toolsandbox.arguments import BadArguments, function_schema, read_arguments
 from toolsandbox.contract import CallReply, CallRequest, ToolReply
-from toolsandbox.entrance import BodyTooLarge, ClientGone, Entrance, answer_error, run_while_connected, tenant_of
+from toolsandbox.entrance import (
+    BodyTooLarge,
+    ClientGone,
+    Entrance,
+    answer_error,
+    describe_fault,
+    open_call,
+    run_while_connected,
+    tenant_of,
+)
 from toolsandbox.gate import Gate
 from toolsandbox.mcp import McpTools
 from toolsandbox.measures import Measures
@@ -26,6 +36,7 @@ from toolsandbox.settings import ServiceSettings, read_tokens
 from toolsandbox.tools import Caller, Overloaded, Tool, ToolProvider, ToolUnavailable
 
 log = structlog.get_logger("toolsandbox")
+Reply = TypeVar("Reply", bound=ToolReply)
 
 
 def answer(reply: BaseModel, status_code: int = 200) -> Response:
@@ -39,15 +50,25 @@ class Service:
         self.settings = settings
         self.providers = list(providers)
         self.tools: dict[str, Tool] = {}
+        self.gates: dict[str, Gate] = {}
+        """One per family of tools, that is per provider."""
+        self._families: dict[str, str] = {}
         for provider in self.providers:
+            family = type(provider).__name__
+            self.gates[family] = Gate(running=settings.max_concurrent_calls, waiting=settings.max_waiting_calls)
             for tool in provider.tools():
                 if tool.name in self.tools:
                     raise ValueError(f"two providers offer a tool named {tool.name}")
                 self.tools[tool.name] = tool
+                self._families[tool.name] = family
+        self.document: dict[str, Any] = {}
+        """OpenAPI of everything that is mounted."""
         self.schemas = [function_schema(tool) for tool in self.tools.values()]
-        self.gate = Gate(running=settings.max_concurrent_calls, waiting=settings.max_waiting_calls)
         self.replays = Replays()
-        self.measures = Measures(self.gate)
+        self.measures = Measures(self.gates)
+        for provider in self.providers:
+            if hasattr(provider, "collect"):
+                self.measures.add(cast(Collector, provider))
 
     async def call(self, tool: Tool, request: CallRequest, *, tenant: str) -> CallReply:
         """One call from arguments to terminal status. Raises `Overloaded`, `ToolUnavailable` or `KeyReused`."""
@@ -60,30 +81,52 @@ class Service:
         )
 
     async def _run(self, tool: Tool, request: CallRequest, *, tenant: str) -> CallReply:
-        caller = Caller(tenant=tenant, call_id=secrets.token_hex(8), session=request.session)
-        arrived = time.perf_counter()
+        caller = open_call(tenant, request.session)
         try:
             arguments = read_arguments(tool, request.arguments)
         except BadArguments as error:
-            result: ToolReply = ToolReply(status="rejected", text=str(error))
+            result = ToolReply(status="rejected", text=str(error))
+            self._note(tool.name, caller, result)
         else:
-            async with self.gate.admit(tenant):
+            result = await self.perform(
+                tool.name, lambda caller: tool.run(arguments, caller), caller=caller, family=self._families[tool.name]
+            )
+        return CallReply.model_construct(id=caller.call_id, tool=tool.name, session=request.session, result=result)
+
+    async def perform(
+        self, name: str, work: Callable[[Caller], Awaitable[Reply]], *, caller: Caller, family: str
+    ) -> Reply:
+        """Work in its turn, timed, counted and noted in the log. Raises `Overloaded` or `ToolUnavailable`."""
+        arrived = time.perf_counter()
+        try:
+            async with self.gates[family].admit(caller.tenant):
                 begun = time.perf_counter()
-                result = await tool.run(arguments, caller)
-                spent = {"queue_ms": (begun - arrived) * 1e3, "wall_ms": (time.perf_counter() - begun) * 1e3}
-                result = result.model_copy(update={name: round(value, 3) for name, value in spent.items()})
-        self.measures.count(tool.name, result)
+                result = await work(caller)
+        except (Overloaded, ToolUnavailable) as error:
+            reason = "overloaded" if isinstance(error, Overloaded) else "unavailable"
+            self.measures.count_refusal(name, reason)
+            log.info("refused", tool=name, reason=reason, tenant=caller.tenant, call=caller.call_id)
+            raise
+        ended = time.perf_counter()
+        # A tool that waited itself, for a sandbox, has said how long.
+        waited_ms = (begun - arrived) * 1e3 + result.queue_ms
+        spent = {"queue_ms": waited_ms, "wall_ms": (ended - arrived) * 1e3 - waited_ms}
+        result = result.model_copy(update={name: round(max(0.0, value), 3) for name, value in spent.items()})
+        self._note(name, caller, result)
+        return result
+
+    def _note(self, name: str, caller: Caller, result: ToolReply) -> None:
+        self.measures.count(name, result)
         log.info(
             "call",
-            tool=tool.name,
+            tool=name,
             status=result.status,
-            tenant=tenant,
+            tenant=caller.tenant,
             call=caller.call_id,
-            session=request.session,
+            session=caller.session,
             ms=result.wall_ms,
             queue_ms=result.queue_ms,
         )
-        return CallReply.model_construct(id=caller.call_id, tool=tool.name, session=request.session, result=result)
 
     # Endpoints
 
@@ -95,8 +138,11 @@ class Service:
             body = CallRequest.model_validate_json(await request.body())
         except ValidationError as error:
             return answer_error(400, "bad_request", describe_fault(error))
-        reply = await run_while_connected(request, self.call(tool, body, tenant=tenant_of(request)))
-        return answer(reply)
+        calling = self.call(tool, body, tenant=tenant_of(request))
+        if tool.read_only:
+            # Over before anybody could hang up.
+            return answer(await calling)
+        return answer(await run_while_connected(request, calling))
 
     async def list_tools(self, request: Request) -> Response:
         return JSONResponse({"tools": self.schemas})
@@ -118,14 +164,7 @@ class Service:
         return Response(self.measures.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(describe_service(self.tools.values()))
-
-
-def describe_fault(error: ValidationError) -> str:
-    """The first fault of a request in one sentence, with the field it is in."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("dict[", "function-")))
-    return f"{field}: {fault['msg']}" if field else f"the body is not what is asked for: {fault['msg']}"
+        return JSONResponse(self.document)
 
 
 async def on_overload(request: Request, error: Exception) -> Response:
@@ -147,7 +186,7 @@ async def on_large_body(request: Request, error: Exception) -> Response:
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:
-    """Nobody reads it; the log says what became of the call."""
+    """Nobody reads it. A call with an idempotency key goes on, for the client that comes back."""
     log.info("client_gone", path=request.url.path[:200])
     return Response(status_code=499)
 
@@ -193,6 +232,7 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> E
         *mcp_tools.routes(),
         *(route for provider in service.providers for route in provider.routes()),
     ]
+    service.document = describe_service(service.tools.values(), routes)
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -202,9 +242,13 @@ def build_app(settings: ServiceSettings, providers: Sequence[ToolProvider]) -> E
             KeyReused: on_key_reused,
             BodyTooLarge: on_large_body,
             ClientGone: on_client_gone,
+            ClientDisconnect: on_client_gone,
             HTTPException: on_http_fault,
             Exception: on_bug,
         },
     )
-    served = Entrance(app, tokens=tokens, max_body_bytes=settings.max_body_bytes)
+    app.state.service = service
+    served = Entrance(
+        app, tokens=tokens, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
+    )
     return served

@@ -26,7 +26,10 @@ class ServiceSettings(BaseModel):
     code_settings_file: Path | None = None
     """TOML read by the code tools alone: runtime, image digest, pool sizes, limits."""
     max_body_bytes: int = Field(default=8 << 20, ge=1 << 10)
+    max_file_bytes: int = Field(default=64 << 20, ge=1 << 10)
+    """Of a file put into a session, which is passed on piece by piece; the code tools may allow less."""
     max_concurrent_calls: int = Field(default=256, ge=1)
+    """Of each family of tools: code that waits for a sandbox keeps nobody from searching."""
     max_waiting_calls: int = Field(default=512, ge=0)
 
     @model_validator(mode="after")

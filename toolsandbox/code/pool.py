@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from toolsandbox.code.container import Container, SandboxFailed
 from toolsandbox.code.engine import EngineError
+from toolsandbox.code.turns import Turns
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
@@ -38,12 +39,14 @@ class Pool:
     ) -> None:
         self._start = start
         self.warm, self.most, self.starters = warm, most, starters
-        self.most_waiting, self.longest_wait_s = most_waiting, longest_wait_s
+        self.longest_wait_s = longest_wait_s
         self._ready: deque[Container] = deque()
         self._leased: set[Container] = set()
         self._used: list[Container] = []
         """Given back and still to be removed; leased until then."""
-        self._waiting: deque[asyncio.Future[Container]] = deque()
+        self._waiting: Turns[Container] = Turns(
+            most_waiting, refusal=lambda: PoolFull("all sandboxes are busy and the queue is full")
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._put_off_since = 0.0
@@ -127,10 +130,8 @@ class Pool:
             pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
             self._pause_until = time.monotonic() + pause
             # Whoever waits is told now: an engine that is away will not be back within a call's patience.
-            while self._waiting:
-                waiter = self._waiting.popleft()
-                if not waiter.done():
-                    waiter.set_exception(SandboxFailed(self.last_error))
+            while waiter := self._waiting.call_next():
+                waiter.set_exception(SandboxFailed(self.last_error))
             asyncio.get_running_loop().call_later(pause + 0.01, self._top_up)
             return
         except BaseException:
@@ -142,13 +143,10 @@ class Pool:
         self._top_up()
 
     def _offer(self, container: Container) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                self._leased.add(container)
-                waiter.set_result(container)
-                return
-        if self._open:
+        if waiter := self._waiting.call_next():
+            self._leased.add(container)
+            waiter.set_result(container)
+        elif self._open:
             self._ready.append(container)
         else:
             self._spawn(container.destroy())
@@ -162,8 +160,8 @@ class Pool:
 
     # ---- for the calls ----
 
-    async def take(self) -> Container:
-        """A fresh container. Raises `PoolFull` or `SandboxFailed`."""
+    async def take(self, tenant: str = "default", *, patience_s: float | None = None) -> Container:
+        """A fresh container; those who wait get it in turns by tenant. Raises `PoolFull` or `SandboxFailed`."""
         while self._ready:
             container = self._ready.popleft()
             if container.is_connected:
@@ -172,18 +170,18 @@ class Pool:
                 return container
             # Killed behind our back while it waited.
             self._spawn(container.destroy())
-        if len(self._waiting) >= self.most_waiting:
-            raise PoolFull("all sandboxes are busy and the queue is full")
         if self.last_error and time.monotonic() < self._pause_until:
             raise SandboxFailed(self.last_error)
-        waiter: asyncio.Future[Container] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        longest_s = self.longest_wait_s if patience_s is None else min(patience_s, self.longest_wait_s)
+        waiter = self._waiting.join(tenant)
         self._work()
         try:
-            return await asyncio.wait_for(waiter, self.longest_wait_s)
+            return await asyncio.wait_for(waiter, longest_s)
         except TimeoutError:
-            raise PoolFull(f"no sandbox came free in {self.longest_wait_s:g} s") from None
+            self._waiting.leave(tenant, waiter)
+            raise PoolFull(f"no sandbox came free in {longest_s:g} s") from None
         except asyncio.CancelledError:
+            self._waiting.leave(tenant, waiter)
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.give_up(waiter.result())
             raise
@@ -215,10 +213,8 @@ class Pool:
     async def close(self) -> None:
         """Destroy everything and wait until it is gone."""
         self._open = False
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(SandboxFailed("the service stops"))
-        self._waiting.clear()
+        while waiter := self._waiting.call_next():
+            waiter.set_exception(SandboxFailed("the service stops"))
         self._work()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,46 +1,39 @@
-"""The code tools as the service mounts them: two tools, files as streams, health."""
+"""The code tools as the service mounts them: two tools, verifiers, files as streams, health and measures."""
 
 import tomllib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
-from pydantic import Field, ValidationError
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from toolsandbox.code.answers import CodeAnswer, TestsAnswer
+from toolsandbox.code.calls import CallRefused
 from toolsandbox.code.container import SandboxFailed
 from toolsandbox.code.engine import EngineError
 from toolsandbox.code.pool import PoolFull
 from toolsandbox.code.probe import ProbeReport, require_hardness
 from toolsandbox.code.settings import CodeSettings
-from toolsandbox.code.workshop import CallRefused, Workshop
-from toolsandbox.contract import ToolArguments, ToolReply
-from toolsandbox.entrance import answer_error, tenant_of
+from toolsandbox.code.texts import write_tests_text, write_text
+from toolsandbox.code.wire_routes import WireRoutes
+from toolsandbox.code.workshop import Workshop
+from toolsandbox.contract import CodeReply, RunPython, RunTests, TestsReply, ToolReply, VerifyReply, VerifyRequest
+from toolsandbox.entrance import answer_error, describe_fault, open_call, run_while_connected, tenant_of
 from toolsandbox.tools import Caller, Health, Overloaded, Tool, ToolUnavailable
 
 log = structlog.get_logger("toolsandbox.code")
+Reply = TypeVar("Reply", bound=ToolReply)
 
 
-class RunPython(ToolArguments):
-    code: str = Field(description="Python program. Variables and files stay for the next call of the same session.")
+class VerifyCount(ToolReply):
+    """A batch of verifiers, as the service counts it."""
 
-
-class RunTests(ToolArguments):
-    code: str = Field(description="Python program that defines what the tests call.")
-    tests: str = Field(description="One assertion per line, for example: assert add(1, 2) == 3")
-
-
-class CodeReply(ToolReply):
-    detail: CodeAnswer
-
-
-class TestsReply(ToolReply):
-    __test__ = False
-
-    detail: TestsAnswer
+    reply: VerifyReply
 
 
 def read_settings(path: Path | None) -> CodeSettings:
@@ -76,6 +69,7 @@ class CodeProvider:
             await workshop.close()
             return
         try:
+            await workshop.wait_until_warm()
             self.report = await require_hardness(workshop)
         except (SandboxFailed, PoolFull) as failed:
             self.reason = f"unavailable: {failed}"
@@ -94,6 +88,10 @@ class CodeProvider:
             await self.workshop.close()
             self.workshop = None
 
+    async def end_session(self, tenant: str, session: str) -> bool:
+        """Answers whether there was one."""
+        return self.workshop is not None and await self.workshop.end_session(tenant, session)
+
     def health(self) -> Health:
         if self.workshop is None:
             # The law tools serve all the same.
@@ -109,9 +107,23 @@ class CodeProvider:
                 "warm": pool.ready,
                 "leased": pool.leased,
                 "waiting": pool.waiting,
+                "sessions": self.workshop.open_sessions,
                 "attacks_held": len(self.report.held) if self.report else 0,
             },
         )
+
+    def collect(self) -> Iterable[Metric]:
+        """Measures of the pools, for Prometheus."""
+        containers = GaugeMetricFamily("toolsandbox_containers", "Containers of the pools", labels=["tier", "state"])
+        waiting = GaugeMetricFamily("toolsandbox_container_waiters", "Calls that wait for a container", labels=["tier"])
+        sessions = GaugeMetricFamily("toolsandbox_sessions", "Open sessions")
+        if self.workshop is not None:
+            for tier, pool in (("a", self.workshop.pool), ("b", self.workshop.batch_pool)):
+                containers.add_metric([tier, "warm"], pool.ready)
+                containers.add_metric([tier, "leased"], pool.leased)
+                waiting.add_metric([tier], pool.waiting)
+            sessions.add_metric([], self.workshop.open_sessions)
+        return [containers, waiting, sessions]
 
     def tools(self) -> Sequence[Tool]:
         return [
@@ -134,19 +146,33 @@ class CodeProvider:
     def routes(self) -> Sequence[BaseRoute]:
         path = "/v1/sessions/{session}/files/{path:path}"
         return [
+            Route("/v1/verifiers", self._judge_verifiers, methods=["POST"]),
             Route(path, self._put_file, methods=["PUT"]),
             Route(path, self._get_file, methods=["GET"]),
             Route("/v1/sessions/{session}", self._end_session, methods=["DELETE"]),
+            *WireRoutes(self).routes(),
         ]
 
-    def _workshop(self) -> Workshop:
+    def require_workshop(self) -> Workshop:
+        """Raises `ToolUnavailable` with the reason why there is none."""
         if self.workshop is None:
             raise ToolUnavailable(self.reason)
         return self.workshop
 
-    async def _run_python(self, arguments: RunPython, caller: Caller) -> CodeReply:
+    async def perform(self, name: str, request: Request, work: Callable[[Caller], Awaitable[Reply]]) -> Reply:
+        """Work of a route that is no tool's: in its turn, counted, logged, and cancelled if its client goes away."""
+        service = request.app.state.service
+        calling = service.perform(name, work, caller=open_call(tenant_of(request)), family=type(self).__name__)
+        reply: Reply = await run_while_connected(request, calling)
+        return reply
+
+    async def _run_python(self, arguments: RunPython, caller: Caller) -> ToolReply:
+        workshop = self.require_workshop()
         try:
-            answer = await self._workshop().run(arguments.code, tenant=caller.tenant, session=caller.session)
+            limits = workshop.choose_limits(wall_s=arguments.timeout_s)
+            answer = await workshop.run(arguments.code, tenant=caller.tenant, session=caller.session, limits=limits)
+        except CallRefused as refused:
+            answer = workshop.stamp.answer("rejected", message=str(refused))
         except PoolFull as full:
             raise Overloaded(str(full)) from None
         return CodeReply(
@@ -154,26 +180,47 @@ class CodeProvider:
             text=write_text(answer),
             retryable=answer.retryable,
             truncated=answer.truncated,
-            wall_ms=answer.wall_ms,
             queue_ms=answer.queue_ms,
             detail=answer,
         )
 
-    async def _run_tests(self, arguments: RunTests, caller: Caller) -> TestsReply:
+    async def _run_tests(self, arguments: RunTests, caller: Caller) -> ToolReply:
+        workshop = self.require_workshop()
         try:
-            answer = await self._workshop().run_tests(arguments.code, arguments.tests)
+            limits = workshop.choose_limits(wall_s=arguments.timeout_s)
+            answer = await workshop.run_tests(arguments.code, arguments.tests, tenant=caller.tenant, limits=limits)
+        except CallRefused as refused:
+            return ToolReply(status="rejected", text=str(refused))
         except PoolFull as full:
             raise Overloaded(str(full)) from None
-        lines = [f"{answer.passed} of {answer.total} tests passed"] if answer.status == "ok" else [answer.message]
-        lines += [f"failed: {case.test} ({case.detail})" for case in answer.cases if not case.passed]
         return TestsReply(
             status=answer.status,
-            text="\n".join(lines),
+            text=write_tests_text(answer),
             retryable=answer.status == "infra_error",
-            wall_ms=answer.wall_ms,
             queue_ms=answer.queue_ms,
             detail=answer,
         )
+
+    async def _judge_verifiers(self, request: Request) -> Response:
+        try:
+            asked = VerifyRequest.model_validate_json(await request.body())
+        except ValidationError as error:
+            return answer_error(400, "bad_request", describe_fault(error))
+
+        async def judge(caller: Caller) -> VerifyCount:
+            try:
+                reply = await self.require_workshop().judge_verifiers(asked, tenant=caller.tenant)
+            except PoolFull as full:
+                raise Overloaded(str(full)) from None
+            facts = reply.model_dump(include={"status", "retryable", "queue_ms"})
+            return VerifyCount(**facts, text="", reply=reply)
+
+        try:
+            counted = await self.perform("verifiers", request, judge)
+        except SandboxFailed as failed:
+            return answer_error(503, "infra_error", str(failed), retry_after_s=1)
+        reply = counted.reply.model_copy(update={"wall_ms": counted.wall_ms, "queue_ms": counted.queue_ms})
+        return Response(reply.model_dump_json(), media_type="application/json")
 
     async def _put_file(self, request: Request) -> Response:
         length = request.headers.get("content-length", "")
@@ -182,7 +229,7 @@ class CodeProvider:
                 411, "length_required", "Content-Length: the size of the file is needed before its bytes"
             )
         try:
-            await self._workshop().put_file(
+            await self.require_workshop().put_file(
                 tenant_of(request),
                 request.path_params["session"],
                 request.path_params["path"],
@@ -198,7 +245,7 @@ class CodeProvider:
         return Response(status_code=204)
 
     async def _get_file(self, request: Request) -> Response:
-        pieces = self._workshop().get_file(
+        pieces = self.require_workshop().get_file(
             tenant_of(request), request.path_params["session"], request.path_params["path"]
         )
         try:
@@ -216,27 +263,6 @@ class CodeProvider:
         return StreamingResponse(stream(), media_type="application/octet-stream")
 
     async def _end_session(self, request: Request) -> Response:
-        found = await self._workshop().end_session(tenant_of(request), request.path_params["session"])
+        self.require_workshop()
+        found = await self.end_session(tenant_of(request), request.path_params["session"])
         return JSONResponse({"ended": found}, status_code=200 if found else 404)
-
-
-def write_text(answer: CodeAnswer) -> str:
-    """What the policy reads: its output, and one line for anything but a program that ended well."""
-    parts = [answer.stdout, answer.stderr]
-    if answer.status == "timeout":
-        parts.append(f"[stopped: the {answer.limit or 'wall'} time limit was reached]")
-    elif answer.status == "oom":
-        parts.append("[stopped: out of memory]")
-    elif answer.status == "output_limit":
-        parts.append("[stopped: too much output; what came before the limit is shown]")
-    elif answer.status == "disk_limit":
-        parts.append("[the disk is full]")
-    elif answer.status == "pids_limit":
-        parts.append("[too many processes]")
-    elif answer.signal is not None:
-        parts.append(f"[ended by signal {answer.signal}]")
-    if answer.message:
-        parts.append(f"[{answer.message}]")
-    if answer.session_reset or answer.session_lost:
-        parts.append("[variables of earlier calls are lost]")
-    return "\n".join(part.rstrip("\n") for part in parts if part)

@@ -46,12 +46,17 @@ class CodeSettings(BaseModel):
     open_files: int = Field(default=256, ge=32)
     session_idle_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     session_life_s: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    most_sessions_each: int | None = Field(default=None, ge=1)
+    """Open sessions of one tenant, each of which holds a container; seven eighths of `most_containers` if not given,
+    so that the others' calls always find some."""
     warm_batches: int = Field(default=1, ge=1, le=64)
     most_batches: int = Field(default=4, ge=1, le=256)
     batch_workers: int = Field(default=2, ge=1, le=64)
     """Functions of a batch that run at the same time."""
     batch_processes: int = Field(default=8, ge=1, le=1024)
     """Processes and threads that one function may have, where it has a cgroup of its own; else one."""
+    most_batch_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    """Of the calls of one batch of verifiers together; those that come after it are timeouts."""
     limits: CallLimits = CallLimits()
     most_wall_s: float = Field(default=60.0, gt=0, le=600, allow_inf_nan=False)
     """A request may ask for less or more than the default, up to this."""
@@ -59,3 +64,6 @@ class CodeSettings(BaseModel):
     most_stdin_bytes: int = Field(default=16 << 20, ge=1 << 10)
     allow_failed_probe: bool = False
     """Serve although an attack of the start-up probe succeeded. Said in the log at every start."""
+
+    def find_most_sessions_each(self) -> int:
+        return self.most_sessions_each or max(1, self.most_containers * 7 // 8)

@@ -1,0 +1,80 @@
+"""One call on one container: its limits, checked before, and its one terminal status, given after."""
+
+from dataclasses import dataclass
+
+from toolsandbox.code.container import Call, Container, ContainerDied, SandboxFailed, name_outcome
+from toolsandbox.code.engine import EngineError
+from toolsandbox.code.settings import CallLimits, CodeSettings
+from toolsandbox.contract import CodeAnswer
+
+LANGUAGES = ("python", "bash", "pytest")
+
+
+class CallRefused(Exception):
+    """The request cannot be run as it is; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What every answer carries of the sandbox that gave it."""
+
+    image_digest: str = ""
+    policy_digest: str = ""
+
+    def answer(self, status: str, **facts: object) -> CodeAnswer:
+        return CodeAnswer.model_validate({"status": status, **vars(self), **facts})
+
+
+def choose_limits(
+    settings: CodeSettings, *, wall_s: float | None = None, cpu_s: float | None = None, output_bytes: int | None = None
+) -> CallLimits:
+    """Limits of one call. Raises `CallRefused`: nothing asked for is silently clamped."""
+    usual = settings.limits
+    wall = usual.wall_s if wall_s is None else wall_s
+    most = settings.most_wall_s
+    if isinstance(wall, bool) or not 0 < wall <= most:
+        raise CallRefused(f"timeout: {wall!r} is not between 0 and {most:g} seconds; 0 does not mean `no limit`")
+    cpu = max(usual.cpu_s, wall) if cpu_s is None else cpu_s
+    if not 0 < cpu <= 600:
+        raise CallRefused(f"cpu time: {cpu!r} is not between 0 and 600 seconds")
+    room = usual.output_bytes if output_bytes is None else output_bytes
+    if not 0 < room <= 64 << 20:
+        raise CallRefused(f"output: {room!r} is not between 1 and {64 << 20} bytes")
+    return CallLimits(wall_s=wall, cpu_s=cpu, output_bytes=room, value_bytes=usual.value_bytes)
+
+
+def find_refusal(settings: CodeSettings, call: Call) -> str | None:
+    """Why this call is not run at all, or None."""
+    if call.kind not in (*LANGUAGES, "value"):
+        return f"language: {call.kind!r} is not one of {', '.join(LANGUAGES)}"
+    size = len(call.code.encode("utf-8", "surrogatepass")) + len(call.expression.encode("utf-8", "surrogatepass"))
+    if size > settings.most_program_bytes:
+        return f"code: {size} bytes, at most {settings.most_program_bytes}"
+    if len(call.stdin) > settings.most_stdin_bytes:
+        return f"stdin: {len(call.stdin)} bytes, at most {settings.most_stdin_bytes}"
+    return None
+
+
+async def run_call(container: Container, call: Call, stamp: Stamp) -> CodeAnswer:
+    """Every failure is an answer; a container that is useless afterwards is not `alive`."""
+    try:
+        outcome = await container.run(call)
+        return name_outcome(outcome, call.limits, **vars(stamp))
+    except ContainerDied as died:
+        return await explain_end(container, died, stamp)
+    except (SandboxFailed, EngineError, ValueError, KeyError) as failed:
+        container.alive = False
+        return stamp.answer("infra_error", message=str(failed))
+
+
+async def explain_end(container: Container, died: ContainerDied, stamp: Stamp) -> CodeAnswer:
+    """A container that ended in the middle of a call: out of memory as a whole, ended by us, or lost."""
+    if container.discarded:
+        return stamp.answer("killed", message="the session was ended while the call ran")
+    try:
+        state = await container.read_end()
+    except EngineError as failed:
+        return stamp.answer("infra_error", message=f"the container was lost: {failed}")
+    if state is not None and state.get("OOMKilled"):
+        return stamp.answer("oom", signal=9)
+    return stamp.answer("infra_error", message=f"the container was lost: {died}")
