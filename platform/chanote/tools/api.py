@@ -80,7 +80,7 @@ class CreateToolsetRequest(SaveToolsetRequest):
 
 
 class ServiceAnswer(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(["absent", "unreachable", "starting", "partly", "ready"])
+    health = serializers.ChoiceField(["absent", "unreachable", "starting", "partly", "ready"], source="state")
     sentence = serializers.CharField(help_text="How the service is, and the way out where it is not well.")
     address = serializers.CharField(allow_blank=True)
     code_reason = serializers.CharField(allow_blank=True, help_text="Why code tools do not run; empty when they do.")
@@ -210,11 +210,7 @@ class Tools(ProjectView):
     @extend_schema(responses=ServiceAnswer, operation_id="tools_service", tags=["tools"])
     def get(self, request: Any, project: str) -> Response:
         """How the installation's tool service is, and the tools that it offers."""
-        health = look()
-        answer = {name: getattr(health, name) for name in ("state", "sentence", "address", "code_reason", "facts")} | {
-            "functions": list(health.functions)
-        }
-        return Response(answer)
+        return Response(ServiceAnswer(look()).data)
 
 
 class ToolCalls(ProjectView):
