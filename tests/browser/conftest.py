@@ -137,7 +137,7 @@ def ask(platform: Platform, *arguments: str) -> dict:
 
 def send_tool_calls(platform: Platform) -> None:
     """Calls of every status in the log of run 1, as a trainer sends them."""
-    token = ask(platform, "token", "create", "calls", "--scope", "runs:write")["token"]
+    token = ask(platform, "token", "create", "calls", "--scope", "runs:write", "--as", "member")["token"]
     calls = [
         {
             "call": f"c{number}",
@@ -249,7 +249,6 @@ def lived_in(platform: Platform, chromium: Browser, tmp_path_factory: pytest.Tem
         for name, role in (("member", "admin"), ("viewer", "viewer"))
     }
     ask(platform, "run", "wait", "1")
-    send_tool_calls(platform)
     asked = recipe.with_name("asked.jsonl")
     questions = [{"question": f"How large is the fine by Act {n}?", "answer": f"{n} coins."} for n in range(32)]
     asked.write_text("".join(json.dumps(row) + "\n" for row in questions))
@@ -268,4 +267,5 @@ def lived_in(platform: Platform, chromium: Browser, tmp_path_factory: pytest.Tem
         page.wait_for_url("**/")
         lived.sessions[name] = context.storage_state()
         context.close()
+    send_tool_calls(platform)
     return lived
