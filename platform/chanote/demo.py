@@ -33,7 +33,17 @@ def load_demo(actor: User) -> Project:
     _load_tasks(project, actor)
     _load_boards(project, actor)
     load_library(project, actor)
+    _load_toolset(project, actor)
     return project
+
+
+def _load_toolset(project: Project, actor: User) -> None:
+    from chanote.tools.models import Toolset
+    from chanote.tools.services import save_toolset
+
+    entry = catalogue.TOOLSET
+    if not Toolset.objects.filter(project=project, slug=entry["slug"]).exists():
+        save_toolset(project=project, author=actor, message="Part of the demo.", **entry)
 
 
 def launch_demo(project: Project, actor: User) -> Run | None:

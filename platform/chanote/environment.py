@@ -40,6 +40,20 @@ def read_list(name: str, *, default: list[str]) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()] or default
 
 
+def read_addresses(name: str) -> list[str]:
+    """Addresses of services such as http://127.0.0.1:8930, separated by commas, without a slash at the end."""
+    addresses = [one.rstrip("/") for one in read_list(name, default=[])]
+    for address in addresses:
+        parts = urlsplit(address)
+        try:
+            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username or parts.path or parts.query or parts.fragment:
+            raise SettingError(f"{name}={address!r} is no address like http://127.0.0.1:8930")
+    return list(dict.fromkeys(addresses))
+
+
 def find_home() -> Path:
     """Where this installation keeps its data: CHANOTE_HOME, else `var/` beside a checkout, else the user's data dir."""
     if chosen := os.environ.get("CHANOTE_HOME"):

@@ -9,6 +9,7 @@ from csp.constants import NONE, SELF
 from chanote.environment import (
     find_assets,
     find_home,
+    read_addresses,
     read_database,
     read_flag,
     read_list,
@@ -51,6 +52,7 @@ INSTALLED_APPS = [
     "chanote.recipes",
     "chanote.runs",
     "chanote.boards",
+    "chanote.tools",
     "chanote.web",
     "chanote.api",
 ]
@@ -255,6 +257,16 @@ METRICS_ALLOW = read_list("CHANOTE_METRICS_ALLOW", default=[])
 """Addresses or networks that may read /metrics without an account, such as 10.0.0.0/8."""
 TRAINER_COMMAND = shlex.split(os.environ.get("CHANOTE_TRAINER_COMMAND", ""))
 """How a worker calls the trainer when not by its own Python; `run DIRECTORY` is added."""
+SANDBOX_ADDRESSES = read_addresses("CHANOTE_SANDBOX_URL")
+"""Tool services that may be used, the default first. None: the one that `chanote up` or `chanote demo` starts."""
+SANDBOX_TOKEN_FILE = os.environ.get("CHANOTE_SANDBOX_TOKEN_FILE", "")
+"""Holds the token for these services, as `python -m toolsandbox serve --token-file` takes it."""
+SANDBOX_CORPUS = os.environ.get("CHANOTE_SANDBOX_CORPUS", "")
+"""Corpus with which `chanote up` starts a tool service: a file, or PROJECT/DATASET@VERSION; empty starts none."""
+SANDBOX_PORT = read_number("CHANOTE_SANDBOX_PORT", default=8930)
+"""Of the tool service that the platform starts; a free one where it is taken."""
+SANDBOX_CODE_SETTINGS = os.environ.get("CHANOTE_SANDBOX_CODE_SETTINGS", "")
+"""TOML file with the limits, image and runtime of the code tools of that service."""
 MINIMUM_FREE_BYTES = read_number("CHANOTE_MINIMUM_FREE_MB", default=200) * 1024 * 1024
 
 TEST_RUNNER = "django.test.runner.DiscoverRunner"

@@ -120,6 +120,17 @@ class RolloutsStored(Contract):
     bytes: NonNegativeInt
 
 
+class ToolCallsStored(Contract):
+    """The tool calls of a step's rollouts stand in `path`, one `StoredToolCall` a line."""
+
+    type: Literal["tool_calls_stored"] = "tool_calls_stored"
+    stage: NonNegativeInt
+    step: NonNegativeInt
+    path: str
+    """Relative to the attempt directory; JSON lines, packed by zstd where the name ends in .zst."""
+    calls: PositiveInt
+
+
 class CheckpointSaved(Contract):
     """Follows the rename that makes the checkpoint exist."""
 
@@ -193,6 +204,7 @@ Event = Annotated[
     | MetricsLogged
     | BatchSeen
     | RolloutsStored
+    | ToolCallsStored
     | CheckpointSaved
     | CheckpointRemoved
     | TaskScored

@@ -16,6 +16,8 @@ class Recipe(Contract):
     """Seed of every random draw of the run."""
     description: str = Field(default="", max_length=2000)
     """The question this recipe answers, in a sentence."""
+    toolset: str = Field(default="", max_length=120, pattern=r"^([a-z0-9][a-z0-9_-]*(@[1-9][0-9]{0,8})?)?$")
+    """Tools that go with the run, written `name@revision`; without `@revision` the newest is frozen at launch."""
     stages: list[StageConfig] = Field(min_length=1)
     """What is done, in order."""
 

@@ -9,6 +9,7 @@ from trainer.contract.recipe import Recipe
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.contract.tasks import TaskSpec
+from trainer.contract.toolsets import ToolsetSpec
 from trainer.contract.vllm import VllmSettings
 
 SHA256 = r"^[0-9a-f]{64}$"
@@ -46,6 +47,8 @@ class RunSpec(Contract):
     """Every dataset that the recipe's stages and tasks name, by that name."""
     tasks: dict[str, TaskSpec] = {}
     """Every task that the recipe's evaluate stages name, by that name."""
+    toolset: ToolsetSpec | None = None
+    """The resolved `recipe.toolset`."""
     resume_from: str = ""
     """Checkpoint directory to continue from; empty starts at the first stage."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -78,4 +81,6 @@ class RunSpec(Contract):
                 raise ValueError(f"tasks.{name} names dataset {task_spec.dataset}, which is not in datasets")
         if self.recipe.base and self.base is None:
             raise ValueError("recipe.base is named but base is not resolved")
+        if self.recipe.toolset and self.toolset is None:
+            raise ValueError("recipe.toolset is named but toolset is not resolved")
         return self

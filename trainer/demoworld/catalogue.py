@@ -128,6 +128,15 @@ DATASETS: list[dict[str, Any]] = [
 ]
 
 
+TOOLSET: dict[str, Any] = {
+    "slug": "new-code-tools",
+    "title": "Search in the new code",
+    "tools": ["search_law", "read_law"],
+    "corpus": "new-code@1",
+}
+"""Tools of the demo's service, which reads the new code by section."""
+
+
 def _task(name: str, title: str, dataset: str, **fields: Any) -> dict[str, Any]:
     statistics = {"cluster": "law_name", **fields.pop("x_stats", {})}
     return {"task": name, "title": title, "dataset": dataset, "x_stats": statistics, **fields}

@@ -41,6 +41,8 @@ PERMISSIONS = {
     "recipes.change": (WORKS, "write recipes"),
     "runs.launch": (WORKS, "launch, stop and resume runs"),
     "runs.order_queue": (RULES, "change the order of the queue"),
+    "tools.change": (WORKS, "make and change toolsets"),
+    "tools.try": (WORKS, "try tools"),
     "boards.change": (WORKS, "change tasks and boards"),
 }
 for _name, (_predicate, _words) in PERMISSIONS.items():

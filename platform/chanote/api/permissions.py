@@ -14,6 +14,8 @@ SCOPES = {
     "models:write": "register models",
     "recipes:read": "see recipes",
     "recipes:write": "write recipes",
+    "tools:read": "see toolsets and how the tool service is",
+    "tools:write": "make and change toolsets",
     "runs:read": "see runs, their metrics and logs",
     "runs:write": "launch, stop and resume runs",
     "boards:read": "see boards and scores",

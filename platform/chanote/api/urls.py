@@ -10,6 +10,7 @@ from chanote.recipes import api as recipes
 from chanote.runs import api as runs
 from chanote.runs import api_records as records
 from chanote.runs import api_rollouts as rollouts
+from chanote.tools import api as tools
 
 
 class NumberConverter:
@@ -61,6 +62,16 @@ urlpatterns = [
     path(f"{P}runs/<number:number>/curves/", records.Curves.as_view(), name="run_curves"),
     path(f"{P}runs/<number:number>/rollouts/", rollouts.RolloutSteps.as_view(), name="run_rollouts"),
     path(f"{P}runs/<number:number>/rollouts/<number:step>/", rollouts.Rollouts.as_view(), name="run_rollouts_of_step"),
+    path(f"{P}runs/<number:number>/tool-calls/", tools.ToolCalls.as_view(), name="run_tool_calls"),
+    path(f"{P}tools/", tools.Tools.as_view(), name="tools"),
+    path(f"{P}toolsets/", tools.Toolsets.as_view(), name="toolsets"),
+    path(f"{P}toolsets/<slug:slug>/", tools.OneToolset.as_view(), name="toolset"),
+    path(f"{P}toolsets/<slug:slug>/revisions/", tools.ToolsetRevisions.as_view(), name="toolset_revisions"),
+    path(
+        f"{P}toolsets/<slug:slug>/revisions/<number:number>/",
+        tools.OneToolsetRevision.as_view(),
+        name="toolset_revision",
+    ),
     path(f"{P}queue/", records.Queue.as_view(), name="queue"),
     path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
     path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
 from django.core.management import call_command
@@ -19,7 +19,11 @@ from django.db import DatabaseError
 
 from chanote.commands.answers import DONE, FAILED, MACHINE, CommandEnd
 
+if TYPE_CHECKING:
+    from chanote.tools.serving import Service
+
 RESTART_PAUSE_S = 1.0
+REFUSED_TO_START = 2
 RESTARTS = 20
 """A program that ends this often within one `up` is broken, not unlucky."""
 
@@ -43,7 +47,19 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     prepare(args)
-    return serve(args)
+    return serve(args, tools=prepare_tools())
+
+
+def prepare_tools() -> "Service | None":
+    """The tool service that the settings ask for, with `CHANOTE_SANDBOX_CORPUS`; None when they ask for none."""
+    from chanote.tools.serving import ServiceRefused, prepare_service, read_corpus_setting
+
+    if settings.SANDBOX_CORPUS in ("", "0") or settings.SANDBOX_ADDRESSES:
+        return None
+    try:
+        return prepare_service(read_corpus_setting(settings.SANDBOX_CORPUS))
+    except ServiceRefused as refused:
+        raise CommandEnd(str(refused), MACHINE) from refused
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -103,8 +119,10 @@ def introduce_administrator(args: argparse.Namespace) -> None:
     sys.stdout.flush()
 
 
-def serve(args: argparse.Namespace, *, once_up: Callable[[], None] | None = None) -> int:
-    """Run both programs until told to stop; `once_up` is called when pages can be opened. Returns the exit code."""
+def serve(
+    args: argparse.Namespace, *, once_up: Callable[[], None] | None = None, tools: "Service | None" = None
+) -> int:
+    """Run the programs until told to stop; `once_up` is called when pages can be opened. Returns the exit code."""
     programs = {
         "web server": [
             *(
@@ -127,6 +145,8 @@ def serve(args: argparse.Namespace, *, once_up: Callable[[], None] | None = None
     resume_interrupted_runs()
     logs = settings.HOME / "logs" if args.logs == "files" else None
     watchers = [Watcher(name, command, stop, logs) for name, command in programs.items()]
+    if tools is not None:
+        watchers.append(Watcher("tool service", tools.command, stop, logs, instead=tools.without_code))
     try:
         for watcher in watchers:
             watcher.start()
@@ -136,22 +156,56 @@ def serve(args: argparse.Namespace, *, once_up: Callable[[], None] | None = None
                 print(f"Logs are in {logs}/", flush=True)
             if once_up:
                 once_up()
+            if tools is not None:
+                threading.Thread(target=tell_of_tools, args=(tools, stop), daemon=True).start()
         while not stop.wait(0.2):
             if any(watcher.broken for watcher in watchers):
                 break
     finally:
         # The worker must not take up anything new while the runs are being brought to a stop.
         for watcher in watchers:
-            watcher.stop_program()
+            if watcher.is_needed:
+                watcher.stop_program()
         stop_runs()
+        # Rollouts may call tools until their runs have stopped.
+        for watcher in watchers:
+            watcher.stop_program()
+        if tools is not None:
+            forget_tools()
     return FAILED if any(watcher.broken for watcher in watchers) else DONE
 
 
-class Watcher:
-    """Keeps one program running: starts it again when it ends unasked, gives up when that never helps."""
+def tell_of_tools(tools: "Service", stop: threading.Event) -> None:
+    from chanote.tools.serving import wait_until_ready
 
-    def __init__(self, name: str, command: list[str], stop: threading.Event, logs: Path | None) -> None:
+    if sentence := wait_until_ready(tools.endpoint, stop):
+        print(sentence, flush=True)
+
+
+def forget_tools() -> None:
+    from chanote.tools.serving import withdraw
+
+    withdraw()
+
+
+class Watcher:
+    """Keeps one program running: starts it again when it ends unasked, gives up when that never helps.
+
+    `instead` marks a program that the others do without: when it refuses to start (exit code 2) this command is taken
+    in its place, and when it never runs the others go on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        stop: threading.Event,
+        logs: Path | None,
+        *,
+        instead: list[str] | None = None,
+    ) -> None:
         self.name, self.command, self.stop, self.logs = name, command, stop, logs
+        self.instead, self.is_needed = instead, instead is None
         self.broken = False
         self.program: subprocess.Popen[bytes] | None = None
         self.thread = threading.Thread(target=self._keep_running, name=f"watch {name}", daemon=True)
@@ -168,11 +222,14 @@ class Watcher:
             code = self.program.wait()
             if self.ending.is_set() or self.stop.is_set():
                 return
-            print(f"The {self.name} ended with code {code}; starting it again.", file=sys.stderr, flush=True)
+            again = "starting it again"
+            if code == REFUSED_TO_START and self.instead is not None and self.command != self.instead:
+                self.command, again = self.instead, "starting it without code tools"
+            print(f"The {self.name} ended with code {code}; {again}.", file=sys.stderr, flush=True)
             if self.ending.wait(RESTART_PAUSE_S * min(count + 1, 5)):
                 return
         print(f"The {self.name} ended {RESTARTS} times; giving up.", file=sys.stderr, flush=True)
-        self.broken = True
+        self.broken = self.is_needed
 
     def _open_log(self) -> AbstractContextManager[IO[bytes] | None]:
         if self.logs is None:

@@ -24,12 +24,14 @@ from chanote.datasets.storage import version_path
 from chanote.models.models import Model, Origin
 from chanote.models.vocabulary import compare_vocabularies
 from chanote.runs.memory import find_misfits
+from chanote.tools.freezing import check_toolset
 from chanote.web.problems import Problem
 from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
 from trainer.contract.overlap import find_overlap
 from trainer.contract.stages.base import NamedSource, TrainingStage
 from trainer.contract.stages.cpt import CptStage
 from trainer.contract.stages.evaluate import EvaluateStage
+from trainer.contract.toolsets import ToolsetSpec
 
 FORBIDDEN = {Use.TRAIN: "trained on", Use.DISTIL: "used to distil a teacher", Use.EVALUATE: "evaluated on"}
 """What must not be done with rows whose rights lack a use."""
@@ -50,18 +52,22 @@ def find_obstacles(project: Project, recipe: Recipe) -> list[Problem]:
         *_check_named_models(project, recipe),
         *_check_stages(project, recipe),
         *_check_lengths(project, recipe),
+        *check_toolset(project, recipe.toolset),
         *_check_machine(),
         *find_misfits(project, recipe),
     ]
 
 
-def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
+def freeze_recipe(project: Project, recipe: Recipe, toolset: ToolsetSpec | None = None) -> dict[str, Any]:
     """The snapshot of a recipe in which `find_obstacles` found nothing; names without a version get the newest.
 
-    `run` is empty until the run exists. Raises DatasetVersion.DoesNotExist, Task.DoesNotExist, Model.DoesNotExist.
+    `run` is empty until the run exists; `toolset` is what `freeze_toolset` made of the recipe's. Raises
+    DatasetVersion.DoesNotExist, Task.DoesNotExist, Model.DoesNotExist.
     """
     tasks = {name: find_task(project, name) for name in _task_names(recipe)}
     recipe = _name_versions(project, recipe)
+    if toolset is not None:
+        recipe = recipe.model_copy(update={"toolset": toolset.name})
     versions = [find_version(project, named.source.dataset) for named in _sources(recipe)]
     versions += [task.dataset_version for task in tasks.values()]
     spec = RunSpec(
@@ -72,6 +78,7 @@ def freeze_recipe(project: Project, recipe: Recipe) -> dict[str, Any]:
             slug: _freeze_model(project, slug) for stage in recipe.stages for slug in stage.named_models().values()
         },
         datasets={version.reference: freeze_version(version) for version in versions},
+        toolset=toolset,
         tasks={
             name: TaskSpec.model_validate({**task.definition, "dataset": task.dataset_version.reference})
             for name, task in tasks.items()

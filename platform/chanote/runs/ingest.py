@@ -31,7 +31,13 @@ log = structlog.get_logger(__name__)
 READ_BYTES = 1 << 18
 PLATFORM_SEQ = 1 << 40
 """Events that the platform adds (`attempt_ended`, `ingest_problem`, ...) count from here, apart from the trainer's."""
-REACHES_OUT = ("checkpoint_saved", "task_scored")
+REACHES_OUT = ("checkpoint_saved", "task_scored", "tool_calls_stored")
+
+WITHOUT_EFFECT = {
+    "checkpoint_saved": "the checkpoint became no model",
+    "task_scored": "its score was not put on a board",
+    "tool_calls_stored": "its tool calls are not all in the log",
+}
 
 
 @dataclass
@@ -268,7 +274,7 @@ def try_effect(attempt: Attempt, event: RunEvent) -> str:
             if isinstance(error, ValueError) and not isinstance(error, DatabaseError)
             else type(error).__name__ + ": "
         )
-        what = "its score was not put on a board" if event.type == "task_scored" else "the checkpoint became no model"
+        what = WITHOUT_EFFECT[event.type]
         return f"Step {event.payload['step']}: {what}, because {kind}{reason}"
     return ""
 
@@ -279,6 +285,10 @@ def _effect_of(attempt: Attempt, event: RunEvent) -> Callable[[], object] | None
 
         checkpoint = Checkpoint.objects.filter(attempt=attempt, step=event.payload["step"], model=None).first()
         return None if checkpoint is None else partial(register_checkpoint, checkpoint, actor=attempt.run.owner)
+    if event.type == "tool_calls_stored":
+        from chanote.tools.calls import store_file
+
+        return partial(store_file, attempt, event.payload["path"])
     if event.type == "task_scored":
         from chanote.boards.services import record_task_scored
 

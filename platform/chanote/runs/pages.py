@@ -171,7 +171,11 @@ def read_events(run: Run) -> list[RunEvent]:
     These are rows of batches and files of rollouts, which have tabs of their own; of progress the latest is among them.
     """
     events = RunEvent.objects.filter(attempt__run=run).select_related("attempt")
-    lasting = list(events.exclude(type__in=["batch_seen", "rollouts_stored", "phase_progressed"]).order_by("id"))
+    lasting = list(
+        events.exclude(type__in=["batch_seen", "rollouts_stored", "tool_calls_stored", "phase_progressed"]).order_by(
+            "id"
+        )
+    )
     progress = events.filter(type="phase_progressed").order_by("-id").first()
     return sorted([*lasting, progress], key=lambda event: event.pk) if progress else lasting
 

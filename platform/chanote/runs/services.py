@@ -20,9 +20,11 @@ from chanote.runs.leases import lock_queue
 from chanote.runs.models import Attempt, Checkpoint, Run, State
 from chanote.runs.queue import next_priority
 from chanote.runs.reachable import find_unreachable
+from chanote.tools.freezing import find_toolset_changes, freeze_toolset
 from chanote.web.problems import Problem, list_pydantic_problems
 from trainer.contract import Recipe
 from trainer.contract.stages.base import TrainingStage
+from trainer.contract.toolsets import ToolsetSpec
 
 __all__ = [
     "LaunchRefused",
@@ -50,7 +52,10 @@ def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | No
         recipe = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
     if obstacles := find_obstacles(project, recipe) or find_unreachable(recipe):
         raise LaunchRefused(obstacles)
-    return _queue_run(revision, recipe, owner=owner, name=name, notes=notes)
+    toolset, refused = freeze_toolset(project, recipe.toolset)
+    if refused:
+        raise LaunchRefused(refused)
+    return _queue_run(revision, recipe, owner=owner, name=name, notes=notes, toolset=toolset)
 
 
 def reproduce_run(run: Run, *, owner: Any) -> Run:
@@ -76,6 +81,8 @@ def reproduce_run(run: Run, *, owner: Any) -> Run:
         ) from error
     if obstacles := [*find_obstacles(project, recipe), *changes] or find_unreachable(recipe):
         raise LaunchRefused(obstacles)
+    if changed := find_toolset_changes(project, run.snapshot):
+        raise LaunchRefused(changed)
     return _queue_run(
         run.revision,
         recipe,
@@ -94,6 +101,7 @@ def _queue_run(
     owner: Any,
     name: str,
     notes: str,
+    toolset: ToolsetSpec | None = None,
     snapshot: dict[str, Any] | None = None,
 ) -> Run:
     """Write the run with its first attempt. Without a snapshot the recipe is frozen as the project stands now."""
@@ -113,7 +121,7 @@ def _queue_run(
             notes=notes,
         )
         run.name = name.strip() or f"{revision.recipe.slug}-{run.number}"
-        snapshot = snapshot or freeze_recipe(project, recipe)
+        snapshot = snapshot or freeze_recipe(project, recipe, toolset)
         revision_facts = {"recipe": revision.recipe.slug, "number": revision.number, "sha256": revision.sha256}
         run.snapshot = {**snapshot, "run": str(run.pk), "revision": revision_facts}
         run.full_clean(exclude=["snapshot"])

@@ -128,11 +128,11 @@ def run_table_csv(request: HttpRequest, project: str) -> HttpResponse:
     writer = csv.writer(response)
     writer.writerow(COLUMNS)
     for row in export_rows(_all_rows(request, found)):
-        writer.writerow(_guard_cell(" ".join(value) if isinstance(value, list) else value) for value in row.values())
+        writer.writerow(guard_cell(" ".join(value) if isinstance(value, list) else value) for value in row.values())
     return response
 
 
-def _guard_cell(value: Any) -> Any:
+def guard_cell(value: Any) -> Any:
     """A text that a spreadsheet would take for a formula is marked as text."""
     return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
 
@@ -178,6 +178,7 @@ def read_head(request: HttpRequest, project: str, number: int, tab: str) -> tupl
         "base": name_base(run),
         "datasets": list_datasets(run),
         "teachers": list_teachers(run),
+        "toolset": run.snapshot.get("toolset"),
         "measures_held_out": any(stage.get("held_out") for stage in list_stages(run)),
         "reproduced": run.snapshot.get("reproduces"),
         "series": series,
@@ -192,6 +193,7 @@ TABS = (
     ("overview", "Overview", "run"),
     ("charts", "Charts", "run_charts"),
     ("rollouts", "Rollouts", "run_rollouts"),
+    ("calls", "Tool calls", "run_calls"),
     ("logs", "Logs", "run_logs"),
     ("config", "Config", "run_config"),
     ("checkpoints", "Checkpoints", "run_checkpoints"),

@@ -21,6 +21,7 @@ WORK = (
     ("Datasets", "datasets", ("datasets",)),
     ("Boards", "boards", ("boards:list", "boards")),
     ("Models", "models", ("models",)),
+    ("Tools", "tools", ("toolsets",)),
 )
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may
+from chanote.tools.health import look
 from chanote.web.home import count_slots, describe_home
 from chanote.web.projects import get_project
 
@@ -28,7 +29,7 @@ def project_home(request: HttpRequest, project: str) -> HttpResponse:
 
 
 def _show(request: HttpRequest, projects: list[Project], one: Project | None) -> HttpResponse:
-    context: dict[str, Any] = {"projects": projects, "slots": count_slots()}
+    context: dict[str, Any] = {"projects": projects, "slots": count_slots(), "health": look()}
     if projects:
         context |= describe_home(request.user, projects, one=one)  # type: ignore[arg-type]
     if one is not None:

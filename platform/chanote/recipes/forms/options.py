@@ -6,6 +6,7 @@ from chanote.accounts.models import Project
 from chanote.boards.models import Board, Task
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.models import Model
+from chanote.tools.models import ToolsetRevision
 from trainer.contract import TrainingStage, stage_kinds
 
 
@@ -24,6 +25,7 @@ class Options:
     models: list[Choice] = field(default_factory=list)
     tasks: list[Choice] = field(default_factory=list)
     boards: list[Choice] = field(default_factory=list)
+    toolsets: list[Choice] = field(default_factory=list)
     datasets: dict[str, list[DatasetVersion]] = field(default_factory=dict)
     """Versions by kind, by dataset and then the newest first."""
 
@@ -46,7 +48,7 @@ class Options:
 
 
 def read_options(project: Project) -> Options:
-    """Four queries, however large the recipe."""
+    """Five queries, however large the recipe."""
     options = Options()
     options.models = [
         Choice(model.slug, f"{model.slug} ({model.title})" if model.title else model.slug)
@@ -57,6 +59,15 @@ def read_options(project: Project) -> Options:
         newest.setdefault(task.slug, Choice(task.slug, task.title or task.slug))
     options.tasks = list(newest.values())
     options.boards = [Choice(board.slug, board.title) for board in Board.objects.filter(project=project)]
+    for revision in (
+        ToolsetRevision.objects.filter(toolset__project=project)
+        .select_related("toolset")
+        .order_by("toolset__slug", "-number")
+    ):
+        slug = revision.toolset.slug
+        if slug not in {choice.value for choice in options.toolsets}:
+            options.toolsets.append(Choice(slug, f"{slug}, newest (now revision {revision.number})"))
+        options.toolsets.append(Choice(revision.reference, f"{slug}, revision {revision.number}"))
     versions = DatasetVersion.objects.filter(dataset__project=project).select_related("dataset")
     for version in versions.order_by("dataset__slug", "-number"):
         options.datasets.setdefault(version.dataset.kind, []).append(version)

@@ -228,6 +228,8 @@ class _Builder:
             self._choose(part, [Choice("true", "yes"), Choice("false", "no")])
         elif part.name == "base":
             self._choose(part, [Choice("", "none: the first stage initialises one"), *self.options.models])
+        elif part.name == "toolset":
+            self._choose(part, [Choice("", "none"), *self.options.toolsets])
         elif names_model(kind, one.name):
             self._choose(part, [Choice("", "choose a model" if one.required else "none"), *self.options.models])
         elif one.name == "dataset":
@@ -243,7 +245,11 @@ class _Builder:
         """Make it a select; a value that is no choice stays in it, marked."""
         part.kind, part.choices = "select", choices
         if part.value not in {choice.value for choice in choices}:
-            word = "not in this project" if part.name == "base" or part.name.endswith(".dataset") else "not known"
+            word = (
+                "not in this project"
+                if part.name in ("base", "toolset") or part.name.endswith(".dataset")
+                else "not known"
+            )
             part.choices = [*choices, Choice(part.value, f"{part.value} ({word})")]
 
     def _fill_list(self, part: Part, one: Field, given: Any) -> Part:
