@@ -143,7 +143,8 @@ def test_one_query_one_ranking_also_in_another_process(folder, search):
 def test_the_index_is_built_once_and_read_from_the_disk(folder, search, monkeypatch):
     monkeypatch.setattr("toolsandbox.law.index._build", lambda *_: pytest.fail("built again"))
     again = open_index(folder / "laws.jsonl", folder=folder / "indexes")
-    assert isinstance(again.words.weights_P, np.memmap)
+    assert isinstance(again.words.weights_P.base, np.memmap)
+    assert not again.words.weights_P.flags.writeable
     assert again.sections == search.index.sections
 
 
