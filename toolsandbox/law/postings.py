@@ -45,8 +45,9 @@ class Postings:
         weights_P = np.concatenate([self.weights_P[span] for span in spans]).astype(np.float64)
         if counts_K.max() > 1:
             weights_P *= np.repeat(counts_K, ends_K - starts_K)
-        summed_D: NDArray[np.float64] = np.bincount(
-            np.concatenate([self.docs_P[span] for span in spans]), weights=weights_P, minlength=self.documents
+        docs_P = np.concatenate([self.docs_P[span] for span in spans])
+        summed_D: NDArray[np.float64] = np.bincount(docs_P, weights=weights_P, minlength=self.documents).astype(
+            np.float64, copy=False
         )
         return summed_D
 
