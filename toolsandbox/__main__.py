@@ -39,7 +39,12 @@ def open_providers(settings: ServiceSettings) -> list[ToolProvider]:
 
         embedder = None
         if settings.embeddings_url and settings.embeddings_model:
-            embedder = Embedder(settings.embeddings_url, settings.embeddings_model)
+            embedder = Embedder(
+                settings.embeddings_url,
+                settings.embeddings_model,
+                query_prefix=settings.embeddings_query_prefix,
+                passage_prefix=settings.embeddings_passage_prefix,
+            )
         tools = LawTools(settings.corpus, language=settings.language, folder=settings.index_folder, embedder=embedder)
         providers.append(tools)
     if settings.code:
@@ -137,6 +142,8 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     shared.add_argument("--index-folder", type=Path, help="where built indexes are kept")
     shared.add_argument("--embeddings-url", help="a local model's /v1/embeddings, as a third signal of search")
     shared.add_argument("--embeddings-model", help="its name there")
+    shared.add_argument("--embeddings-query-prefix", metavar="TEXT", help="put before queries, such as 'query: '")
+    shared.add_argument("--embeddings-passage-prefix", metavar="TEXT", help="put before sections, such as 'passage: '")
     shared.add_argument("--no-code", action="store_true", help="law tools only")
     shared.add_argument("--code-settings-file", type=Path, metavar="FILE.toml", help="limits of the code tools")
     server = commands.add_parser("serve", parents=[shared], help="serve until stopped")

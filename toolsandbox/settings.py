@@ -20,6 +20,10 @@ class ServiceSettings(BaseModel):
     embeddings_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """A local embedding model as a third signal of search: an OpenAI-compatible `/v1/embeddings`."""
     embeddings_model: str | None = Field(default=None, min_length=1)
+    embeddings_query_prefix: str = Field(default="", max_length=200)
+    """What the model was trained to see before a query, such as `query: ` of the E5 models."""
+    embeddings_passage_prefix: str = Field(default="", max_length=200)
+    """The same before a section, such as `passage: `. Another one means another index."""
     token_file: Path | None = None
     """Lines `tenant:token`, or one bare token. Required unless bound to loopback."""
     code: bool = True
@@ -44,6 +48,8 @@ class ServiceSettings(BaseModel):
     def _an_embedding_model_has_a_name(self) -> "ServiceSettings":
         if (self.embeddings_url is None) != (self.embeddings_model is None):
             raise ValueError("embeddings: give --embeddings-url and --embeddings-model together, or neither")
+        if self.embeddings_url is None and (self.embeddings_query_prefix or self.embeddings_passage_prefix):
+            raise ValueError("embeddings: a prefix needs --embeddings-url and --embeddings-model")
         return self
 
 

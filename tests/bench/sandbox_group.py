@@ -13,7 +13,10 @@ from pathlib import Path
 from toolsandbox.code.bench import bench_code
 from toolsandbox.code.engine import EngineError
 from toolsandbox.code.settings import CodeSettings
-from toolsandbox.law.bench import bench_laws
+from toolsandbox.law.bench import bench_laws, measure_references
+from toolsandbox.law.gesetze import write_corpus
+from toolsandbox.law.index import open_index
+from toolsandbox.law.search import LawSearch
 from toolsandbox.settings import ServiceSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,7 +30,16 @@ def measure() -> dict[str, float]:
         corpus.write_bytes(b"".join(file.read_bytes() for file in files))
         rulings = SHARED_DATA / "nitibench_tax" / "nitibench_tax_50.jsonl"
         figures = bench_laws(ServiceSettings(corpus=corpus, language="th"), rulings=rulings, seconds=10.0)
+        figures |= measure_german(Path(temporary))
     return figures | measure_code()
+
+
+def measure_german(folder: Path) -> dict[str, float]:
+    """Recall of the German codes' own cross references."""
+    corpus = folder / "german.jsonl"
+    write_corpus([SHARED_DATA / "german_law" / name for name in ("bgb.md", "gg.md")], corpus)
+    search = LawSearch(open_index(corpus, language="de", folder=folder))
+    return measure_references(search, name="german_references_at_10")
 
 
 def measure_code() -> dict[str, float]:

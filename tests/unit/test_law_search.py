@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from law_rows import ROWS, write_corpus
 
+from toolsandbox.law import index as index_module
 from toolsandbox.law.corpus import BadCorpus, read_corpus
 from toolsandbox.law.dense import Embedder
 from toolsandbox.law.index import open_index
@@ -123,15 +127,26 @@ def test_one_query_one_ranking_also_in_another_process(folder, search):
         "search = LawSearch(open_index(pathlib.Path(sys.argv[1]), folder=pathlib.Path(sys.argv[2])))\n"
         "print(json.dumps([search.search(query, 10) for query in json.load(sys.stdin)]))"
     )
-    words = [sys.executable, "-c", program, str(folder / "laws.jsonl"), str(folder / "other-indexes")]
-    answer = subprocess.run(words, input=json.dumps(queries), capture_output=True, text=True, check=True)
-    assert json.loads(answer.stdout) == [[list(hit) for hit in hits] for hits in here]
+    for hash_seed in ("1", "2"):
+        words = [sys.executable, "-c", program, str(folder / "laws.jsonl"), str(folder / f"indexes-{hash_seed}")]
+        answer = subprocess.run(
+            words,
+            input=json.dumps(queries),
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )
+        assert json.loads(answer.stdout) == [[list(hit) for hit in hits] for hits in here]
+    first, second = (sorted((folder / f"indexes-{seed}").rglob("*.npy")) for seed in ("1", "2"))
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
 
 def test_the_index_is_built_once_and_read_from_the_disk(folder, search, monkeypatch):
     monkeypatch.setattr("toolsandbox.law.index._build", lambda *_: pytest.fail("built again"))
     again = open_index(folder / "laws.jsonl", folder=folder / "indexes")
-    assert isinstance(again.words.weights_P, np.memmap)
+    assert isinstance(again.words.weights_P.base, np.memmap)
+    assert not again.words.weights_P.flags.writeable
     assert again.sections == search.index.sections
 
 
@@ -151,6 +166,25 @@ def test_a_damaged_index_is_built_anew(tmp_path):
         victim.unlink() if damage is None else victim.write_bytes(damage)
         assert LawSearch(open_index(corpus, folder=tmp_path / "indexes")).search("บัญชี", 5) == before
     assert len(list((tmp_path / "indexes").iterdir())) == 1
+
+
+def test_two_services_that_build_at_once_share_what_the_first_has_built(tmp_path, monkeypatch):
+    """The other one finishes between this one's look for an index and its own."""
+    corpus, folder = write_corpus(tmp_path / "laws.jsonl"), tmp_path / "indexes"
+    build = index_module._build
+    with monkeypatch.context() as patched:
+        patched.setattr(index_module, "_build", lambda *given: [build(*given) for _ in range(2)])
+        index = open_index(corpus, folder=folder)
+    [place] = folder.iterdir()
+    assert place.name.startswith(index.corpus_hash[:24])
+    assert LawSearch(index).search("บัญชี", 5) == LawSearch(open_index(corpus, folder=folder)).search("บัญชี", 5)
+
+
+def test_a_service_goes_on_when_its_index_is_deleted(tmp_path):
+    search = LawSearch(open_index(write_corpus(tmp_path / "laws.jsonl"), folder=tmp_path / "indexes"))
+    before = search.search("บัญชี", 5)
+    shutil.rmtree(tmp_path / "indexes")
+    assert search.search("บัญชี", 5) == before
 
 
 def test_another_corpus_has_another_index(tmp_path):
@@ -188,18 +222,42 @@ class Embeddings(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def embedder():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Embeddings) as server:
+@contextmanager
+def listening(handler):
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield Embedder(f"http://127.0.0.1:{server.server_port}/v1/embeddings", "letters")
+        yield f"http://127.0.0.1:{server.server_port}/v1/embeddings"
         server.shutdown()
         thread.join()
 
 
+@pytest.fixture
+def embedder():
+    with listening(Embeddings) as url:
+        yield Embedder(url, "letters")
+
+
+@pytest.fixture
+def elsewhere(embedder):
+    """An address that sends its callers on to the model."""
+
+    class Redirect(Embeddings):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(302)
+            self.send_header("Location", embedder.url)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = Embeddings.do_POST
+
+    with listening(Redirect) as url:
+        yield url
+
+
 def test_vectors_come_from_an_embedding_endpoint_and_are_kept_with_the_index(tmp_path, embedder):
-    assert embedder.embed(["บบ", "zx"]).tolist() == [[1.0, 0.0], pytest.approx([2**-0.5, 2**-0.5])]
+    assert embedder.embed_passages(["บบ", "zx"]).tolist() == [[1.0, 0.0], pytest.approx([2**-0.5, 2**-0.5])]
     rows = [(f"กฎหมาย {number}", "1", "ข" if number < 70 else "zzzzzzzz") for number in range(80)]
     corpus = write_corpus(tmp_path / "laws.jsonl", rows)
     plain = open_index(corpus, folder=tmp_path / "indexes")
@@ -209,6 +267,27 @@ def test_vectors_come_from_an_embedding_endpoint_and_are_kept_with_the_index(tmp
     again = open_index(corpus, folder=tmp_path / "indexes", embedder=replace(embedder, url="http://127.0.0.1:9/"))
     assert again.dense_DE.tolist() == index.dense_DE.tolist()
     assert LawSearch(index, embed=embedder.embed_query).search("z", 1)[0][0] == 70
+
+
+def test_queries_and_sections_get_the_prefixes_that_the_model_was_trained_with(tmp_path, embedder):
+    """The made-up model counts z: the prefix of queries has one, that of sections three."""
+    prefixed = replace(embedder, query_prefix="z: ", passage_prefix="zzz: ")
+    assert prefixed.embed_query("x").tolist() == [pytest.approx(2**-0.5)] * 2
+    corpus = write_corpus(tmp_path / "laws.jsonl", [("ก", "1", "ข")])
+    plain, other = (
+        open_index(corpus, folder=tmp_path / "indexes", embedder=each).dense_DE for each in (embedder, prefixed)
+    )
+    assert plain.tolist() == [[1.0, 0.0]]
+    assert other.tolist() == [[pytest.approx(10**-0.5), pytest.approx(3 * 10**-0.5)]]
+
+
+def test_an_embedding_model_that_points_elsewhere_or_hides_behind_a_proxy_is_not_followed(
+    embedder, elsewhere, monkeypatch
+):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert embedder.embed_query("บ").tolist() == [1.0, 0.0]
+    with pytest.raises(ToolUnavailable, match="does not answer"):
+        replace(embedder, url=elsewhere).embed_query("บ")
 
 
 def test_a_search_without_its_embedding_model_fails_instead_of_ranking_otherwise(tmp_path, embedder):

@@ -18,12 +18,14 @@ from pathlib import Path
 from toolsandbox.law.corpus import Section
 from toolsandbox.law.index import open_index
 from toolsandbox.law.recall import measure_recall, read_questions
+from toolsandbox.law.references import make_reference_questions
 from toolsandbox.law.search import LawSearch
 from toolsandbox.settings import ServiceSettings
 
 CONNECTIONS = 2
 """As many as cores: with more, the latency is mostly the wait for the others."""
 STARTED_WITHIN_S = 120.0
+FEWEST_REFERENCES = 30
 
 
 def bench_laws(settings: ServiceSettings, *, rulings: Path | None, seconds: float) -> dict[str, float]:
@@ -36,9 +38,17 @@ def bench_laws(settings: ServiceSettings, *, rulings: Path | None, seconds: floa
         measured = {"laws.build_s": round(time.perf_counter() - begun, 2)}
         queries = make_queries(index.sections, number=2000)
         measured |= asyncio.run(_ask_service(settings, folder, queries, seconds))
+        search = LawSearch(index)
         if rulings is not None:
-            measured |= measure_recall(LawSearch(index), read_questions(rulings), depth=10)
+            measured |= measure_recall(search, read_questions(rulings), depth=10, name="recall_at_10")
+        measured |= measure_references(search)
     return measured
+
+
+def measure_references(search: LawSearch, *, name: str = "references_at_10") -> dict[str, float]:
+    """Recall of a corpus' own cross references; nothing where it has too few of them to say anything."""
+    questions = make_reference_questions(search.index.sections)
+    return measure_recall(search, questions, depth=10, name=name) if len(questions) >= FEWEST_REFERENCES else {}
 
 
 def make_queries(sections: list[Section], *, number: int, seed: int = 0) -> list[str]:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,7 @@ Settings = dict[str, str | int | float]
 def _settings(language: Language, embedder: Embedder | None) -> Settings:
     return {
         "embeddings": embedder.model if embedder else "",
+        "passage_prefix": embedder.passage_prefix if embedder else "",
         "format": FORMAT,
         "language": language.name,
         "words_by": language.words_by,
@@ -110,7 +112,7 @@ def _build(
             for name in ("terms_T", "starts_T1", "docs_P", "weights_P"):
                 np.save(partial / f"{signal}.{name}.npy", getattr(built, name), allow_pickle=False)
         if embedder is not None:
-            dense_DE = embedder.embed([f"{section.law_name} {section.text}" for section in sections])
+            dense_DE = embedder.embed_passages([f"{section.law_name} {section.text}" for section in sections])
             np.save(partial / "dense_DE.npy", dense_DE, allow_pickle=False)
         files = {file.name: hash_file(file) for file in sorted(partial.iterdir())}
         (partial / "index.json").write_text(json.dumps({**manifest, "files": files}, indent=1), encoding="utf-8")
@@ -135,17 +137,18 @@ def _load(place: Path, corpus_hash: str, language: Language, settings: Settings)
         rows = json.loads((place / "sections.json").read_text(encoding="utf-8"))
         sections = [Section(*row) for row in rows]
         words, grams = (_load_postings(place, signal, len(sections)) for signal in SIGNALS)
-        dense_DE = (
-            np.load(place / "dense_DE.npy", mmap_mode="r", allow_pickle=False) if settings["embeddings"] else None
-        )
+        dense_DE = _map_array(place / "dense_DE.npy") if settings["embeddings"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedIndex(place.name) from error
     return LawIndex(corpus_hash, language, sections, words, grams, dense_DE)
 
 
 def _load_postings(place: Path, signal: str, documents: int) -> Postings:
-    arrays = {
-        name: np.load(place / f"{signal}.{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in ("terms_T", "starts_T1", "docs_P", "weights_P")
-    }
-    return Postings(**arrays, documents=documents)
+    names = ("terms_T", "starts_T1", "docs_P", "weights_P")
+    return Postings(**{name: _map_array(place / f"{signal}.{name}.npy") for name in names}, documents=documents)
+
+
+def _map_array(file: Path) -> NDArray[Any]:
+    """A file's array in mapped memory, seen as a plain array: each slice of a `memmap` costs microseconds."""
+    mapped: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    return mapped

@@ -78,6 +78,8 @@ class LawTools:
             "laws": len(self.engine.names.names),
             "sections": len(self._index.sections),
         }
+        if self._embedder is not None:
+            facts["embeddings"] = self._embedder.model
         return Health(True, facts=facts)
 
     async def find(self, query: str, top_k: int) -> list[LawHit]:

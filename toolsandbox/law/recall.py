@@ -1,17 +1,19 @@
 """Recall of search against questions whose citations are known, with an interval over questions."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toolsandbox.law.corpus import Section
-from toolsandbox.law.postings import build_postings, rank_best
+from toolsandbox.law.postings import Terms, build_postings, rank_best
 from toolsandbox.law.search import LawSearch
 from toolsandbox.law.sections import read_section
-from toolsandbox.law.terms import hash_word
+from toolsandbox.law.terms import gram_terms, hash_word, word_terms
+from toolsandbox.law.writing import normalise
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Question:
     text: str
     gold: frozenset[tuple[str, object]]
     """Law name and section key."""
+    source: tuple[str, object] | None = None
+    """The section that the question was taken from; it takes no place among the first."""
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -35,36 +39,50 @@ def section_id(section_num: str) -> object:
     return read_section(section_num) or section_num
 
 
-def measure_recall(search: LawSearch, questions: list[Question], *, depth: int) -> dict[str, float]:
-    """Share of all gold citations among the first `depth` sections, its 95 % interval, and the baseline."""
-    sections = search.index.sections
-    found, asked = _count(questions, sections, lambda text: [place for place, _ in search.search(text, depth)])
-    base_found, _ = _count(questions, sections, white_space_search(sections, depth))
-    low, high = bootstrap_interval(found, asked)
-    gained = bootstrap_interval(found - base_found, asked)
+Find = Callable[[str], Iterable[int]]
+"""Places in the corpus for a text, best first."""
+
+
+def measure_recall(search: LawSearch, questions: list[Question], *, depth: int, name: str) -> dict[str, float]:
+    """Share of all gold citations among the first `depth` sections, its 95 % interval, and what simpler searches find.
+
+    Figures are called `laws.<name>...`; `_baseline` is BM25 over white space, `_words` and `_grams` are single signals.
+    """
+    index = search.index
+    searches: dict[str, Find] = {
+        "": lambda text: (place for place, _ in search.search(text, depth + 1)),
+        "_words": lambda text: rank_best(index.words.score(word_terms(normalise(text), index.language)), depth + 1),
+        "_grams": lambda text: rank_best(index.grams.score(gram_terms(normalise(text))), depth + 1),
+        "_baseline": white_space_search(index.sections, depth + 1),
+    }
+    asked = np.array([len(question.gold) for question in questions])
+    found = {of: _count_found(questions, index.sections, find, depth) for of, find in searches.items()}
+    low, high = bootstrap_interval(found[""], asked)
+    gain_low, gain_high = bootstrap_interval(found[""] - found["_baseline"], asked)
     return {
-        "laws.recall_at_10": round(float(found.sum() / asked.sum()), 4),
-        "laws.recall_at_10_low": round(low, 3),
-        "laws.recall_at_10_high": round(high, 3),
-        "laws.recall_at_10_baseline": round(float(base_found.sum() / asked.sum()), 4),
-        "laws.recall_at_10_gain_low": round(gained[0], 3),
-        "laws.recall_at_10_gain_high": round(gained[1], 3),
-        "laws.gold": int(asked.sum()),
+        **{f"laws.{name}{of}": round(float(hits.sum() / asked.sum()), 4) for of, hits in found.items()},
+        f"laws.{name}_low": round(low, 3),
+        f"laws.{name}_high": round(high, 3),
+        f"laws.{name}_gain_low": round(gain_low, 3),
+        f"laws.{name}_gain_high": round(gain_high, 3),
+        f"laws.{name}_questions": len(questions),
+        f"laws.{name}_gold": int(asked.sum()),
     }
 
 
-def _count(
-    questions: list[Question], sections: list[Section], search: Callable[[str], list[int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gold citations found, and asked for, per question."""
-    found = []
+def _count_found(questions: list[Question], sections: list[Section], find: Find, depth: int) -> NDArray[np.int64]:
+    """Gold citations among the first `depth` sections, per question. Its own source takes no place."""
+    counts = []
     for question in questions:
-        top = {(sections[place].law_name, section_id(sections[place].section_num)) for place in search(question.text)}
-        found.append(len(top & question.gold))
-    return np.array(found), np.array([len(question.gold) for question in questions])
+        places = (sections[place] for place in find(question.text))
+        ranked = [(section.law_name, section_id(section.section_num)) for section in places]
+        counts.append(len(question.gold.intersection([one for one in ranked if one != question.source][:depth])))
+    return np.array(counts)
 
 
-def bootstrap_interval(found: np.ndarray, asked: np.ndarray, *, draws: int = 10_000) -> tuple[float, float]:
+def bootstrap_interval(
+    found: NDArray[np.int64], asked: NDArray[np.int64], *, draws: int = 10_000
+) -> tuple[float, float]:
     """95 % percentile interval of sum(found) / sum(asked), questions drawn anew with their citations (seed 0)."""
     places = np.random.default_rng(0).integers(0, len(asked), size=(draws, len(asked)))
     shares = found[places].sum(axis=1) / asked[places].sum(axis=1)
@@ -72,12 +90,12 @@ def bootstrap_interval(found: np.ndarray, asked: np.ndarray, *, draws: int = 10_
     return float(low), float(high)
 
 
-def white_space_search(sections: list[Section], depth: int) -> Callable[[str], list[int]]:
+def white_space_search(sections: list[Section], depth: int) -> Find:
     """BM25 over what white space separates: what a search that knows no Thai does."""
     split = build_postings([_split_terms(section.text) for section in sections])
-    return lambda text: [int(place) for place in rank_best(split.score(_split_terms(text)), depth)]
+    return lambda text: rank_best(split.score(_split_terms(text)), depth)
 
 
-def _split_terms(text: str) -> np.ndarray:
+def _split_terms(text: str) -> Terms:
     words = text.casefold().split()
     return np.fromiter((hash_word(word) for word in words), dtype=np.uint64, count=len(words))

@@ -43,7 +43,8 @@ class LawSearch:
 
     def search(self, query: str, top_k: int) -> list[tuple[int, float]]:
         """Places in the corpus with scores, best first. Equal scores come in the corpus' order."""
-        normalised = normalise(query[:MAX_QUERY_CHARACTERS])
+        # Some characters stand for many: what they become is limited as well.
+        normalised = normalise(query[:MAX_QUERY_CHARACTERS])[:MAX_QUERY_CHARACTERS]
         depth = max(DEPTH, top_k)
         rankings = [
             rank_best(self.index.words.score(word_terms(normalised, self.index.language)), depth),

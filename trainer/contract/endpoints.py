@@ -1,4 +1,4 @@
-"""Models that answer over HTTP as OpenAI's API does: where they are, one call, and whether they can be reached.
+"""Services that a run asks over HTTP, models behind OpenAI's API above all: where they are, one call, a probe.
 
 Standard library only, so that the platform can probe an endpoint before launch. No proxy and no redirect is followed: a
 question about a nation's law goes to the address that the recipe names and nowhere else.
@@ -26,13 +26,11 @@ REFUSED = {401, 403, 404, 405, 501}
 """Statuses that every further call would get, too."""
 
 
-class Endpoint(Contract):
-    """A model behind an OpenAI-compatible API."""
+class Address(Contract):
+    """Where a service is, and the key that opens it."""
 
-    base_url: str = Field(examples=["http://127.0.0.1:8000/v1"])
-    """Address up to and with `/v1`."""
-    model: str = Field(min_length=1)
-    """Name by which the server knows the model."""
+    base_url: str
+    """What comes before the path of every call."""
     api_key_env: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
     """Environment variable that holds the key; empty: no key is sent. The key itself is never written down."""
 
@@ -47,8 +45,18 @@ class Endpoint(Contract):
         except ValueError:
             usable = False
         if not usable or address.query or address.fragment or re.search(r"[\s\x00-\x1f]", value):
-            raise ValueError("is no address like http://127.0.0.1:8000/v1")
+            examples = cls.model_fields["base_url"].examples or ["http://127.0.0.1:8000"]
+            raise ValueError(f"is no address like {examples[0]}")
         return value.rstrip("/")
+
+
+class Endpoint(Address):
+    """A model behind an OpenAI-compatible API."""
+
+    base_url: str = Field(examples=["http://127.0.0.1:8000/v1"])
+    """Address up to and with `/v1`."""
+    model: str = Field(min_length=1)
+    """Name by which the server knows the model."""
 
 
 class EndpointError(Exception):
@@ -65,7 +73,7 @@ class EndpointError(Exception):
         self.status = 0
 
 
-def call(endpoint: Endpoint, path: str, body: dict[str, Any] | None = None, *, seconds: float) -> Any:
+def call(endpoint: Address, path: str, body: dict[str, Any] | None = None, *, seconds: float) -> Any:
     """The JSON reply to a POST of `body`, or to a GET without one; raises EndpointError within about `seconds`."""
     key = read_key(endpoint)
     deadline = time.monotonic() + seconds
@@ -92,7 +100,7 @@ def call(endpoint: Endpoint, path: str, body: dict[str, Any] | None = None, *, s
     raise failure
 
 
-def read_key(endpoint: Endpoint) -> str:
+def read_key(endpoint: Address) -> str:
     """The key from the environment; raises EndpointError, which does not show it, where there is none to use."""
     if not endpoint.api_key_env:
         return ""
@@ -129,7 +137,7 @@ def probe(endpoint: Endpoint, *, seconds: float = 10.0) -> str:
 
 
 def _exchange(
-    endpoint: Endpoint, path: str, body: dict[str, Any] | None, headers: dict[str, str], seconds: float
+    endpoint: Address, path: str, body: dict[str, Any] | None, headers: dict[str, str], seconds: float
 ) -> tuple[int, str, bytes]:
     """Status, Retry-After and content."""
     address = urlsplit(endpoint.base_url)
@@ -168,7 +176,7 @@ def _cut(connected: socket.socket) -> None:
         return  # closed in the meantime
 
 
-def _parse(endpoint: Endpoint, content: bytes) -> Any:
+def _parse(endpoint: Address, content: bytes) -> Any:
     if len(content) > LARGEST_REPLY:
         raise EndpointError(f"{endpoint.base_url} replied with more than {LARGEST_REPLY >> 20} MiB.")
     try:
@@ -177,7 +185,7 @@ def _parse(endpoint: Endpoint, content: bytes) -> Any:
         raise EndpointError(f"{endpoint.base_url} replied with something that is not JSON.", again=True) from error
 
 
-def _explain(endpoint: Endpoint, status: int, wait: str, content: bytes, key: str) -> EndpointError:
+def _explain(endpoint: Address, status: int, wait: str, content: bytes, key: str) -> EndpointError:
     where = endpoint.base_url
     if status in (401, 403):
         named = (
@@ -186,10 +194,19 @@ def _explain(endpoint: Endpoint, status: int, wait: str, content: bytes, key: st
         return EndpointError(f"{where} refuses {named} (status {status}).", refused=True)
     if 300 <= status < 400:
         return EndpointError(f"{where} points elsewhere (status {status}); put the final address there.", refused=True)
-    said = content[:2000].decode("utf-8", "replace")
+    said = _read_message(content) or content[:2000].decode("utf-8", "replace")
     if key:
         said = said.replace(key, "…")
     said = " ".join("".join(c if c.isprintable() else " " for c in said).split())[:160]
     sentence = f"{where} answered with status {status}{': ' + said if said else ''}."
     seconds = float(wait) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", wait.strip()) else 0.0
     return EndpointError(sentence, again=status in TRY_AGAIN, refused=status in REFUSED, wait_s=seconds)
+
+
+def _read_message(content: bytes) -> str:
+    """The sentence of `{"error": {"message": ...}}`, as OpenAI's API and the tool sandbox write it; else empty."""
+    try:
+        message = json.loads(content)["error"]["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return message if isinstance(message, str) else ""
