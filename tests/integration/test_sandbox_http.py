@@ -182,6 +182,12 @@ def test_a_policy_cannot_give_itself_time(one, name, asked):
     assert "there is no argument" in result["text"] or "not valid JSON" in result["text"]
 
 
+@pytest.mark.parametrize("asked", ["0", "-1", "NaN", "1e308", "1000000000", "Infinity"])
+def test_no_time_is_endless(one, asked):
+    result = one.post("/v1/tools/run_python", json={"arguments": f'{{"code": "print(1)", "timeout_s": {asked}}}'})
+    assert result.json()["result"]["status"] == "rejected", result.text
+
+
 # ---- sessions and tenants ----
 
 

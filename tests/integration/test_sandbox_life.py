@@ -205,7 +205,7 @@ async def test_functions_of_a_batch_answer_by_themselves_and_for_themselves(work
         "sleeper": (function("import time; time.sleep(99)", wall_s=1), "timeout", None),
         "cpu": (function("while 1: pass", wall_s=30, cpu_s=1), "timeout", None),
         "socket": (function("import socket; socket.socket(1)"), "error", None),
-        "memory": (function("return len(bytearray(10**9))"), "oom", None),
+        "memory": (function("return len(bytearray(10**9))", wall_s=30), "oom", None),
         "exit": (function("import sys; sys.exit(0)"), "error", None),
         "hard exit": (function("import os; os._exit(0)"), "error", None),
         "crash": (function("import ctypes; ctypes.string_at(0)"), "error", None),

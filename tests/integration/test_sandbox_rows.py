@@ -44,7 +44,10 @@ ROWS: dict[int, list[str]] = {
         "test_sandbox_http.py::test_arguments_that_a_policy_gets_wrong_are_a_result_that_says_so",
         PROGRAMS,
     ],
-    76: ["test_sandbox_http.py::test_a_policy_cannot_give_itself_time"],
+    76: [
+        "test_sandbox_http.py::test_a_policy_cannot_give_itself_time",
+        "test_sandbox_http.py::test_no_time_is_endless",
+    ],
     77: [
         "test_sandbox_http.py::test_a_client_that_goes_away_takes_its_program_with_it",
         "test_sandbox_chaos.py::test_a_service_killed_in_the_middle_of_fifty_calls_leaves_nothing_that_runs",
