@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from toolsandbox.code.batches import FunctionCall
-from toolsandbox.code.hardening import NOBODY
+from toolsandbox.code.hardening import USERS
 from toolsandbox.code.settings import CodeSettings
 from toolsandbox.code.workshop import Workshop
 
@@ -42,7 +42,7 @@ async def run_docker(workshop: Workshop) -> None:
         "none",
         "--read-only",
         "--user",
-        NOBODY,
+        f"{USERS.start}:{USERS.start}",
         "--cap-drop",
         "ALL",
         "--log-driver",

@@ -19,7 +19,6 @@ BATCH_LABEL = "chanote.sandbox.batches"
 FORK_SERVER_BYTES = 96 << 20
 FORK_SERVER_PROCESSES = 2
 
-NOBODY = "65534:65534"
 USERS = range(30_000, 60_000)
 """Containers get a user each, from here. The kernel counts inotify queues, waiting signals and pages of pipes per user
 and over the whole host: with one user for all, one program takes them from every other."""
@@ -47,7 +46,13 @@ def size_container(settings: CodeSettings, *, for_batches: bool) -> tuple[int, i
 
 
 def build_spec(
-    settings: CodeSettings, *, image: str, program: list[str], life_s: float, for_batches: bool = False
+    settings: CodeSettings,
+    *,
+    image: str,
+    program: list[str],
+    life_s: float,
+    user: int = USERS.start,
+    for_batches: bool = False,
 ) -> dict[str, Any]:
     """Body of the engine's create call. Nothing in it comes from a request."""
     profile = json.dumps(build_profile(for_batches=for_batches))
@@ -61,7 +66,7 @@ def build_spec(
         "Image": image,
         "Cmd": program,
         "Entrypoint": [],
-        "User": NOBODY,
+        "User": f"{user}:{user}",
         "WorkingDir": "/tmp",  # noqa: S108
         "Env": ENVIRONMENT,
         "Hostname": "sandbox",

@@ -127,9 +127,14 @@ class Workshop:
 
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
-        spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s, for_batches=for_batches)
-        user = next(self._users)
-        spec["User"] = f"{user}:{user}"
+        spec = build_spec(
+            self.settings,
+            image=self.image,
+            program=command,
+            life_s=life_s,
+            user=next(self._users),
+            for_batches=for_batches,
+        )
         ticket = spec["Labels"][TICKET_LABEL] = uuid.uuid4().hex
         self._held.add(ticket)
         try:
