@@ -48,7 +48,7 @@ async def count_running(identities: list[str]) -> int:
 
 async def test_a_service_killed_in_the_middle_of_fifty_calls_leaves_nothing_that_runs(tmp_path):
     """Containers end by themselves with the connection of their service; the next service removes them."""
-    settings = {"warm": 2, "most_containers": 8, "starters": 4}
+    settings = {"warm": 2, "most_containers": 8, "starters": 4, "most_sessions_each": 50}
     with run_service(tmp_path, owner="chaos", **settings) as service:
         async with open_client(service) as http:
             code = "import time\nwhile True: time.sleep(0.01)"
@@ -91,7 +91,7 @@ async def test_half_the_pool_killed_while_it_waits_costs_no_call(tmp_path):
 
 async def test_half_the_containers_killed_in_the_middle_of_their_calls_are_our_failure(tmp_path):
     engine = Engine(SOCKET)
-    with run_service(tmp_path, owner="middle", warm=1, most_containers=6, starters=4) as service:
+    with run_service(tmp_path, owner="middle", warm=1, most_containers=6, starters=4, most_sessions_each=6) as service:
         async with open_client(service) as http:
             opened = await asyncio.gather(*(ask(http, f"mine = {n}\nprint(mine)", f"s{n}") for n in range(6)))
             assert [answer["text"] for answer in opened] == [str(n) for n in range(6)]
