@@ -48,7 +48,7 @@ async def count_running(identities: list[str]) -> int:
 
 async def test_a_service_killed_in_the_middle_of_fifty_calls_leaves_nothing_that_runs(tmp_path):
     """Containers end by themselves with the connection of their service; the next service removes them."""
-    settings = {"warm": 2, "most_containers": 8, "starters": 4, "most_sessions_each": 50}
+    settings = {"warm": 2, "most_containers": 8, "starters": 4, "most_sessions_each": 50, "longest_wait_s": 200}
     with run_service(tmp_path, owner="chaos", **settings) as service:
         async with open_client(service) as http:
             code = "import time\nwhile True: time.sleep(0.01)"
