@@ -27,7 +27,10 @@ def answer_error(status_code: int, code: str, message: str, *, retry_after_s: in
 
 def answer_unprocessable(error: ValidationError) -> Response:
     """422 as FastAPI answers it, for clients of services that are built on it."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    faults = [
+        {**fault, "loc": ("body", *fault["loc"])}
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
     return JSONResponse({"detail": faults}, status_code=422)
 
 

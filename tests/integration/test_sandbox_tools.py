@@ -372,6 +372,7 @@ async def test_measures_tell_of_pools_sessions_statuses_and_waiting(service):
     assert float(measured['toolsandbox_calls_total{status="error",tool="run_python"}']) >= 1
     assert float(measured['toolsandbox_containers{state="leased",tier="a"}']) >= 1
     assert measured["toolsandbox_sessions"] == "1.0"
+    assert measured['toolsandbox_pool_failing{tier="a"}'] == "0.0"
     assert float(measured['toolsandbox_queue_seconds_count{tool="run_python"}']) >= 1
     assert float(measured['toolsandbox_refused_calls_total{reason="overloaded",tool="run_python"}']) >= 1
     for name in ('toolsandbox_containers{state="warm",tier="b"}', 'toolsandbox_container_waiters{tier="a"}'):

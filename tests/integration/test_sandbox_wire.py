@@ -201,6 +201,13 @@ async def test_a_notebook_that_takes_too_long_or_ends_its_interpreter_failed(ser
     assert (slow["status"], slow["driver"]["status"]) == ("Failed", "TimeLimitExceeded")
 
 
+async def test_a_notebook_that_prints_more_than_a_reply_may_hold_failed(service):
+    loud = "import sys; sys.stdout.write('x' * 1000000);"
+    reply = await ask(service, "/run_jupyter", {"cells": [loud] * 30})
+    assert (reply["status"], reply["cells"]) == ("Failed", [])
+    assert reply["message"] == "the program was stopped: it wrote more than it may"
+
+
 async def test_files_of_a_notebook(service):
     body = {"cells": ["text = open('a.txt').read()", "open('b.txt', 'w').write(text * 2);"]}
     reply = await ask(service, "/run_jupyter", {**body, "files": {"a.txt": encode(b"x")}, "fetch_files": ["b.txt"]})

@@ -28,6 +28,11 @@ def test_a_wall_limit_above_the_usual_brings_its_cpu_time():
     assert Workshop(CodeSettings()).choose_limits(wall_s=40).cpu_s == 40
 
 
+def test_who_asks_for_nothing_gets_the_settings_own_limits():
+    usual = CallLimits(wall_s=250, cpu_s=2, output_bytes=10)
+    assert Workshop(CodeSettings(limits=usual)).choose_limits() == usual
+
+
 @pytest.mark.parametrize(
     "path",
     [

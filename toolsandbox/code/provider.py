@@ -31,9 +31,9 @@ Reply = TypeVar("Reply", bound=ToolReply)
 
 
 class VerifyCount(ToolReply):
-    """A batch of verifiers, as the service counts it."""
+    """A batch of verifiers, as the service counts it; without a reply where the sandbox failed for all of it."""
 
-    reply: VerifyReply
+    reply: VerifyReply | None = None
 
 
 def read_settings(path: Path | None) -> CodeSettings:
@@ -117,13 +117,17 @@ class CodeProvider:
         containers = GaugeMetricFamily("toolsandbox_containers", "Containers of the pools", labels=["tier", "state"])
         waiting = GaugeMetricFamily("toolsandbox_container_waiters", "Calls that wait for a container", labels=["tier"])
         sessions = GaugeMetricFamily("toolsandbox_sessions", "Open sessions")
+        failing = GaugeMetricFamily(
+            "toolsandbox_pool_failing", "The last container could not be started", labels=["tier"]
+        )
         if self.workshop is not None:
             for tier, pool in (("a", self.workshop.pool), ("b", self.workshop.batch_pool)):
                 containers.add_metric([tier, "warm"], pool.ready)
                 containers.add_metric([tier, "leased"], pool.leased)
                 waiting.add_metric([tier], pool.waiting)
+                failing.add_metric([tier], bool(pool.last_error))
             sessions.add_metric([], self.workshop.open_sessions)
-        return [containers, waiting, sessions]
+        return [containers, waiting, sessions, failing]
 
     def tools(self) -> Sequence[Tool]:
         return [
@@ -212,13 +216,14 @@ class CodeProvider:
                 reply = await self.require_workshop().judge_verifiers(asked, tenant=caller.tenant)
             except PoolFull as full:
                 raise Overloaded(str(full)) from None
+            except SandboxFailed as failed:
+                return VerifyCount(status="infra_error", text=str(failed), retryable=True)
             facts = reply.model_dump(include={"status", "retryable", "queue_ms"})
             return VerifyCount(**facts, text="", reply=reply)
 
-        try:
-            counted = await self.perform("verifiers", request, judge)
-        except SandboxFailed as failed:
-            return answer_error(503, "infra_error", str(failed), retry_after_s=1)
+        counted = await self.perform("verifiers", request, judge)
+        if counted.reply is None:
+            return answer_error(503, "infra_error", counted.text, retry_after_s=1)
         reply = counted.reply.model_copy(update={"wall_ms": counted.wall_ms, "queue_ms": counted.queue_ms})
         return Response(reply.model_dump_json(), media_type="application/json")
 
