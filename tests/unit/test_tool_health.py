@@ -112,6 +112,7 @@ def test_a_look_is_kept_for_a_while_whatever_it_found(settings):
         assert look() is look()
         assert [path for path, _, _ in seen] == ["/readyz", "/v1/tools"]
     assert look().state == "ready"
+    assert look(fresh=True).state == "unreachable"
     point_platform_at(settings, address)
     assert look().state == "unreachable"
     assert look() is look()
