@@ -58,6 +58,8 @@ def point_platform_at(settings: Any, *addresses: str, token_file: Path | None = 
     from chanote.tools.health import forget_health
 
     settings.SANDBOX_ADDRESSES = list(addresses)
+    # A busy machine may be slow to schedule a service that is well.
+    settings.SANDBOX_PATIENCE_MS = 60_000
     settings.SANDBOX_TOKEN_FILE = str(token_file or "")
     forget_health()
 

@@ -92,7 +92,7 @@ def test_a_corpus_that_the_service_refuses_does_not_stop_the_platform(tmp_path):
         while "The tool service ended with code 2" not in "".join(platform.output):
             assert time.monotonic() < deadline, "".join(platform.output)
             time.sleep(0.1)
-        assert platform.is_alive()
+        assert httpx.get(f"{platform.url}/livez", timeout=60, trust_env=False).status_code == 200
     finally:
         platform.stop()
     assert find_processes(platform) == []

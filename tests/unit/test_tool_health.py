@@ -106,16 +106,22 @@ def test_a_service_that_drips_is_cut_off_as_a_whole(settings):
         assert time.monotonic() - started < 15
 
 
-def test_a_look_is_kept_for_a_while_whatever_it_found(settings):
+def test_a_page_waits_less_than_two_seconds(settings):
+    assert settings.SANDBOX_PATIENCE_MS < 2000
+
+
+def test_a_look_is_kept_for_a_while_whatever_it_found(settings, monkeypatch):
+    monkeypatch.setattr(health, "KEPT_S", 600)
+    monkeypatch.setattr(health, "KEPT_WHEN_BAD_S", 600)
     with answer_with(replies(LAWS, POOL)) as (address, seen):
         point_platform_at(settings, address)
         assert look() is look()
         assert [path for path, _, _ in seen] == ["/readyz", "/v1/tools"]
     assert look().state == "ready"
+    assert look(fresh=True).state == "unreachable"
     point_platform_at(settings, address)
     assert look().state == "unreachable"
     assert look() is look()
-    assert health.PATIENCE_S < 2
 
 
 def test_only_addresses_of_the_installation_are_asked(settings, tmp_path):

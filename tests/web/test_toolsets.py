@@ -17,7 +17,8 @@ from chanote.datasets.services import import_dataset
 from chanote.models.models import Model
 from chanote.recipes.services import save_revision
 from chanote.runs.freezing import find_obstacles
-from chanote.runs.services import LaunchRefused, launch_run
+from chanote.runs.models import MetricSeries, Run, State
+from chanote.runs.services import LaunchRefused, RunRefused, launch_run, reproduce_run
 from chanote.tools.models import Toolset, ToolsetRevision
 from chanote.tools.services import ToolsetRefused, save_toolset
 from trainer.contract import Recipe, RunSpec
@@ -218,6 +219,25 @@ class TestRuns:
 
     def test_the_token_is_in_no_snapshot(self, reached, toolset, launch):
         assert reached.token_file.read_text().split(":")[1].strip() not in json.dumps(launch("thai-law").snapshot)
+
+    def test_a_run_is_reproduced_with_the_same_tools_only(
+        self, settings, reached, project, researcher, toolset, launch
+    ):
+        run = launch("thai-law")
+        with pytest.raises(RunRefused):
+            reproduce_run(run, owner=researcher)
+        Run.objects.filter(pk=run.pk).update(state=State.FINISHED)
+        run.attempts.update(state=State.FINISHED)
+        MetricSeries.objects.create(run=run, key="train/loss")
+        run.refresh_from_db()
+        again = reproduce_run(run, owner=researcher)
+        assert again.snapshot["toolset"] == run.snapshot["toolset"]
+        run.snapshot["toolset"]["corpus"]["language"] = "de"
+        with pytest.raises(LaunchRefused, match=r"thai-law@1 has another corpus now: another result is to be expected"):
+            reproduce_run(run, owner=researcher)
+        point_platform_at(settings, find_dead_address())
+        with pytest.raises(LaunchRefused, match="cannot be reached"):
+            reproduce_run(run, owner=researcher)
 
     def test_a_later_revision_does_not_reach_the_run(self, reached, project, researcher, toolset, launch):
         run = launch("thai-law")
