@@ -12,6 +12,7 @@ from tests.sandbox_engine import list_left, open_workshop
 from toolsandbox.code import batches
 from toolsandbox.code.batches import FunctionCall
 from toolsandbox.code.cgroups import CgroupsUnavailable
+from toolsandbox.code.engine import EngineError
 from toolsandbox.code.workshop import Workshop
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -151,3 +152,10 @@ async def test_nothing_is_left_of_a_batch_that_was_ended_in_the_middle(workshop)
     async with asyncio.timeout(60):
         while any(Path("/sys/fs/cgroup").glob(f"*/**/{identity}*")):
             await asyncio.sleep(0.05)
+
+
+async def test_a_runtime_that_the_engine_does_not_know_is_told_at_start(workshop):
+    other = Workshop(workshop.settings.model_copy(update={"runtime": "krun", "owner": "test-runtime"}))
+    with pytest.raises(EngineError, match=r"knows no runtime krun, only .*runc; set `runtime` to one of them"):
+        await other.open()
+    await other.close()
