@@ -91,7 +91,7 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
                 ended = running.pop(slot, None)
                 if ended is None:
                     raise SandboxFailed("the fork server answered a call that it was not given")
-                counts = ended.cgroup.close() if ended.cgroup else CallCounts()
+                counts = ended.cgroup.close() if ended.cgroup else guess_counts(facts)
                 answers[ended.number] = name_answer(facts, value, ended.call, counts)
                 free.append(slot)
     except TimeoutError:
@@ -136,6 +136,11 @@ def read_answer(kind: bytes, payload: bytes) -> tuple[int, dict[str, Any], bytes
         raise SandboxFailed(f"the fork server sent an unknown frame {kind!r}") from None
 
 
+def guess_counts(facts: dict[str, Any]) -> CallCounts:
+    """Without a cgroup of its own: a call that the kernel killed while the container ran out of memory was meant."""
+    return CallCounts(oom_kills=facts["container_oom_kills"] if facts["ended"] == KILLED else 0)
+
+
 def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts: CallCounts) -> ValueAnswer:
     """The one status of a call, from how it ended, what its cgroup counted, and last what it claims."""
     wall_ms = round(facts["wall_ms"], 3)
@@ -151,7 +156,7 @@ def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts:
         status, detail = "output_limit", "the value is longer than it may be"
     elif ended == OUT_OF_TIME:
         status, detail = "timeout", "wall time"
-    elif ended == KILLED and (counts.oom_kills or facts["container_oom_kills"]):
+    elif ended == KILLED and counts.oom_kills:
         status, detail = "oom", "out of memory"
     elif ended == KILLED or counts.cpu_s > call.cpu_s + PREPARING_CPU_S:
         status, detail = "timeout", "CPU time"
@@ -159,7 +164,7 @@ def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts:
         status = "infra_error"
     elif ended == ENDED and "value" in told:
         return ValueAnswer(status="ok", value=told["value"], has_value=True, wall_ms=wall_ms)
-    elif told.get("oom") is True or counts.oom_kills:
+    elif told.get("oom") is True or (counts.oom_kills and ended != SIGNALLED):
         status, detail = "oom", detail or "out of memory"
     elif counts.refused_forks:
         status, detail = "pids_limit", detail or "too many processes"

@@ -73,11 +73,9 @@ class Pool:
 
     def tend(self) -> None:
         """Remove what was used and start what is missing: now if somebody needs it, else in a quiet moment."""
-        if self._timer is not None:
-            return
         if self._is_pressing():
             self._work()
-        else:
+        elif self._timer is None:
             self._put_off_since = time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look_again)
 
@@ -182,11 +180,18 @@ class Pool:
         try:
             return await asyncio.wait_for(waiter, self.longest_wait_s)
         except TimeoutError:
+            self._stop_waiting(waiter)
             raise PoolFull(f"no sandbox came free in {self.longest_wait_s:g} s") from None
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.give_up(waiter.result())
+            self._stop_waiting(waiter)
             raise
+
+    def _stop_waiting(self, waiter: asyncio.Future[Container]) -> None:
+        """Nobody takes what the waiter has or gets."""
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            self.give_up(waiter.result())
 
     def give_up(self, container: Container) -> None:
         """Destroy a used container beside the calls; its place is free once the engine has removed it.
