@@ -156,6 +156,6 @@ async def test_nothing_is_left_of_a_batch_that_was_ended_in_the_middle(workshop)
 
 async def test_a_runtime_that_the_engine_does_not_know_is_told_at_start(workshop):
     other = Workshop(workshop.settings.model_copy(update={"runtime": "krun", "owner": "test-runtime"}))
-    with pytest.raises(EngineError, match=r"knows no runtime krun, only .*runc; set `runtime` to one of them"):
+    with pytest.raises(EngineError, match=r"knows no runtime krun, only .*runc.*; set `runtime` to one of them"):
         await other.open()
     await other.close()
