@@ -34,8 +34,8 @@ class FunctionCall(BaseModel):
     wall_s: float = Field(default=2.0, gt=0, le=30, allow_inf_nan=False)
     cpu_s: float = Field(default=2.0, gt=0, le=30, allow_inf_nan=False)
     """Of all its processes. A process is ended at the next whole second only: the kernel counts in seconds."""
-    memory_bytes: int = Field(default=192 << 20, ge=32 << 20, le=2 << 30)
-    """Of the call's cgroup; where there is none, address space of its one process, interpreter included."""
+    memory_bytes: int | None = Field(default=None, ge=32 << 20, le=1 << 40)
+    """Of the call's cgroup; where there is none, address space of its one process. Not given: all that one may have."""
     value_bytes: int = Field(default=1 << 16, ge=16, le=1 << 19)
     disk_bytes: int = Field(default=1 << 20, ge=1 << 12, le=64 << 20)
 
@@ -74,7 +74,7 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
     container.is_busy = True
     waiting: deque[tuple[int, FunctionCall]] = deque()
     for number, call in enumerate(calls):
-        if call.memory_bytes > seats.memory_bytes:
+        if call.memory_bytes is not None and call.memory_bytes > seats.memory_bytes:
             sentence = f"memory_bytes: {call.memory_bytes} is more than the {seats.memory_bytes} that one call may have"
             answers[number] = ValueAnswer(status="rejected", detail=sentence)
         else:
@@ -107,15 +107,14 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
 
 async def _send(container: Container, seats: Seats, slot: int, number: int, call: FunctionCall) -> _Running:
     cgroup = None
+    memory_bytes = call.memory_bytes or seats.memory_bytes
     if seats.cgroups is not None:
         try:
-            cgroup = seats.cgroups.open_call(
-                slot, memory_bytes=call.memory_bytes, processes=PREPARING + seats.processes
-            )
+            cgroup = seats.cgroups.open_call(slot, memory_bytes=memory_bytes, processes=PREPARING + seats.processes)
         except OSError as failed:
             raise SandboxFailed(f"no cgroup for a call: {failed.strerror}") from None
     running = _Running(number, call, cgroup)
-    job = {**call.model_dump(), "counted": cgroup is not None}
+    job = {**call.model_dump(), "memory_bytes": memory_bytes, "counted": cgroup is not None}
     try:
         await container.write_frame(b"J", bytes([slot]) + json.dumps(job).encode())
     except BaseException:
