@@ -104,6 +104,13 @@ async def test_only_the_first_process_of_a_call_answers_it(workshop):
     assert [(answer.status, answer.value) for answer in answers] == [("ok", False)] * 10
 
 
+async def test_no_exit_code_of_a_function_makes_its_failure_ours(workshop):
+    answers = await workshop.run_batch(
+        [function(f"import os\nos._exit({code})") for code in (0, 1, 5, 71, 98, 99, 255)]
+    )
+    assert {answer.status for answer in answers} == {"error"}
+
+
 async def test_threads_and_more_memory_than_address_space_work_within_the_limits(workshop):
     body = (
         "import threading\ndone = []\nthreads = [threading.Thread(target=done.append, args=(n,)) for n in range(5)]\n"
