@@ -12,6 +12,7 @@ from tests.sandbox_engine import list_left, open_workshop
 from toolsandbox.code import batches
 from toolsandbox.code.batches import FunctionCall
 from toolsandbox.code.cgroups import CgroupsUnavailable
+from toolsandbox.code.engine import EngineError
 from toolsandbox.code.workshop import Workshop
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -103,6 +104,13 @@ async def test_only_the_first_process_of_a_call_answers_it(workshop):
     assert [(answer.status, answer.value) for answer in answers] == [("ok", False)] * 10
 
 
+async def test_no_exit_code_of_a_function_makes_its_failure_ours(workshop):
+    answers = await workshop.run_batch(
+        [function(f"import os\nos._exit({code})") for code in (0, 1, 5, 71, 98, 99, 255)]
+    )
+    assert {answer.status for answer in answers} == {"error"}
+
+
 async def test_threads_and_more_memory_than_address_space_work_within_the_limits(workshop):
     body = (
         "import threading\ndone = []\nthreads = [threading.Thread(target=done.append, args=(n,)) for n in range(5)]\n"
@@ -151,3 +159,10 @@ async def test_nothing_is_left_of_a_batch_that_was_ended_in_the_middle(workshop)
     async with asyncio.timeout(60):
         while any(Path("/sys/fs/cgroup").glob(f"*/**/{identity}*")):
             await asyncio.sleep(0.05)
+
+
+async def test_a_runtime_that_the_engine_does_not_know_is_told_at_start(workshop):
+    other = Workshop(workshop.settings.model_copy(update={"runtime": "krun", "owner": "test-runtime"}))
+    with pytest.raises(EngineError, match=r"knows no runtime krun, only .*runc.*; set `runtime` to one of them"):
+        await other.open()
+    await other.close()

@@ -133,3 +133,17 @@ def test_a_full_queue_is_refused_at_once():
         await pool.close()
 
     run(check)
+
+
+def test_whoever_stopped_waiting_takes_no_place_in_the_queue():
+    async def check() -> None:
+        pool, _ = make_pool(warm=1, most=1, most_waiting=1, longest_wait_s=0.01)
+        pool.open()
+        await pool.take()
+        for _ in range(3):
+            with pytest.raises(PoolFull, match="no sandbox came free"):
+                await pool.take()
+        assert pool.waiting == 0
+        await pool.close()
+
+    run(check)

@@ -34,8 +34,8 @@ class FunctionCall(BaseModel):
     wall_s: float = Field(default=2.0, gt=0, le=30, allow_inf_nan=False)
     cpu_s: float = Field(default=2.0, gt=0, le=30, allow_inf_nan=False)
     """Of all its processes. A process is ended at the next whole second only: the kernel counts in seconds."""
-    memory_bytes: int = Field(default=192 << 20, ge=32 << 20, le=2 << 30)
-    """Of the call's cgroup; where there is none, address space of its one process, interpreter included."""
+    memory_bytes: int | None = Field(default=None, ge=32 << 20, le=1 << 40)
+    """Of the call's cgroup; where there is none, address space of its one process. Not given: all that one may have."""
     value_bytes: int = Field(default=1 << 16, ge=16, le=1 << 19)
     disk_bytes: int = Field(default=1 << 20, ge=1 << 12, le=64 << 20)
 
@@ -74,7 +74,7 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
     container.is_busy = True
     waiting: deque[tuple[int, FunctionCall]] = deque()
     for number, call in enumerate(calls):
-        if call.memory_bytes > seats.memory_bytes:
+        if call.memory_bytes is not None and call.memory_bytes > seats.memory_bytes:
             sentence = f"memory_bytes: {call.memory_bytes} is more than the {seats.memory_bytes} that one call may have"
             answers[number] = ValueAnswer(status="rejected", detail=sentence)
         else:
@@ -91,7 +91,7 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
                 ended = running.pop(slot, None)
                 if ended is None:
                     raise SandboxFailed("the fork server answered a call that it was not given")
-                counts = ended.cgroup.close() if ended.cgroup else CallCounts()
+                counts = ended.cgroup.close() if ended.cgroup else guess_counts(facts)
                 answers[ended.number] = name_answer(facts, value, ended.call, counts)
                 free.append(slot)
     except TimeoutError:
@@ -107,15 +107,14 @@ async def run_batch(container: Container, calls: list[FunctionCall], *, workers:
 
 async def _send(container: Container, seats: Seats, slot: int, number: int, call: FunctionCall) -> _Running:
     cgroup = None
+    memory_bytes = call.memory_bytes or seats.memory_bytes
     if seats.cgroups is not None:
         try:
-            cgroup = seats.cgroups.open_call(
-                slot, memory_bytes=call.memory_bytes, processes=PREPARING + seats.processes
-            )
+            cgroup = seats.cgroups.open_call(slot, memory_bytes=memory_bytes, processes=PREPARING + seats.processes)
         except OSError as failed:
             raise SandboxFailed(f"no cgroup for a call: {failed.strerror}") from None
     running = _Running(number, call, cgroup)
-    job = {**call.model_dump(), "counted": cgroup is not None}
+    job = {**call.model_dump(), "memory_bytes": memory_bytes, "counted": cgroup is not None}
     try:
         await container.write_frame(b"J", bytes([slot]) + json.dumps(job).encode())
     except BaseException:
@@ -136,6 +135,11 @@ def read_answer(kind: bytes, payload: bytes) -> tuple[int, dict[str, Any], bytes
         raise SandboxFailed(f"the fork server sent an unknown frame {kind!r}") from None
 
 
+def guess_counts(facts: dict[str, Any]) -> CallCounts:
+    """Without a cgroup of its own: a call that the kernel killed while the container ran out of memory was meant."""
+    return CallCounts(oom_kills=facts["container_oom_kills"] if facts["ended"] == KILLED else 0)
+
+
 def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts: CallCounts) -> ValueAnswer:
     """The one status of a call, from how it ended, what its cgroup counted, and last what it claims."""
     wall_ms = round(facts["wall_ms"], 3)
@@ -147,7 +151,7 @@ def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts:
         status, detail = "output_limit", "the value is longer than it may be"
     elif ended == OUT_OF_TIME:
         status, detail = "timeout", "wall time"
-    elif ended == KILLED and (counts.oom_kills or facts["container_oom_kills"]):
+    elif ended == KILLED and counts.oom_kills:
         status, detail = "oom", "out of memory"
     elif ended == KILLED or counts.cpu_s > call.cpu_s + PREPARING_CPU_S:
         status, detail = "timeout", "CPU time"
@@ -155,7 +159,7 @@ def name_answer(facts: dict[str, Any], claim: bytes, call: FunctionCall, counts:
         status = "infra_error"
     elif ended == ENDED and "value" in told:
         return ValueAnswer(status="ok", value=told["value"], has_value=True, wall_ms=wall_ms)
-    elif told.get("oom") is True or counts.oom_kills:
+    elif told.get("oom") is True or (counts.oom_kills and ended != SIGNALLED):
         status, detail = "oom", detail or "out of memory"
     elif counts.refused_forks:
         status, detail = "pids_limit", detail or "too many processes"

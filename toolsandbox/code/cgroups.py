@@ -48,7 +48,11 @@ class CallCgroups:
             self._workers[slot],
             unified=self._unified,
         )
-        call.enter(memory_bytes=memory_bytes, processes=processes)
+        try:
+            call.enter(memory_bytes=memory_bytes, processes=processes)
+        except OSError:
+            call.close()
+            raise
         return call
 
 

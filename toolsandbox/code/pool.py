@@ -76,11 +76,9 @@ class Pool:
 
     def tend(self) -> None:
         """Remove what was used and start what is missing: now if somebody needs it, else in a quiet moment."""
-        if self._timer is not None:
-            return
         if self._is_pressing():
             self._work()
-        else:
+        elif self._timer is None:
             self._put_off_since = time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look_again)
 
@@ -178,13 +176,17 @@ class Pool:
         try:
             return await asyncio.wait_for(waiter, longest_s)
         except TimeoutError:
-            self._waiting.leave(tenant, waiter)
+            self._stop_waiting(tenant, waiter)
             raise PoolFull(f"no sandbox came free in {longest_s:g} s") from None
         except asyncio.CancelledError:
-            self._waiting.leave(tenant, waiter)
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.give_up(waiter.result())
+            self._stop_waiting(tenant, waiter)
             raise
+
+    def _stop_waiting(self, tenant: str, waiter: asyncio.Future[Container]) -> None:
+        """Nobody takes what the waiter has or gets."""
+        self._waiting.leave(tenant, waiter)
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            self.give_up(waiter.result())
 
     def give_up(self, container: Container) -> None:
         """Destroy a used container beside the calls; its place is free once the engine has removed it.

@@ -102,6 +102,8 @@ class CodeProvider:
             detail=pool.last_error,
             facts={
                 "runtime": self.settings.runtime,
+                # Empty where every call of a batch has a cgroup of its own; else why it has none.
+                "no_cgroup_per_call": self.workshop.no_cgroups,
                 "image_digest": self.workshop.image_digest,
                 "policy_digest": self.workshop.policy_digest,
                 "warm": pool.ready,

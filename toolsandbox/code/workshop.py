@@ -81,6 +81,7 @@ class Workshop:
     async def open(self) -> None:
         """Find engine and image, remove what an earlier service left, and start the pool."""
         await self.engine.ping()
+        await self.engine.require_runtime(self.settings.runtime)
         await self.find_image()
         await reap(self.engine, owner=self.settings.owner, held=set(), at_start=True)
         self.pool.open()

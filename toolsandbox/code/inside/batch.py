@@ -22,7 +22,7 @@ import time
 
 from toolsandbox.code.inside.counters import Counter
 from toolsandbox.code.inside.frames import import_early, read_frame, shield, write_frame
-from toolsandbox.code.inside.function import NOT_MADE, keep_call
+from toolsandbox.code.inside.function import KILLED, MADE, NOT_MADE, OUT_OF_TIME, keep_call
 
 
 class Worker:
@@ -84,6 +84,7 @@ def serve_jobs(channel):
 
 def run_job(job):
     """What the function claims, one byte past its room at most, and how it ended."""
+    room = len(MADE) + job["value_bytes"]
     source, target = os.pipe()
     keeper = os.fork()
     if keeper == 0:
@@ -95,12 +96,15 @@ def run_job(job):
             os._exit(ended)
     os.close(target)
     value = b""
-    while len(value) <= job["value_bytes"] and (piece := os.read(source, 1 << 16)):
-        value = (value + piece)[: job["value_bytes"] + 1]
+    while len(value) <= room and (piece := os.read(source, 1 << 16)):
+        value = (value + piece)[: room + 1]
     # One that writes on finds nobody reading, and ends.
     os.close(source)
     ended = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
-    return value, ended if ended >= 0 else NOT_MADE
+    if value.startswith(MADE):
+        return value[len(MADE) :], ended if ended >= 0 else NOT_MADE
+    # Only what ended it from outside is told of one that was never begun.
+    return value, ended if ended in (OUT_OF_TIME, KILLED) else NOT_MADE
 
 
 def main():
