@@ -52,7 +52,7 @@ async def test_a_service_killed_in_the_middle_of_fifty_calls_leaves_nothing_that
     with run_service(tmp_path, owner="chaos", **settings) as service:
         async with open_client(service) as http:
             code = "import time\nwhile True: time.sleep(0.01)"
-            calls = [asyncio.create_task(ask(http, code, f"s{n}" if n % 2 else None)) for n in range(50)]
+            calls = [asyncio.create_task(ask(http, code, f"s{n}" if n % 10 == 0 else None)) for n in range(50)]
             await until(http, lambda facts: facts["leased"] == 8 and facts["waiting"] >= 42)
             service.process.send_signal(signal.SIGKILL)
             ended = await asyncio.gather(*calls, return_exceptions=True)
@@ -91,7 +91,7 @@ async def test_half_the_pool_killed_while_it_waits_costs_no_call(tmp_path):
 
 async def test_half_the_containers_killed_in_the_middle_of_their_calls_are_our_failure(tmp_path):
     engine = Engine(SOCKET)
-    with run_service(tmp_path, owner="middle", warm=1, most_containers=6, starters=4) as service:
+    with run_service(tmp_path, owner="middle", warm=1, most_containers=8, starters=4) as service:
         async with open_client(service) as http:
             opened = await asyncio.gather(*(ask(http, f"mine = {n}\nprint(mine)", f"s{n}") for n in range(6)))
             assert [answer["text"] for answer in opened] == [str(n) for n in range(6)]
