@@ -34,7 +34,7 @@ def service(tmp_path_factory) -> Iterator[RunningService]:
     law = [*ROWS, ("กฎหมายทดสอบ", "99", INJECTION), ("กฎหมายยาว", "1", "ข้อความ " * 40_000)]
     corpus = write_corpus(folder / "laws.jsonl", law)
     limits = {"wall_s": 250.0, "cpu_s": 2.0}
-    with run_service(folder, owner="http", corpus=corpus, warm=2, most_containers=8, limits=limits) as running:
+    with run_service(folder, owner="http", corpus=corpus, warm=2, most_containers=12, limits=limits) as running:
         yield running
     assert running.process.returncode in (0, -15), "it stopped by itself"
     assert asyncio.run(list_left("http")) == []
