@@ -5,7 +5,6 @@ import logging.config
 
 import structlog
 
-
 tell_exception = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
