@@ -20,10 +20,13 @@ from trainer.contract.memory import LATER_LIBRARIES, Setting
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
+from trainer.contract.stages.rollouts import RolloutStage
+from trainer.contract.vllm import VllmSettings
 from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
 from trainer.hardware import memory_mb, memory_now
 from trainer.ranks import Ranks
+from trainer.sampling.opening import read_settings
 
 USABLE_OF_GPU = 0.95
 """The rest is lost between blocks of unlike size."""
@@ -107,6 +110,7 @@ def check_memory(
             ranks=ranks.count,
             sharded=choose_sharding(stage.compute, device, ranks),
             program=program,
+            vllm=read_settings(spec) if _asks_vllm(stage) else VllmSettings(),
         )
         fit = fit_stage(stage, policy, {name: size for name, size in others.items() if size}, setting, room)
         planned[number] = StageMemory(fit, room)
@@ -115,6 +119,10 @@ def check_memory(
     if ranks.any(bool(errors)):
         raise InvalidSpec(errors or "another process of this run has too little memory; its output says for what.")
     return planned
+
+
+def _asks_vllm(stage: TrainingStage) -> bool:
+    return isinstance(stage, RolloutStage) and stage.sampler == "vllm"
 
 
 def policy_dimensions(spec: RunSpec, model: Path | None) -> Dimensions | None:
@@ -145,8 +153,8 @@ def _find_room(device: torch.device, out: Path) -> Room:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     machine = machine_memory()
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return Room("the GPU", int(free * USABLE_OF_GPU), "the CPU's memory", machine // local)
+        free, whole = torch.cuda.mem_get_info(device)
+        return Room("the GPU", int(free * USABLE_OF_GPU), "the CPU's memory", machine // local, device=whole)
     free = shutil.disk_usage(out).free
     where = "this machine" if local == 1 else f"each of {local} processes on this machine"
     return Room(where, machine // local, str(out), free // local)

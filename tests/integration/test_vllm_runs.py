@@ -35,6 +35,13 @@ def assert_sampled_by_the_policy(out: Path, steps: int) -> None:
     assert str(started.notes["sampler"]).endswith(", float32, 1 worker")
 
 
+def assert_planned(out: Path) -> None:
+    """vLLM's weights, keys and values and its libraries are in the plan, as they are in what was taken."""
+    (planned,), (measured,) = events_of(out, "memory_planned"), events_of(out, "memory_measured")
+    assert planned.phases["rollout"]["vLLM"] > 1 << 30
+    assert 0.8 * planned.peak < measured.measured <= 1.1 * planned.peak
+
+
 def last_model(out: Path) -> Path:
     return out / events_of(out, "checkpoint_saved")[-1].path
 
@@ -43,6 +50,7 @@ def test_ink_grpo_with_held_out_prompts_samples_from_the_present_weights(base: P
     stage = {**INK, **{key: STAGE[key] for key in ("sampler", "steps")}, "held_out": [{"dataset": "others@1"}]}
     out = run(write_rollout_run(tmp_path / "run", [{**stage, "measure_every": 2}], base))
     assert_sampled_by_the_policy(out, 4)
+    assert_planned(out)
     assert sorted(metric(out, "held_out/others@1/reward")) == [0, 2, 4]
     assert [len(read_rollouts(out, step)) for step in range(1, 5)] == [8] * 4
     before, after = (load_file(model / "model.safetensors") for model in (base, last_model(out) / "model"))

@@ -1,6 +1,7 @@
 """The memory plan: what it counts, worked out by hand and counted again on what autograd keeps; who refuses by it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,27 @@ from tests.trainer_runs import TINY, events_of, run_here
 from trainer.contract.dimensions import Dimensions, dimensions_of, read_dimensions
 from trainer.contract.events import MemoryMeasured, MemoryPlanned
 from trainer.contract.fitting import Room, fit_stage
-from trainer.contract.memory import CACHE_BYTES_CPU, FEWEST_ROWS, LOGITS_AT_ONCE, PROMPT_TOKENS, Setting, plan_memory
+from trainer.contract.memory import (
+    CACHE_BYTES_CPU,
+    FEWEST_ROWS,
+    LOGITS_AT_ONCE,
+    PROMPT_TOKENS,
+    VLLM_CACHE_BYTES_CPU,
+    VLLM_LIBRARIES,
+    Setting,
+    plan_memory,
+)
 from trainer.contract.stages.cpt import CptStage, ModelShape
 from trainer.contract.stages.dpo import DpoStage
 from trainer.contract.stages.grpo import GrpoStage
 from trainer.contract.stages.online_dpo import OnlineDpoStage
 from trainer.contract.stages.opd import OpdStage
+from trainer.contract.vllm import VllmSettings
 from trainer.data.batch import flatten
 from trainer.losses import head
 from trainer.memory import policy_dimensions
 from trainer.policy import Policy
-from trainer.sampling import torch_engine
+from trainer.sampling import torch_engine, vllm_colocated
 from trainer.spec_file import read_spec
 from trainer.telling import describe
 
@@ -127,7 +138,29 @@ def test_keys_and_values_are_those_of_the_rows_in_work():
     assert plan_memory(many, POLICY, {}, CPU).phases["rollout"]["keys and values"] == 128 * 96 * 2 * 2 * 2 * 4 * 4
 
 
+def test_vllm_in_the_same_process_has_weights_keys_and_values_of_its_own():
+    """10,000 parameters. On a CPU it cannot sleep; on a GPU it takes its share of the device while it samples."""
+    stage = GrpoStage.model_validate({**GRPO, "sampler": "vllm"})
+    plan = plan_memory(stage, POLICY, {}, CPU)
+    taken = 40_000 + (1 << 30) + VLLM_LIBRARIES
+    assert {phase: parts["vLLM"] for phase, parts in plan.phases.items()} == dict.fromkeys(plan.phases, taken)
+    assert not {"sampler", "keys and values", "sampling"} & plan.phases["rollout"].keys()
+    gpu = Setting(gpu=True, half=True, swap=False, capacity=9_000_000, device=10_000_000)
+    plan = plan_memory(stage, POLICY, {}, gpu)
+    assert [phase for phase, parts in plan.phases.items() if "vLLM" in parts] == ["rollout"]
+    assert plan.phases["rollout"]["vLLM"] == 4_000_000
+    assert plan.parked == {}
+    lightly = plan_memory(stage, POLICY, {}, replace(gpu, vllm=VllmSettings(sleep_level=1, memory_share=0.5)))
+    assert lightly.phases["rollout"]["vLLM"] == 5_000_000
+    assert lightly.parked == {"vLLM": 20_000}
+    awake = plan_memory(stage, POLICY, {}, replace(gpu, vllm=VllmSettings(sleep_level=0)))
+    assert all(parts["vLLM"] == 4_000_000 for parts in awake.phases.values())
+    served = plan_memory(stage, POLICY, {}, replace(gpu, vllm=VllmSettings(server="http://127.0.0.1:8001")))
+    assert all("vLLM" not in parts for parts in served.phases.values())
+
+
 def test_the_plan_counts_with_the_limits_that_the_code_has():
+    assert vllm_colocated.CPU_CACHE_BYTES == VLLM_CACHE_BYTES_CPU
     assert torch_engine.CPU_CACHE_BYTES == CACHE_BYTES_CPU
     assert torch_engine.PROMPT_TOKENS == PROMPT_TOKENS
     assert LOGITS_AT_ONCE == {False: head.LOGITS_AT_ONCE_CPU, True: head.LOGITS_AT_ONCE_GPU}

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampler_models import LLAMA_SHAPED, OTHERS, largest_error, make_model, make_requests, make_tokenizer
 
+from trainer.failures import RunFailed
 from trainer.sampling import SamplingRequest, StopReason, TorchEngine
 from trainer.sampling.choose import Chooser
 from trainer.sampling.llama_decoder import LlamaDecoder
@@ -135,6 +136,20 @@ def test_asking_to_stop_leaves_waiting_requests_without_tokens(model):
     assert [c.stop_reason for c in got] == [StopReason.INTERRUPTED] * 3
     assert sorted(len(c.token_ids) for c in got) == [0, 0, 3]
     assert all(len(c.logprobs) == len(c.token_ids) for c in got)
+
+
+@pytest.mark.parametrize("name", ["qwen 3", "gpt_neox"])
+@pytest.mark.parametrize("when", ["before it is opened", "later"])
+@pytest.mark.parametrize("choice", [{"temperature": 1.0}, {"temperature": 0.0}, {"temperature": 0.8, "top_p": 0.7}])
+def test_a_policy_without_probabilities_is_refused_in_one_sentence(name, when, choice):
+    spoilt = make_model((LLAMA_SHAPED | OTHERS)[name]())
+    weight = next(spoilt.parameters())
+    engine = TorchEngine(spoilt, make_tokenizer()) if when == "later" else None
+    with torch.no_grad():
+        weight.fill_(math.nan)
+    engine = engine or TorchEngine(spoilt, make_tokenizer())
+    with pytest.raises(RunFailed, match="its weights are damaged; start from another checkpoint"):
+        engine.sample([SamplingRequest(prompt_ids=(3, 4), max_new_tokens=4, seed=1, **choice)])
 
 
 def test_no_requests_give_no_completions(model):

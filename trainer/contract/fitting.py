@@ -21,6 +21,8 @@ class Room:
     """Where the device's memory is swapped to."""
     parking: int | None = None
     """Bytes there; None: not known."""
+    device: int = 0
+    """Bytes of the whole device where `size` is what is left of it; 0: `size` is all."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def fit_stage(
     stage: TrainingStage, policy: Dimensions, others: Mapping[str, Dimensions], setting: Setting, room: Room
 ) -> Fit:
     """Plan with swapping as the stage says. `auto` swaps on a GPU where the stage would not fit otherwise."""
-    setting = replace(setting, capacity=room.size)
+    setting = replace(setting, capacity=room.size, device=room.device or room.size)
     wanted = stage.compute.swap
 
     def plan(one: TrainingStage, *, swap: bool) -> MemoryPlan:

@@ -15,11 +15,12 @@ pass was counted on the tensors that autograd saves (`tests/unit/test_memory_pla
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainer.contract.dimensions import Dimensions
 from trainer.contract.needs import FrozenModel
 from trainer.contract.stages.base import TrainingStage
+from trainer.contract.vllm import VllmSettings
 
 PHASES = ("rollout", "teacher", "student", "update", "save")
 WEIGHT = MOMENT = GRADIENT = 4
@@ -40,6 +41,9 @@ LATER_LIBRARIES = 50_000_000
 """Bytes of what a process imports only when it loads a model and trains it."""
 PROGRAM = 400_000_000 + LATER_LIBRARIES
 """Bytes of a process with its libraries loaded and nothing else (torch 2.13 with transformers 5.20 on a CPU)."""
+VLLM_CACHE_BYTES_CPU = 1 << 30
+VLLM_LIBRARIES = 300_000_000
+"""Bytes that vLLM itself takes on a CPU beside weights, keys and values; measured with 0.32."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,12 @@ class Setting:
     sharded: bool = False
     capacity: int | None = None
     """Bytes of the device, where known: keys and values take no more than is left."""
+    device: int = 0
+    """Bytes of the whole device, where known: vLLM takes a share of them, whatever else is there."""
     program: int = 0
     """Bytes that the process takes before it loads anything."""
+    vllm: VllmSettings = field(default_factory=VllmSettings)
+    """For stages that sample by vLLM."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def plan_memory(
         phases["teacher"]["activations"] = max(reading)
     phases["student"] |= held.to_train(logits_of_two=any(one.head_with_student for one, _ in frozen))
     parts = {name: {part: held for part, held in phase.items() if held} for name, phase in phases.items()}
-    return MemoryPlan(parts, _parked(stage, held, frozen) if setting.swap else {})
+    return MemoryPlan(parts, {**(_parked(stage, held, frozen) if setting.swap else {}), **held.asleep()})
 
 
 class _Holdings:
@@ -128,7 +136,8 @@ class _Holdings:
         layers = 2 * policy.body_parameters // policy.layers + 2 * policy.head_parameters
         self.gathered = {"rollout": gathered, "teacher": gathered, "student": min(gathered, layers * self.item) * 2}
         """Weights that are whole for a while although each rank holds a share."""
-        sampled = policy.copied_to_sample and self.sampling is not None
+        self.by_vllm = self.sampling is not None and self.sampling.vllm
+        sampled = policy.copied_to_sample and self.sampling is not None and not self.by_vllm
         halved = 2 if setting.gpu else 4
         ends = policy.head_parameters * (2 if setting.gpu else 1)
         self.sampler = (policy.body_parameters + ends) * halved if sampled else 0
@@ -141,12 +150,30 @@ class _Holdings:
             "gradients": self.gradients if phase in ("student", "update") else 0,
             "moments": self.moments if not swap or phase in ("update", "save") else 0,
             "sampler": self.sampler if not swap or phase == "rollout" else 0,
+            "vLLM": self._of_vllm(phase),
         }
+
+    def _of_vllm(self, phase: str) -> int:
+        """What vLLM in this process holds: its share of a GPU while it is awake; on a CPU, where it cannot sleep, its
+        own weights, keys and values always. One behind an address takes nothing here."""
+        setting = self.setting
+        if not self.by_vllm or setting.vllm.server:
+            return 0
+        if not setting.gpu:
+            return self.policy.parameters * WEIGHT + VLLM_CACHE_BYTES_CPU + VLLM_LIBRARIES
+        awake = phase == "rollout" or setting.vllm.sleep_level == 0
+        return int(setting.device * setting.vllm.memory_share) if awake else 0
+
+    def asleep(self) -> dict[str, int]:
+        """Weights of a vLLM that sleeps at level 1 are kept in the main memory, in half precision."""
+        here = self.by_vllm and self.setting.gpu and not self.setting.vllm.server
+        return {"vLLM": self.policy.parameters * 2} if here and self.setting.vllm.sleep_level == 1 else {}
 
     def to_sample(self, before: int) -> dict[str, int]:
         """Keys and values of the rows in work, and what one pass over prompts and one choice of tokens form."""
         load, policy, setting = self.sampling, self.policy, self.setting
-        assert load is not None
+        if load is None or load.vllm:
+            return {}
         item = 2 if setting.gpu else 4
         column = 2 * policy.layers * policy.key * item
         if setting.gpu:

@@ -35,3 +35,5 @@ class Sampling(NamedTuple):
     prompts: int
     nucleus: bool
     """Whether tokens are drawn from a part of the vocabulary, for which it is sorted."""
+    vllm: bool = False
+    """Whether vLLM samples, with weights, keys and values of its own."""

@@ -32,7 +32,8 @@ class Chooser:
         """Next token and its log-probability per row, at the row's temperature and before top_p.
 
         Only the first `tokens` entries can be chosen: what a head has beyond its tokenizer is padding. They all have
-        their share in the log-probability, as they have in training.
+        their share in the log-probability, as they have in training. Where logits are no numbers (NaN), so is the
+        log-probability of whatever token is given.
         """
         logits_RV = logits_RV.float()
         if self._temperature_R1 is not None:
@@ -72,4 +73,6 @@ def _invert_nucleus(probability_KV: Tensor, top_p_K: Tensor, draw_K: Tensor) -> 
 def _pass(cumulative_RV: Tensor, draw_R: Tensor, mass_R: Tensor) -> Tensor:
     """Where the cumulative sum passes the draw's share of `mass_R`; rounding may not carry a draw to all of it."""
     point_R = torch.minimum(draw_R * mass_R, mass_R.nextafter(torch.zeros_like(mass_R)))
-    return torch.searchsorted(cumulative_RV, point_R[:, None], right=True)[:, 0]
+    place_R = torch.searchsorted(cumulative_RV, point_R[:, None], right=True)[:, 0]
+    # Sums that are no numbers are passed by nothing.
+    return place_R.clamp_(max=cumulative_RV.shape[1] - 1)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
+from trainer.failures import RunFailed
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
 
 
@@ -54,7 +56,13 @@ class RowReader:
         return Row(request, ends=frozenset(ends), stop=tuple(texts), room=room, full=full)
 
     def add(self, row: Row, token: int, logprob: float) -> None:
-        """Append one sampled token; sets `row.reason` when it was the last."""
+        """Append one sampled token; sets `row.reason` when it was the last. Raises RunFailed for a policy that gives no
+        probabilities: no token of it is worth learning from."""
+        if isnan(logprob):
+            raise RunFailed(
+                "the policy's probabilities of the next token are no numbers (NaN), so nothing can be sampled: its "
+                "weights are damaged; start from another checkpoint, or from an earlier one with a lower learning rate."
+            )
         row.tokens.append(token)
         row.logprobs.append(logprob)
         if token in row.ends:

@@ -1,6 +1,7 @@
 """Whether a recipe fits into the memory of the machine that will run it, where the platform can know that machine."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from trainer.contract.machine import machine_memory
 from trainer.contract.memory import PROGRAM, Setting
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
+from trainer.contract.vllm import VllmSettings
 
 GPU_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -32,14 +34,23 @@ def find_misfits(project: Project, recipe: Recipe) -> Iterator[Problem]:
     if policy is None or room is None:
         return
     gpu = room.where != "this machine"
+    vllm = _vllm_settings()
     for number, stage in enumerate(recipe.stages):
         if not isinstance(stage, TrainingStage):
             continue
         others = {slug: size for slug in stage.named_models().values() if (size := _dimensions(project, slug))}
         half = stage.compute.precision == "bf16" or (gpu and stage.compute.precision == "auto")
-        setting = Setting(gpu=gpu, half=half, swap=False, program=0 if gpu else PROGRAM)
+        setting = Setting(gpu=gpu, half=half, swap=False, program=0 if gpu else PROGRAM, vllm=vllm)
         if problem := fit_stage(stage, policy, others, setting, room).problem:
             yield Problem(f"stages[{number}].compute", problem)
+
+
+def _vllm_settings() -> VllmSettings:
+    """As the trainer on this machine will find them; what makes no sense there is the trainer's to say."""
+    try:
+        return VllmSettings().with_environment(os.environ)
+    except ValueError:
+        return VllmSettings()
 
 
 def _policy_of(project: Project, recipe: Recipe) -> Dimensions | None:

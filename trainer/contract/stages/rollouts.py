@@ -60,6 +60,7 @@ class RolloutStage(TrainingStage):
             prompt_tokens=self.sequence_length - self.sampling.max_new_tokens,
             prompts=prompts,
             nucleus=self.sampling.top_p < 1,
+            vllm=self.sampler == "vllm",
         )
 
     @model_validator(mode="after")
