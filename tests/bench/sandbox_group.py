@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.private_engine import NoEngine, PrivateEngine, folder_of
 from toolsandbox.code.bench import bench_code
 from toolsandbox.code.engine import EngineError
 from toolsandbox.code.settings import CodeSettings
@@ -43,16 +44,25 @@ def measure_german(folder: Path) -> dict[str, float]:
 
 
 def measure_code() -> dict[str, float]:
-    """Figures of the code tools; none, and the reason on standard error, without an engine or image."""
-    settings = CodeSettings(
-        socket=Path(os.environ.get("SANDBOX_ENGINE_SOCKET", "/var/run/docker.sock")),
-        image=os.environ.get("SANDBOX_IMAGE", "chanote-sandbox:latest"),
-        owner="bench",
-        batch_workers=8,
-        cpus=float(os.cpu_count() or 1),
-    )
+    """Figures of the code tools, on an engine that is started for them unless SANDBOX_ENGINE_SOCKET names one; none,
+    and the reason on standard error, where there can be no engine.
+    """
+    image = os.environ.get("SANDBOX_IMAGE", "chanote-sandbox:latest")
     try:
-        return asyncio.run(bench_code(settings))
-    except EngineError as missing:
+        if given := os.environ.get("SANDBOX_ENGINE_SOCKET"):
+            return measure_on(Path(given), image)
+        engine = PrivateEngine(folder_of(os.getpid()))
+        try:
+            engine.start()
+            engine.load_image(image)
+            return measure_on(engine.socket, image)
+        finally:
+            engine.remove()
+    except (EngineError, NoEngine) as missing:
         print(f"sandbox.tier_a_ratio and sandbox.tier_b_ratio are not measured: {missing}", file=sys.stderr)
         return {}
+
+
+def measure_on(socket: Path, image: str) -> dict[str, float]:
+    cpus = float(os.cpu_count() or 1)
+    return asyncio.run(bench_code(CodeSettings(socket=socket, image=image, owner="bench", batch_workers=8, cpus=cpus)))
