@@ -12,7 +12,7 @@ PORT ?= 8000
 ONLY ?=
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo serve setup setup-test test test-vllm test-peer check format bench replicate soak demo-base openapi screenshot clean
+.PHONY: demo serve setup setup-test test test-vllm test-peer check format bench replicate soak soak-sandbox sandbox-image demo-base openapi screenshot clean
 
 demo: $(VENV)/.ready static/vendor/.ready
 	@$(BIN)/chanote demo --port $(PORT)
@@ -89,6 +89,14 @@ replicate: setup-test
 
 soak: setup-test
 	@$(BIN)/python -m pytest -q -m soak --timeout 7200 $(ARGS)
+
+# Ten minutes of good and hostile programs at once, against a real service and a container engine of its own.
+soak-sandbox: setup-test
+	@$(BIN)/python -m pytest -q -s -m soak --timeout 7200 tests/integration/test_sandbox_soak.py $(ARGS)
+
+# The image that the code tools run programs in, into the engine that DOCKER_HOST names. Needs root, see the script.
+sandbox-image:
+	@docker/build-sandbox-image
 
 # The picture of the README, taken from a run of the demo while it trains.
 screenshot: setup-test

@@ -21,6 +21,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the container engine before the first test: no test's time limit is spent on building its image."""
+    if session.config.option.collectonly:
+        return
+    if any(item.get_closest_marker("docker") for item in session.items):
+        from tests.sandbox_engine import why_no_engine
+
+        why_no_engine()
+
+
+def pytest_unconfigure() -> None:
+    """After the last fixture, and after Ctrl-C as well."""
+    if engine := sys.modules.get("tests.sandbox_engine"):
+        engine.stop_engine()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     """In CI a skipped test has failed: what CI does not run, nobody runs."""

@@ -1,4 +1,4 @@
-"""Installs the programs the tests drive (Chromium, Redis, PostgreSQL, Thai fonts), on Debian as root.
+"""Installs the programs the tests drive (Chromium, Redis, PostgreSQL, Docker, Thai fonts), on Debian as root.
 
 Elsewhere it names what is missing; the tests that need it are then skipped, saying so.
 """
@@ -13,6 +13,8 @@ PROGRAMS = {
     "chromium": "chromium",
     "redis-server": "redis-server",
     "postgresql": "/usr/lib/postgresql",
+    "docker.io": "/usr/sbin/dockerd",
+    "debootstrap": "/usr/sbin/debootstrap",
     "fonts-noto-core": "/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf",
     "fonts-thai-tlwg": "/usr/share/fonts/truetype/tlwg",
 }

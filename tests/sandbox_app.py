@@ -1,5 +1,6 @@
 """The tool service in this process, with the code tools on the tests' container engine."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,8 +38,28 @@ async def open_service(
     chosen = {"socket": SOCKET, "image": IMAGE, "owner": f"test-{owner}", "limits": USUAL, "longest_wait_s": 120.0}
     provider = CodeProvider(CodeSettings.model_validate({**chosen, **settings}))
     app = build_app(ServiceSettings(token_file=token_file, **(service or {})), [provider])
-    inner: Any = app.app
-    async with inner.router.lifespan_context(inner):
+    async with live(app):
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=300) as client:
             yield OpenService(app, provider, client)
+
+
+@asynccontextmanager
+async def live(app: Entrance) -> AsyncIterator[None]:
+    """The application's life in a task of its own: a fixture may be torn down in another one than it was set up in."""
+    inner: Any = app.app
+    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    closing = asyncio.Event()
+
+    async def run() -> None:
+        async with inner.router.lifespan_context(inner):
+            opened.set_result(None)
+            await closing.wait()
+
+    running = asyncio.create_task(run())
+    await asyncio.wait({opened, running}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        yield
+    finally:
+        closing.set()
+        await running

@@ -109,9 +109,11 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def selftest(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
-    """Start every provider as `serve` would, call what needs no engine, and stop. 0 only if all is well."""
+    """Start every provider as `serve` would, try its tools, and stop. 0 when nothing failed."""
+    from toolsandbox.logs import configure_logs
     from toolsandbox.selftest import run_selftest
 
+    configure_logs()
     return asyncio.run(run_selftest(open_providers(settings)))
 
 

@@ -251,9 +251,9 @@ class VerifyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    verifiers: list[Verifier] = Field(min_length=1, max_length=256)
+    verifiers: list[Verifier] = Field(min_length=1, max_length=64)
     calls: list[VerifierCall] = Field(default=[], max_length=4096)
-    timeout_s: float = Field(default=2.0, gt=0, le=30, allow_inf_nan=False)
+    timeout_s: float = Field(default=2.0, gt=0, le=10, allow_inf_nan=False)
     """Of one call of a function, on the clock and of CPU time."""
 
     @model_validator(mode="after")

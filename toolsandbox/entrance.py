@@ -27,7 +27,10 @@ def answer_error(status_code: int, code: str, message: str, *, retry_after_s: in
 
 def answer_unprocessable(error: ValidationError) -> Response:
     """422 as FastAPI answers it, for clients of services that are built on it."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    faults = [
+        {**fault, "loc": ("body", *fault["loc"])}
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
     return JSONResponse({"detail": faults}, status_code=422)
 
 
@@ -35,7 +38,7 @@ class ClientGone(Exception):
     """Nobody waits for the reply any more."""
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     """The work's result, unless its client goes away first: then the work is cancelled. Raises `ClientGone`.
 
     The request's body must have been read.

@@ -5,6 +5,11 @@ import sys
 
 import structlog
 
+tell_exception = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+"""Where it happened, without the values of variables: those hold tokens and what a policy wrote."""
+
 
 def configure_logs() -> None:
     structlog.configure(
@@ -12,7 +17,7 @@ def configure_logs() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            tell_exception,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

@@ -6,7 +6,7 @@ protocol. An MCP session is a trajectory: its calls share the state of stateful 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolsandbox.arguments import function_schema
 from toolsandbox.contract import CallRequest, ToolReply
@@ -46,7 +48,14 @@ class McpTools:
         )
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/mcp", StreamableHTTPASGIApp(self._manager))]
+        return [Route("/mcp", _Endpoint(StreamableHTTPASGIApp(self._manager), self._end_session))]
+
+    async def _end_session(self, tenant: str, session: str) -> None:
+        """What the tools keep of a trajectory whose client has closed its session."""
+        for provider in self._service.providers:
+            end = getattr(provider, "end_session", None)
+            if end is not None:
+                await end(tenant, session)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -76,6 +85,20 @@ class McpTools:
             structured_content=reply.model_dump(mode="json"),
             is_error=reply.status != "ok",
         )
+
+
+class _Endpoint:
+    """The SDK's endpoint, which tells nobody when a client ends its session."""
+
+    def __init__(self, app: ASGIApp, end: Callable[[str, str], Awaitable[None]]) -> None:
+        self._app = app
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+        session = Headers(scope=scope).get("mcp-session-id")
+        if scope["method"] == "DELETE" and session is not None:
+            await self._end(scope["tenant"], session)
 
 
 def _describe(tool: Tool) -> types.Tool:

@@ -24,8 +24,8 @@ from toolsandbox.entrance import (
     answer_error,
     describe_fault,
     open_call,
+    run_while_connected,
     tenant_of,
-    while_there,
 )
 from toolsandbox.gate import Gate
 from toolsandbox.mcp import McpTools
@@ -139,10 +139,10 @@ class Service:
         except ValidationError as error:
             return answer_error(400, "bad_request", describe_fault(error))
         calling = self.call(tool, body, tenant=tenant_of(request))
-        if tool.read_only or body.session is not None or body.idempotency_key is not None:
-            # Quick, or of use to a caller that comes back.
+        if tool.read_only:
+            # Over before anybody could hang up.
             return answer(await calling)
-        return answer(await while_there(request, calling))
+        return answer(await run_while_connected(request, calling))
 
     async def list_tools(self, request: Request) -> Response:
         return JSONResponse({"tools": self.schemas})
@@ -186,8 +186,9 @@ async def on_large_body(request: Request, error: Exception) -> Response:
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:
-    """Nobody reads it."""
-    return answer_error(499, "client_gone", "the client went away")
+    """Nobody reads it. A call with an idempotency key goes on, for the client that comes back."""
+    log.info("client_gone", path=request.url.path[:200])
+    return Response(status_code=499)
 
 
 async def on_http_fault(request: Request, error: Exception) -> Response:

@@ -5,6 +5,11 @@ import logging.config
 
 import structlog
 
+tell_exception = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+"""Where it happened, without the values of variables: those hold passwords, tokens and rows of datasets."""
+
 
 def configure_logs(*, debug: bool, json_lines: bool) -> None:
     shared: list[structlog.typing.Processor] = [
@@ -14,7 +19,7 @@ def configure_logs(*, debug: bool, json_lines: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [tell_exception, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if json_lines
         else [structlog.dev.ConsoleRenderer()]
     )

@@ -265,6 +265,8 @@ SANDBOX_CORPUS = os.environ.get("CHANOTE_SANDBOX_CORPUS", "")
 """Corpus with which `chanote up` starts a tool service: a file, or PROJECT/DATASET@VERSION; empty starts none."""
 SANDBOX_PORT = read_number("CHANOTE_SANDBOX_PORT", default=8930)
 """Of the tool service that the platform starts; a free one where it is taken."""
+SANDBOX_PATIENCE_MS = read_number("CHANOTE_SANDBOX_PATIENCE_MS", default=1500, lowest=1)
+"""A page waits no longer for a tool service to say how it is."""
 SANDBOX_CODE_SETTINGS = os.environ.get("CHANOTE_SANDBOX_CODE_SETTINGS", "")
 """TOML file with the limits, image and runtime of the code tools of that service."""
 MINIMUM_FREE_BYTES = read_number("CHANOTE_MINIMUM_FREE_MB", default=200) * 1024 * 1024

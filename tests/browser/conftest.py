@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Platform
@@ -24,6 +25,9 @@ ARGUMENTS = [
 PATIENCE_MS = 60_000
 """Two busy cores do training and pages at once."""
 expect.set_options(timeout=PATIENCE_MS)
+STATUSES = (
+    "ok", "error", "timeout", "oom", "output_limit", "disk_limit", "pids_limit", "killed", "rejected", "infra_error",
+)  # fmt: skip
 PASSWORD = "correct horse battery"
 
 
@@ -40,7 +44,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Serving on a free port; its administrator has never logged in. Of one module: none finds another's runs."""
-    started = Platform(tmp_path_factory.mktemp("browser-home"), command="demo")
+    home = tmp_path_factory.mktemp("browser-home")
+    limits = home / "code.toml"
+    limits.write_text(f'socket = "{home / "no-engine.sock"}"\n')
+    started = Platform(
+        home,
+        command="demo",
+        CHANOTE_SANDBOX_CORPUS="demo/new-code@1",
+        CHANOTE_SANDBOX_PORT="0",
+        CHANOTE_SANDBOX_PATIENCE_MS="30000",
+        CHANOTE_SANDBOX_CODE_SETTINGS=str(limits),
+    )
     loaded = started.run("demo", "--load-only", "--port", str(started.port))
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr
     started.command = "up"
@@ -120,6 +134,33 @@ def ask(platform: Platform, *arguments: str) -> dict:
     answer = platform.run(*arguments, "--json", "--project", "demo")
     assert answer.returncode == 0, answer.stderr + answer.stdout
     return json.loads(answer.stdout)
+
+
+def send_tool_calls(platform: Platform) -> None:
+    """Calls of every status in the log of run 1, as a trainer sends them."""
+    token = ask(platform, "token", "create", "calls", "--scope", "runs:write", "--as", "member")["token"]
+    calls = [
+        {
+            "call": f"c{number}",
+            "step": 1 + number // 20,
+            "rollout": f"{number // 4}.0",
+            "turn": number % 4,
+            "tool": ("search_law", "read_law", "run_python")[number % 3],
+            "arguments": json.dumps({"query": "ค่าปรับตามพระราชบัญญัติ เลรา", "top_k": 3}, ensure_ascii=False),
+            "status": STATUSES[number % len(STATUSES)],
+            "wall_ms": 1.5 * number,
+            "output": "Under the Lera Act, the fine is 60 coins. " * (number % 9),
+        }
+        for number in range(60)
+    ]
+    answer = httpx.post(
+        f"{platform.url}/api/v1/projects/demo/runs/1/tool-calls/",
+        json={"calls": calls},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
 
 
 RECIPE = """\
@@ -227,4 +268,5 @@ def lived_in(platform: Platform, chromium: Browser, tmp_path_factory: pytest.Tem
         page.wait_for_url("**/")
         lived.sessions[name] = context.storage_state()
         context.close()
+    send_tool_calls(platform)
     return lived

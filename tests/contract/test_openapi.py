@@ -37,7 +37,14 @@ CHECKS = [
     response_schema_conformance,
     negative_data_rejection,
 ]
-NAMES = {"datasets": "talk", "models": "tiny", "recipes": "mine", "tasks": "exam", "boards": "first"}
+NAMES = {
+    "datasets": "talk",
+    "models": "tiny",
+    "recipes": "mine",
+    "tasks": "exam",
+    "boards": "first",
+    "toolsets": "tools",
+}
 """Something that exists, by the noun in the path."""
 RECIPE = "base: tiny\nstages:\n  - {kind: sft, steps: 5, data: [{dataset: talk}]}\n"
 
@@ -68,7 +75,10 @@ def material(project, researcher, tmp_path):
     from chanote.recipes.services import save_revision
     from chanote.runs.metrics import ingest_metrics_request
     from chanote.runs.models import Attempt, Checkpoint, Run, RunEvent, State
+    from chanote.tools.calls import store_calls
+    from chanote.tools.services import save_toolset
     from trainer.contract import TaskSpec
+    from trainer.contract.tool_calls import StoredToolCall
 
     rows = [
         {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": str(n)}]} for n in range(3)
@@ -94,6 +104,9 @@ def material(project, researcher, tmp_path):
         run=run, attempt=attempt, step=1, stage=0, directory=str(tmp_path / "gone"), sha256="2" * 64
     )
     store_step(run, 1, [make_rollout(0, 0), make_rollout(0, 1, reward=None, masked="judge: no answer")])
+    save_toolset(project=project, slug="tools", tools=["run_python"], author=researcher)
+    call = {"call": "c1", "step": 1, "rollout": "0.0", "tool": "run_python", "arguments": "{}", "output": "1"}
+    store_calls(run, [StoredToolCall(**call, status="ok", wall_ms=1.0)])
     points = {"steps": [1, 2, 3], "values": [1.5, "NaN", 0.5]}
     ingest_metrics_request(run, json.dumps({"batch": "1", "series": {"train/loss": points}}).encode())
     spec = TaskSpec(task="exam", dataset="asked", output_type="generate_until", metric="exact_match")

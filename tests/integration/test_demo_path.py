@@ -3,6 +3,7 @@
 import json
 import time
 
+import httpx
 import pytest
 from serving import Platform
 
@@ -49,8 +50,30 @@ def test_the_demo_run_learns_within_five_minutes(demo):
 def test_starting_again_finds_everything_as_it_was(demo):
     before = ask(demo, "run", "list")
     assert demo.stop() == 0
+    assert not (demo.home / "tools/service.json").exists()
     demo.start()
     assert ask(demo, "run", "list") == before
+
+
+@pytest.mark.timeout(300)
+def test_the_demos_law_can_be_searched_with_its_toolset(demo):
+    address = json.loads((demo.home / "tools/service.json").read_text())["address"]
+    token = (demo.home / "tools/token").read_text().strip().partition(":")[2]
+    deadline = time.monotonic() + 120
+    found = None
+    while found is None:
+        assert time.monotonic() < deadline, "".join(demo.output)
+        try:
+            found = httpx.post(
+                f"{address}/v1/tools/search_law",
+                json={"arguments": {"query": "fine of the Lera Act", "top_k": 1}},
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=10,
+                trust_env=False,
+            )
+        except httpx.TransportError:
+            time.sleep(0.1)
+    assert "the fine is 60 coins" in found.json()["result"]["text"]
 
 
 def test_a_taken_port_is_one_clear_sentence(demo):

@@ -1,337 +1,59 @@
 """Hostile programs against the real engine: each ends with the one status it should, and reaches nothing."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 
-from tests.sandbox_engine import SHORT, USUAL, list_left, open_workshop
+from tests.hostile_programs import ALL, CATCHING, IN_BATCH, NOT_IN_BATCH
+from tests.sandbox_engine import SHORT, Traces, list_left, open_workshop
+from toolsandbox.code.answers import ValueAnswer
+from toolsandbox.code.batches import FunctionCall
 from toolsandbox.code.settings import CallLimits
 from toolsandbox.code.workshop import Workshop
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
-ATTEMPT = """
-import ctypes, errno, os, socket
-libc = ctypes.CDLL(None, use_errno=True)
-def attempt(action):
-    try:
-        action()
-    except OSError as refused:
-        print(errno.errorcode[refused.errno])
-    else:
-        print("reached")
-def call(number, *arguments):
-    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
-    print("reached" if result != -1 else errno.errorcode[ctypes.get_errno()])
-"""
-
-
-@dataclass(frozen=True)
-class Hostile:
-    number: str
-    """Row of the list of hostile inputs."""
-    name: str
-    source: str
-    status: str
-    says: str | None = None
-    """The whole of its output, where the row says what it must see."""
-    limits: CallLimits = USUAL
-
-
-FILL = "data = b'x' * 65536\nwith open('/tmp/full', 'wb', 0) as file:\n    while True:\n        file.write(data)"
-ENDLESS = [
-    Hostile("1", "busy loop", "while 1: pass", "timeout", limits=SHORT),
-    Hostile("2", "sleep for ever", "import time; time.sleep(10**9)", "timeout", limits=SHORT),
-    Hostile(
-        "3",
-        "ignore every signal",
-        "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n"
-        "    except (OSError, ValueError): pass\nwhile 1: pass",
-        "timeout",
-        limits=SHORT,
-    ),
-    Hostile(
-        "4",
-        "fork bomb",
-        "import os\nwhile 1:\n    try: os.fork()\n    except OSError: pass",
-        "timeout",
-        limits=SHORT,
-    ),
-    Hostile(
-        "62", "regular expression that backtracks", "import re; re.match('(a+)+$', 'a'*64+'b')", "timeout", limits=SHORT
-    ),
-    Hostile("63", "a power too large", "9**9**9", "timeout", limits=SHORT),
-    Hostile("1b", "CPU time before wall time", "while 1: pass", "timeout", limits=CallLimits(wall_s=30, cpu_s=0.5)),
-]
-GREEDY = [
-    Hostile(
-        "5",
-        "500 forks",
-        "import os, time\nfor _ in range(500):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)",
-        "pids_limit",
-    ),
-    Hostile(
-        "6",
-        "5000 threads",
-        "import threading\nstop = threading.Event()\n"
-        "for _ in range(5000): threading.Thread(target=stop.wait, daemon=True).start()",
-        "pids_limit",
-    ),
-    Hostile("8", "memory bomb", "x = bytearray(10**9)", "oom"),
-    Hostile(
-        "9",
-        "memory bomb in a child",
-        "import os\npid = os.fork()\nif pid == 0:\n    x = bytearray(10**9)\n    os._exit(0)\n"
-        "print(os.WTERMSIG(os.waitpid(pid, 0)[1]))",
-        "ok",
-        "9\n",
-    ),
-    Hostile("10", "fill the disk", FILL, "disk_limit"),
-    Hostile("11", "fill shared memory", ATTEMPT + "attempt(lambda: open('/dev/shm/x', 'w'))", "ok", "ENOENT\n"),
-    Hostile(
-        "12",
-        "memory file",
-        "import os\nfd = os.memfd_create('m')\nfor _ in range(1024): os.write(fd, bytes(2**20))",
-        "oom",
-    ),
-    Hostile("13", "a million files", "for n in range(10**6): open(f'/tmp/{n}', 'w').close()", "disk_limit"),
-    Hostile(
-        "14",
-        "open files for ever",
-        "import errno, os\nfound = []\ntry:\n    while 1: found.append(os.open('/dev/null', 0))\n"
-        "except OSError as e: print(errno.errorcode[e.errno], len(found) < 256)",
-        "ok",
-        "EMFILE True\n",
-    ),
-    Hostile("15", "flood of output", "while 1: print('x' * 1000)", "output_limit"),
-    Hostile("16", "flood of errors", "import sys\nwhile 1: sys.stderr.write('x' * 1000)", "output_limit"),
-    Hostile("17", "one line of 100 MB", "import os\nos.write(1, b'')\nprint('x' * (100 << 20))", "output_limit"),
-]
-REACHING = [
-    Hostile(
-        "19",
-        "write to the root",
-        ATTEMPT + "for p in ('/x', '/usr/x', '/etc/x'): attempt(lambda: open(p, 'w'))",
-        "ok",
-        "EROFS\nEROFS\nEROFS\n",
-    ),
-    Hostile("20", "append to passwd", ATTEMPT + "attempt(lambda: open('/etc/passwd', 'a'))", "ok", "EACCES\n"),
-    Hostile(
-        "21",
-        "run a copied program",
-        ATTEMPT + "import shutil, subprocess\nshutil.copy('/bin/true', '/tmp/t')\nos.chmod('/tmp/t', 0o755)\n"
-        "attempt(lambda: subprocess.run(['/tmp/t']))",
-        "ok",
-        "EACCES\n",
-    ),
-    Hostile("22", "become root", ATTEMPT + "attempt(lambda: os.setuid(0))", "ok", "EPERM\n"),
-    Hostile(
-        "23",
-        "capabilities",
-        "for line in open('/proc/self/status'):\n"
-        "    if line.startswith(('Cap', 'NoNewPrivs', 'Seccomp:')): print(line.split()[1].lstrip('0') or '0', end=' ')",
-        "ok",
-        "0 0 0 0 0 1 2 ",
-    ),
-    Hostile(
-        "24",
-        "engine's socket",
-        "import glob; print(glob.glob('/var/run/*.sock') + glob.glob('/run/**', recursive=True)[1:])",
-        "ok",
-        "[]\n",
-    ),
-    Hostile(
-        "25",
-        "environment",
-        "import os; print(sorted(set(os.environ) - {'PATH', 'HOME', 'LANG', 'HOSTNAME', 'LC_CTYPE'}))",
-        "ok",
-        "['OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'PYTHONDONTWRITEBYTECODE', 'PYTHONHASHSEED']\n",
-    ),
-    Hostile(
-        "26",
-        "writable mounts",
-        "print([m.split()[1] for m in open('/proc/mounts') if m.split()[3].startswith('rw') and m.split()[2] in"
-        " ('ext4', 'overlay', 'xfs', 'btrfs')])",
-        "ok",
-        "[]\n",
-    ),
-    Hostile(
-        "27",
-        "devices",
-        "import os; print(sorted(set(os.listdir('/dev')) - {'null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx',"
-        " 'pts', 'fd', 'stdin', 'stdout', 'stderr', 'core', 'mqueue'}))",
-        "ok",
-        "[]\n",
-    ),
-    Hostile(
-        "28",
-        "make a block device",
-        ATTEMPT + "attempt(lambda: os.mknod('/tmp/b', 0o060600, os.makedev(254, 0)))",
-        "ok",
-        "EPERM\n",
-    ),
-    Hostile(
-        "29",
-        "core pattern",
-        "print(__import__('os').access('/proc/sys/kernel/core_pattern', 2))",
-        "ok",
-        "False\n",
-    ),
-    Hostile(
-        "30",
-        "kernel memory",
-        "def can(p, m):\n    try: return bool(open(p, m).read(1)) or m == 'wb'\n"
-        "    except (OSError, ValueError): return False\n"
-        "print([p for p, m in (('/proc/sysrq-trigger', 'wb'), ('/proc/kcore', 'rb'), ('/dev/kmem', 'rb'),"
-        " ('/dev/mem', 'rb'))"
-        " if can(p, m)])",
-        "ok",
-        "[]\n",
-    ),
-    Hostile(
-        "31",
-        "cgroup files",
-        "import glob, os; print([p for p in glob.glob('/sys/fs/cgroup/**', recursive=True) if os.access(p, os.W_OK)])",
-        "ok",
-        "[]\n",
-    ),
-    Hostile("32", "unshare", ATTEMPT + "call(272, 0x10000000)", "ok", "EPERM\n"),
-    Hostile("33", "clone with a namespace flag", ATTEMPT + "call(56, 0x10000011, 0, 0, 0, 0)", "ok", "EPERM\n"),
-    Hostile("34", "mount", ATTEMPT + "call(165, b'none', b'/tmp', b'tmpfs', 0, 0)", "ok", "EPERM\n"),
-    Hostile(
-        "35",
-        "trace process 1",
-        ATTEMPT
-        + "call(101, 16, 1, 0, 0)\ncall(310, 1, 0, 0, 0, 0, 0)\nattempt(lambda: open('/proc/1/environ').read())",
-        "ok",
-        "EPERM\nEPERM\nEACCES\n",
-    ),
-    Hostile("36", "bpf", ATTEMPT + "call(321, 5, 0, 0)", "ok", "EPERM\n"),
-    Hostile("37", "performance counters", ATTEMPT + "call(298, 0, 0, -1, -1, 0)", "ok", "EPERM\n"),
-    Hostile("38", "userfaultfd", ATTEMPT + "call(323, 1)", "ok", "EPERM\n"),
-    Hostile("39", "io_uring", ATTEMPT + "call(425, 4, ctypes.create_string_buffer(256))", "ok", "EPERM\n"),
-    Hostile("40", "key ring", ATTEMPT + "call(250, 0, -3, 1)\ncall(248, 0, 0, 0, 0, -3)", "ok", "EPERM\nEPERM\n"),
-    Hostile(
-        "41",
-        "kernel modules",
-        ATTEMPT + "call(246, 0, 0, 0, 0)\ncall(175, 0, 0, 0)\ncall(313, 0, 0, 0)",
-        "ok",
-        "EPERM\n" * 3,
-    ),
-    Hostile("42", "open by handle", ATTEMPT + "call(304, 0, 0, 0)", "ok", "EPERM\n"),
-    Hostile(
-        "43",
-        "other namespaces and roots",
-        ATTEMPT + "call(308, 0, 0)\ncall(161, b'/tmp')\ncall(155, 0, 0)",
-        "ok",
-        "EPERM\n" * 3,
-    ),
-    Hostile(
-        "44",
-        "reboot, clock, swap",
-        ATTEMPT + "call(169, 0, 0, 0)\ncall(164, 0, 0)\ncall(167, 0, 0)",
-        "ok",
-        "EPERM\n" * 3,
-    ),
-    Hostile("45", "personality", ATTEMPT + "call(135, 0x0040000)", "ok", "EPERM\n"),
-    Hostile(
-        "46",
-        "network addresses",
-        ATTEMPT + "for a in ('169.254.169.254', '10.0.0.1', '172.17.0.1', '192.0.2.1'):\n"
-        "    attempt(lambda: socket.create_connection((a, 80), timeout=5))",
-        "ok",
-        "EPERM\n" * 4,
-    ),
-    Hostile(
-        "47",
-        "names",
-        "import socket\ntry: socket.getaddrinfo('example.org', 80)\nexcept OSError: print('no name')",
-        "ok",
-        "no name\n",
-    ),
-    *(
-        Hostile(
-            row,
-            f"socket family {family}",
-            ATTEMPT + f"attempt(lambda: socket.socket({family}, {kind}))",
-            "ok",
-            "EPERM\n",
-        )
-        for row, family, kind in (("48", 17, 3), ("48b", 2, 3), ("49", 40, 1), ("50", 38, 5), ("51", 16, 3))
-    ),
-    Hostile(
-        "52",
-        "abstract sockets of the engine",
-        "import socket\nprint([line for line in open('/proc/net/unix').read().splitlines()[1:] if '@' in line])",
-        "ok",
-        "[]\n",
-    ),
-    Hostile("53", "kernel log", ATTEMPT + "call(103, 2, 0, 0)", "ok", "EPERM\n"),
-    Hostile(
-        "54",
-        "other processes",
-        "import os; print(sorted(int(n) for n in os.listdir('/proc') if n.isdigit()) == [1, os.getpid()])",
-        "ok",
-        "True\n",
-    ),
-    Hostile(
-        "55",
-        "kill process 1",
-        "import os, signal\nfor n in (2, 9, 15, 19): os.kill(1, n)\nprint('sent')",
-        "ok",
-        "sent\n",
-    ),
-    Hostile(
-        "69",
-        "priorities",
-        ATTEMPT + "attempt(lambda: os.nice(-10))\ncall(151, 3)\ncall(144, 0, 1, 0)",
-        "ok",
-        "EPERM\n" * 3,
-    ),
-]
-ODD = [
-    Hostile(
-        "7",
-        "daemon that outlives its parent",
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(10**6)\n"
-        "    os._exit(0)\nos.wait()\nprint('gone')",
-        "ok",
-        "gone\n",
-    ),
-    Hostile("18", "bytes that are no text", "import os; os.write(1, b'a\\x00\\xff\\x1b[31m\\xed\\xa0\\x80')", "ok"),
-    Hostile("18b", "lone surrogate", "print('\\ud800')", "ok", "\\ud800\n"),
-    Hostile("58", "close every descriptor", "import os\nos.closerange(0, 256)\nos._exit(3)", "error"),
-    Hostile(
-        "59",
-        "endless recursion",
-        "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
-        "oom",
-    ),
-    Hostile("60", "segmentation fault", "import ctypes; ctypes.string_at(0)", "error"),
-    Hostile("61", "abort", "import os; os.abort()", "error"),
-    Hostile("64", "nesting", "exec('(' * 100000)", "error"),
-    Hostile("75a", "empty program", "", "ok", ""),
-    Hostile("75b", "NUL in the program", "print(1)\0", "error"),
-    Hostile("75c", "lone surrogate in the program", "x = '\ud800'", "error"),
-    Hostile("75d", "byte order mark and CRLF", "\ufeffx = 1\r\nprint(x)\r\n", "error"),
-]
+BATCHED = [row for row in ALL if row.number not in NOT_IN_BATCH]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def workshop() -> AsyncIterator[Workshop]:
-    async with open_workshop("hostile", warm=2, most_containers=6) as opened:
+    traces = Traces()
+    async with open_workshop("hostile", traces=traces, warm=2, most_containers=6) as opened:
+        before = traces.count_kept()
         yield opened
     assert await list_left("hostile") == []
+    assert traces.containers
+    assert await traces.find() == []
+    assert traces.count_kept() <= before
 
 
-@pytest.mark.parametrize("hostile", [*ENDLESS, *GREEDY, *REACHING, *ODD], ids=lambda row: f"{row.number}-{row.name}")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def answers_of_batch(workshop) -> dict[str, ValueAnswer]:
+    """All in one batch: what one function does to its container, the next one would feel."""
+    calls = [
+        FunctionCall(source=CATCHING, function="attack", arguments=[row.source], wall_s=3, cpu_s=3) for row in BATCHED
+    ]
+    return dict(zip((row.number for row in BATCHED), await workshop.run_batch(calls), strict=True))
+
+
+@pytest.mark.parametrize("hostile", ALL, ids=lambda row: f"{row.number}-{row.name}")
 async def test_a_hostile_program_ends_as_it_should(workshop, hostile):
     answer = await workshop.run(hostile.source, limits=hostile.limits)
     assert answer.status == hostile.status, answer
     if hostile.says is not None:
         assert answer.stdout == hostile.says, answer
+    answer.model_dump_json().encode("utf-8")
+
+
+@pytest.mark.parametrize("hostile", BATCHED, ids=lambda row: f"{row.number}-{row.name}")
+async def test_a_hostile_function_ends_as_it_should(answers_of_batch, hostile):
+    answer = answers_of_batch[hostile.number]
+    statuses, says = IN_BATCH.get(hostile.number, ({hostile.status}, hostile.says))
+    assert answer.status in statuses, answer
+    if says is not None and answer.status == "ok":
+        assert answer.value == says, answer
     answer.model_dump_json().encode("utf-8")
 
 
@@ -367,7 +89,10 @@ async def test_a_long_input_arrives_whole(workshop):
 
 
 async def test_nothing_passes_from_one_container_to_the_next(workshop):
-    await workshop.run("open('/tmp/left', 'w').write('x')\nimport builtins\nbuiltins.left = 1")
+    await workshop.run(
+        "import builtins, os\nopen('/tmp/left', 'w').write('x')\nbuiltins.left = 1\nos.mkdir('/tmp/.config')\n"
+        "open('/tmp/sitecustomize.py', 'w').write('print(1)')\nopen('/tmp/evil.pth', 'w').write('import os')"
+    )
     answer = await workshop.run("import os, builtins\nprint(os.listdir('/tmp'), hasattr(builtins, 'left'))")
     assert answer.stdout == "[] False\n"
 
@@ -376,3 +101,130 @@ async def test_children_do_not_share_their_random_numbers(workshop):
     """Two processes forked from one interpreter draw the same numbers unless each is seeded anew."""
     values = await workshop.evaluate("import random", ["random.random()"] * 3)
     assert len({value.value for value in values}) == 3
+
+
+VERIFIERS = {
+    "truthy number": "return 1",
+    "truthy text": "return 'True'",
+    "truthy list": "return [True]",
+    "not a number": "return float('nan')",
+    "huge number": "return 10 ** 10000",
+    "generator": "return (n for n in [True])",
+    "object that raises when asked": "class Odd:\n    def __bool__(self): raise ValueError\nreturn Odd()",
+    "object that says yes": "class Yes:\n    def __eq__(self, other): return True\nreturn Yes()",
+    "subclass of a number": "class Yes(int): pass\nreturn Yes(1)",
+    "nothing": "return None",
+    "endless": "while True: pass",
+    "exit": "raise SystemExit(0)",
+    "forged error": 'import os\nos.write(3, b\'{"error": "\\\\ud800"}\')\nos._exit(1)',
+    "forged number": "import os\nos.write(3, b'{\"value\": NaN}')\nos._exit(0)",
+    "forged depth": "import os\nos.write(3, b'[' * 60000)\nos._exit(0)",
+}
+
+
+async def test_a_verifier_says_yes_by_true_and_by_nothing_else(workshop):
+    def write(body: str) -> FunctionCall:
+        source = "def check(answer):\n" + "".join(f"    {line}\n" for line in body.splitlines())
+        return FunctionCall(source=source, function="check", arguments=[["a"]], wall_s=3)
+
+    good = ["return True", "print('no')\nreturn True", "answer.append(1)\nreturn True"]
+    answers = await workshop.run_batch([write(body) for body in [*VERIFIERS.values(), *good]])
+    for name, answer in zip(VERIFIERS, answers, strict=False):
+        assert not answer.is_true, name
+        answer.model_dump_json().encode("utf-8")
+    assert [answer.is_true for answer in answers[-len(good) :]] == [True] * len(good)
+    answered = {name for name, answer in zip(VERIFIERS, answers, strict=False) if answer.has_value}
+    assert answered == {"truthy number", "truthy text", "truthy list", "nothing"}
+
+
+async def test_what_a_verifier_does_to_its_argument_the_next_one_does_not_see(workshop):
+    source = "def f(a):\n    a.append(1)\n    return len(a)"
+    answers = await workshop.run_batch([FunctionCall(source=source, function="f", arguments=[[]])] * 2)
+    assert [answer.value for answer in answers] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("code", "tests"),
+    [
+        ("def f(): return 10 ** 1000", "assert abs(f() - 0.5) < 1e-6"),
+        ("import os; os.write(3, b'[' * 10**5); os._exit(0)", "assert f() == 1"),
+        ("import os; os.write(3, b'{\"value\": ' + b'9' * 10**5 + b'}'); os._exit(0)", "assert f() == 1"),
+        ("import os; os.write(3, b'{\"value\": Infinity}'); os._exit(0)", "assert abs(f() - 0.5) < 1e-6"),
+        ('import os; os.write(3, b\'{"refused": "\\\\ud800"}\'); os._exit(0)', "assert f() == 1"),
+    ],
+    ids=["huge number", "depth", "digits", "infinity", "surrogate"],
+)
+async def test_no_answer_of_a_program_upsets_the_judge(workshop, code, tests):
+    answer = await workshop.run_tests(code, tests)
+    assert (answer.status, answer.passed, answer.total) == ("ok", 0, 1), answer
+    answer.model_dump_json().encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert f(" + "-" * 5000 + "1) == 1",
+        "assert f(" + "1+" * 20000 + "1) == 1",
+        "assert f(" + "(" * 500 + ")" * 500 + ") == 1",
+        "assert f() == " + "[" * 90 + "]" * 90,
+        "assert f() == " + "9" * 5000,
+        "assert f() == 1\n" * 400_000,
+        "assert f(1)" + ".a" * 50000 + " == 1",
+        "\0",
+        "assert f() == '\ud800'",
+    ],
+    ids=["signs", "sum", "brackets", "nested literal", "digits", "many", "attributes", "NUL", "surrogate"],
+)
+async def test_tests_that_are_an_attack_are_rejected_or_judged_and_nothing_breaks(workshop, tests):
+    answer = await workshop.run_tests("def f(*a): return 0", tests)
+    assert (answer.status, answer.passed) in {("rejected", 0), ("ok", 0)}, answer
+    answer.model_dump_json().encode("utf-8")
+
+
+TAKE_ALL = {
+    "inotify queues": "while libc.inotify_init() >= 0: taken += 1",
+    "waiting signals": (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [40])\nwhile libc.sigqueue(os.getpid(), 40, 0) == 0: taken += 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAKE_ALL)
+async def test_what_the_kernel_counts_per_user_no_program_takes_from_its_neighbours(workshop, what):
+    code = "import ctypes, os, signal, time\nlibc, taken = ctypes.CDLL(None), 0\n" + TAKE_ALL[what] + "\nprint(taken)"
+    greedy = await workshop.run(code + "\nhold = 1", session="greedy")
+    assert greedy.status == "ok", greedy
+    after = await workshop.run(code)
+    assert int(after.stdout) >= 100, "the first one took all there is on this host"
+    await workshop.end_session("default", "greedy")
+
+
+async def test_every_container_has_a_user_of_its_own(workshop):
+    answers = [await workshop.run("import os; print(os.getuid(), os.getgid())") for _ in range(4)]
+    seen = {answer.stdout for answer in answers}
+    assert len(seen) == 4
+    assert all(30_000 <= int(each.split()[0]) < 60_000 for each in seen)
+
+
+async def test_no_file_but_those_of_its_temporary_folder_can_be_written(workshop):
+    code = """
+import os
+found = []
+for top, folders, names in os.walk('/'):
+    if top in ('/proc', '/tmp', '/sys', '/dev'):
+        folders.clear()
+        continue
+    found += [path for path in (top, *(os.path.join(top, name) for name in names))
+              if not os.path.islink(path) and os.access(path, os.W_OK)]
+for top, folders, names in os.walk('/sys'):
+    found += [path for path in (top, *(os.path.join(top, name) for name in names)) if os.access(path, os.W_OK)]
+for folder in ('/dev', '/dev/shm', '/dev/mqueue', '/dev/pts'):
+    try:
+        open(folder + '/planted', 'w').close()
+    except OSError:
+        continue
+    found.append(folder)
+print(found)
+"""
+    answer = await workshop.run(code)
+    assert (answer.status, answer.stdout) == ("ok", "[]\n"), answer

@@ -2,6 +2,7 @@
 nor torch."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from law_rows import write_corpus
 
+from tests.sandbox_engine import IMAGE, SOCKET, why_no_engine
 from toolsandbox.__main__ import open_socket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,10 +89,61 @@ def test_it_says_in_one_sentence_why_it_does_not_serve(corpus, tmp_path):
     assert "missing.jsonl" in err.splitlines()[-1]
 
 
-def test_the_selftest_tries_the_law_tools(corpus, tmp_path):
+def test_the_selftest_tells_each_trial_in_a_line(corpus, tmp_path):
     code, out, err = run("selftest", "--no-code", "--corpus", corpus, "--index-folder", tmp_path / "indexes")
     assert code == 0, err
-    assert out.startswith("LawTools: ok")
+    lines = out.splitlines()
+    assert lines[0] == "law tools"
+    assert re.fullmatch("  ok           corpus: 3 laws, 10 sections, hash [0-9a-f]{64}", lines[1])
+    assert lines[2:] == [
+        "  ok           read_law by citation: 1 sections",
+        "  ok           search_law ranks the same twice: 1 queries",
+        "3 ok, 0 failed, 0 unavailable",
+    ]
+
+
+def test_without_an_engine_the_selftest_says_so_and_the_law_tools_pass(corpus, tmp_path):
+    settings = tmp_path / "code.toml"
+    settings.write_text(f"socket = {json.dumps(str(tmp_path / 'none.sock'))}\n")
+    words = ["--corpus", corpus, "--index-folder", tmp_path / "indexes", "--code-settings-file", settings]
+    code, out, err = run("selftest", *words)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[4] == "code tools"
+    assert lines[5].startswith("  unavailable  container engine: no container engine at ")
+    assert lines[6] == "3 ok, 0 failed, 1 unavailable"
+
+
+def test_the_selftest_tries_the_code_tools(tmp_path):
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    settings = tmp_path / "code.toml"
+    chosen = {"socket": str(SOCKET), "image": IMAGE, "owner": "test-selftest"}
+    settings.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in chosen.items()))
+    code, out, err = run("selftest", "--code-settings-file", settings)
+    assert code == 0, out + err
+    assert [line.split(":")[0].split(None, 1) for line in out.splitlines()[1:-1]] == [
+        ["ok", "container engine"],
+        ["ok", "image"],
+        ["ok", "probe"],
+        ["ok", "a program (tier A)"],
+        ["ok", "a session keeps its variables"],
+        ["ok", "tests pass a right program and fail one that exits"],
+        ["ok", "a verifier is admitted only if it tells good from bad (tier B)"],
+        ["ok", "an endless program is killed"],
+    ]
+    assert out.splitlines()[-1] == "8 ok, 0 failed, 0 unavailable"
+
+
+def test_the_selftest_of_an_image_with_other_contents_does_not_pass(tmp_path):
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    settings = tmp_path / "code.toml"
+    chosen = {"socket": str(SOCKET), "image": IMAGE, "owner": "test-selftest", "image_digest": "sha256:" + "0" * 64}
+    settings.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in chosen.items()))
+    _, out, _ = run("selftest", "--code-settings-file", settings)
+    assert "unavailable  container engine: image" in out
+    assert "not sha256:000" in out
 
 
 def test_the_service_loads_neither_django_nor_torch():

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from toolsandbox.code.engine import Engine, EngineError
-from toolsandbox.code.hardening import build_spec, digest_policy, find_softness
+from toolsandbox.code.hardening import USERS, build_spec, digest_policy, find_softness
 from toolsandbox.code.seccomp import allowed_names, build_profile
 from toolsandbox.code.settings import CallLimits, CodeSettings
 from toolsandbox.code.workshop import CallRefused, Workshop, check_path
@@ -26,6 +26,11 @@ def test_zero_never_means_no_limit(field):
 
 def test_a_wall_limit_above_the_usual_brings_its_cpu_time():
     assert Workshop(CodeSettings()).choose_limits(wall_s=40).cpu_s == 40
+
+
+def test_who_asks_for_nothing_gets_the_settings_own_limits():
+    usual = CallLimits(wall_s=250, cpu_s=2, output_bytes=10)
+    assert Workshop(CodeSettings(limits=usual)).choose_limits() == usual
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,8 @@ def inspected(settings: CodeSettings) -> dict:
     spec = build_spec(settings, image="sha256:0", program=["true"], life_s=60)
     defaults = {"CapAdd": None, "Binds": None, "PidMode": "", "UTSMode": "", "Devices": []}
     return {
-        "Config": spec,
+        # The workshop gives each container its own.
+        "Config": {**spec, "User": f"{USERS[0]}:{USERS[0]}"},
         "HostConfig": {**defaults, **spec["HostConfig"]},
         "NetworkSettings": {"Networks": {"none": {}}},
     }
@@ -128,6 +134,13 @@ def inspected(settings: CodeSettings) -> dict:
 
 def test_a_container_as_asked_lacks_nothing():
     assert find_softness(inspected(CodeSettings()), CodeSettings()) == []
+
+
+@pytest.mark.parametrize("user", ["", "0:0", "65534:65534", f"{USERS[0]}:0", f"{USERS[-1] + 1}:{USERS[-1] + 1}"])
+def test_a_user_that_others_have_too_is_named(user):
+    soft = inspected(CodeSettings())
+    soft["Config"]["User"] = user
+    assert find_softness(soft, CodeSettings()) == ["runs as a user of its own"]
 
 
 @pytest.mark.parametrize(

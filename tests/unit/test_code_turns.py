@@ -14,6 +14,7 @@ class Place:
     """Stands for a container."""
 
     is_connected = True
+    is_busy = False
 
     def __init__(self):
         self.alive = True

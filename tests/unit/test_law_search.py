@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from law_rows import ROWS, write_corpus
 
+from toolsandbox.law import index as index_module
 from toolsandbox.law.corpus import BadCorpus, read_corpus
 from toolsandbox.law.dense import Embedder
 from toolsandbox.law.index import open_index
@@ -143,7 +145,8 @@ def test_one_query_one_ranking_also_in_another_process(folder, search):
 def test_the_index_is_built_once_and_read_from_the_disk(folder, search, monkeypatch):
     monkeypatch.setattr("toolsandbox.law.index._build", lambda *_: pytest.fail("built again"))
     again = open_index(folder / "laws.jsonl", folder=folder / "indexes")
-    assert isinstance(again.words.weights_P, np.memmap)
+    assert isinstance(again.words.weights_P.base, np.memmap)
+    assert not again.words.weights_P.flags.writeable
     assert again.sections == search.index.sections
 
 
@@ -163,6 +166,25 @@ def test_a_damaged_index_is_built_anew(tmp_path):
         victim.unlink() if damage is None else victim.write_bytes(damage)
         assert LawSearch(open_index(corpus, folder=tmp_path / "indexes")).search("บัญชี", 5) == before
     assert len(list((tmp_path / "indexes").iterdir())) == 1
+
+
+def test_two_services_that_build_at_once_share_what_the_first_has_built(tmp_path, monkeypatch):
+    """The other one finishes between this one's look for an index and its own."""
+    corpus, folder = write_corpus(tmp_path / "laws.jsonl"), tmp_path / "indexes"
+    build = index_module._build
+    with monkeypatch.context() as patched:
+        patched.setattr(index_module, "_build", lambda *given: [build(*given) for _ in range(2)])
+        index = open_index(corpus, folder=folder)
+    [place] = folder.iterdir()
+    assert place.name.startswith(index.corpus_hash[:24])
+    assert LawSearch(index).search("บัญชี", 5) == LawSearch(open_index(corpus, folder=folder)).search("บัญชี", 5)
+
+
+def test_a_service_goes_on_when_its_index_is_deleted(tmp_path):
+    search = LawSearch(open_index(write_corpus(tmp_path / "laws.jsonl"), folder=tmp_path / "indexes"))
+    before = search.search("บัญชี", 5)
+    shutil.rmtree(tmp_path / "indexes")
+    assert search.search("บัญชี", 5) == before
 
 
 def test_another_corpus_has_another_index(tmp_path):

@@ -104,6 +104,19 @@ def test_the_platform_asks_for_the_judge_before_launch():
     assert find_unreachable(Recipe.model_validate({"stages": [tiny_stage(3)]})) == []
 
 
+def test_the_platform_asks_for_the_sandbox_before_launch():
+    url = away().removesuffix("/v1")
+    stage = {
+        **GRPO,
+        "rewards": [{"kind": "overlong", "buffer": 16}, {"kind": "unit_tests", "sandbox": {"base_url": url}}],
+    }
+    [problem] = find_unreachable(Recipe.model_validate({"base": "tiny", "stages": [stage]}))
+    assert problem.field == "stages[0].rewards[1].sandbox"
+    assert (
+        problem.message == f"{url} cannot be reached (Connection refused). Start the sandbox, or correct the address."
+    )
+
+
 @pytest.mark.django_db
 def test_nothing_is_launched_without_its_judge(project, researcher):
     add_texts(project)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.judge_server import JudgeServer, Reply, serve
@@ -17,6 +19,21 @@ from trainer.rewards import asking as asking_module
 from trainer.rewards.code_blocks import last_program
 
 ROW = {"tests": "assert double(2) == 4\nassert double(5) == 10"}
+PIECES = [
+    "```",
+    "````",
+    "`",
+    "```python\n",
+    "```bash\n",
+    "\n```\n",
+    "\n",
+    " ",
+    "x = 1",
+    "\r",
+    "\x00",
+    "\ud800",
+    "{.python}",
+]
 CODE = "def double(x):\n    return 2 * x"
 
 
@@ -30,8 +47,8 @@ def base_url(server: JudgeServer) -> str:
     return server.url.removesuffix("/v1")
 
 
-def config(server: JudgeServer, **settings: Any) -> dict[str, Any]:
-    return {"kind": "unit_tests", "sandbox": {"base_url": base_url(server)}, **settings}
+def config(server: JudgeServer, **fields: Any) -> dict[str, Any]:
+    return {"kind": "unit_tests", "sandbox": {"base_url": base_url(server)}, **fields}
 
 
 def verdict(passed: int, total: int = 2, **how: Any) -> Reply:
@@ -100,6 +117,16 @@ def only_fault(scored: list[Scored]) -> str:
 )
 def test_the_program_is_the_last_block_of_python(text: str, program: str | None):
     assert last_program(text, cut=False) == program
+
+
+@settings(max_examples=200, deadline=None)
+@given(pieces=st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=20), cut=st.booleans())
+def test_whatever_is_written_is_a_program_of_its_own_lines_or_none(pieces: list[str], cut: bool):
+    text = "".join(pieces)
+    program = last_program(text, cut=cut)
+    if program is not None:
+        assert f"\n{program}" in f"{text}\n" or program == "\n"
+        assert last_program(text, cut=False) is not None
 
 
 def test_a_block_that_was_cut_off_is_no_program():

@@ -2,12 +2,19 @@
 
 import asyncio
 import json
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
 
-from toolsandbox.contract import ReadLaw, ReadReply, ToolReply
+from toolsandbox.code.provider import CodeProvider
+from toolsandbox.code.settings import CodeSettings
+from toolsandbox.contract import CallReply, ReadLaw, ReadReply, ToolReply
 from toolsandbox.gate import Gate
+from toolsandbox.law.provider import LawTools
+from toolsandbox.logs import tell_exception
+from toolsandbox.openapi import list_operations
 from toolsandbox.replays import Replays
 from toolsandbox.service import build_app
 from toolsandbox.settings import ServiceSettings, read_tokens
@@ -149,6 +156,18 @@ async def test_a_bug_answers_500_without_its_details(client):
     assert "secret" not in response.text
 
 
+def test_the_log_of_a_bug_says_where_and_holds_no_values():
+    def fail(authorization):
+        raise RuntimeError("broken")
+
+    try:
+        fail("Bearer secret-token")
+    except RuntimeError:
+        told = tell_exception(None, "error", {"event": "request_failed", "exc_info": sys.exc_info()})
+    assert "secret-token" not in json.dumps(told)
+    assert [frame["name"] for frame in told["exception"][0]["frames"]][-1] == "fail"
+
+
 async def test_an_unknown_tool_is_404_with_those_there_are(client):
     response = await client.post("/v1/tools/rm", json={})
     assert response.status_code == 404
@@ -174,6 +193,18 @@ async def test_tools_are_openai_functions_with_flat_arguments(client):
         "section_num": {"type", "description"},
     }
     assert parameters["properties"]["section_num"]["type"] == "string"
+
+
+def test_the_document_describes_every_route_and_no_other():
+    """Of all providers together: law and code tools without anything opened."""
+    providers = [LawTools(Path("laws.jsonl")), CodeProvider(CodeSettings())]
+    app = build_app(ServiceSettings(), providers).app
+    served = set(list_operations(app.routes)) - {("/v1/tools/{name}", "post")}
+    served |= {(f"/v1/tools/{tool.name}", "post") for provider in providers for tool in provider.tools()}
+    document = app.state.service.document
+    described = {(path, method) for path, found in document["paths"].items() for method in found}
+    assert described == served
+    assert len({found["operationId"] for path in document["paths"].values() for found in path.values()}) == len(served)
 
 
 async def test_openapi_refers_only_to_schemas_it_has(client):
@@ -300,7 +331,7 @@ async def test_a_caller_that_goes_away_does_not_stop_the_call():
     async def run():
         begun.set()
         await finish.wait()
-        return "reply"
+        return reply_of("reply")
 
     gone = asyncio.create_task(replays.once(("t", "echo", "k"), b"", run))
     await begun.wait()
@@ -309,7 +340,30 @@ async def test_a_caller_that_goes_away_does_not_stop_the_call():
         await gone
     finish.set()
     kept = asyncio.create_task(replays.once(("t", "echo", "k"), b"", lambda: pytest.fail("ran again")))
-    assert await kept == "reply"
+    assert (await kept).result.text == "reply"
+
+
+def reply_of(text):
+    return CallReply(id="1", tool="echo", result=ToolReply(status="ok", text=text))
+
+
+async def test_replies_that_take_much_room_are_kept_less_long():
+    replays, ran = Replays(room=1000), []
+
+    async def ask(key, text):
+        async def run():
+            ran.append(key)
+            return reply_of(text)
+
+        await replays.once(("t", "echo", key), b"", run)
+
+    for key in ("a", "b", "c"):
+        await ask(key, "x" * 300)
+        await settle()
+    await ask("c", "")
+    assert ran == ["a", "b", "c"]
+    await ask("a", "x" * 300)
+    assert ran == ["a", "b", "c", "a"], "the oldest made room"
 
 
 # A bounded queue that is fair

@@ -87,6 +87,27 @@ def test_rewards_are_added_by_kind_and_removed(client_of, researcher, address):
     assert rewards_of(page)[-1] == {"kind": "judge", "endpoint": {"base_url": "", "model": ""}}
 
 
+def test_unit_tests_are_set_up_in_the_form(client_of, researcher, address):
+    client = client_of(researcher)
+    page = client.post(address, fields_of(client.get(address)) | {"do": "add-entry:unit_tests:stages[0].rewards"})
+    assert rewards_of(page)[-1] == {"kind": "unit_tests", "sandbox": {"base_url": ""}}
+    place = "stages[0].rewards[3]"
+    typed = {
+        f"{place}.sandbox.base_url": "http://127.0.0.1:8930",
+        f"{place}.sandbox.api_key_env": "SANDBOX_TOKEN",
+        f"{place}.counts": "share",
+        f"{place}.test_seconds": "2.5",
+        "do": "to-text",
+    }
+    page = client.post(address, fields_of(page) | typed)
+    assert rewards_of(page)[-1] == {
+        "kind": "unit_tests",
+        "sandbox": {"base_url": "http://127.0.0.1:8930", "api_key_env": "SANDBOX_TOKEN"},
+        "counts": "share",
+        "test_seconds": 2.5,
+    }
+
+
 @pytest.mark.parametrize("operation", ["add-entry:nonsense:stages[0].rewards", "add-entry:kimi:stages[0].data"])
 def test_a_button_that_does_not_fit_changes_nothing(client_of, researcher, address, operation: str):
     client = client_of(researcher)

@@ -70,6 +70,11 @@ told(result, code)
     Attack("use the kernel's key ring", "told(*call({'x86_64': 250}.get(os.uname().machine, 219), 0, -3, 1))"),
     Attack("become root", "attempt(lambda: os.setuid(0))"),
     Attack("write to the root", "attempt(lambda: os.open('/usr/planted', os.O_CREAT | os.O_WRONLY))"),
+    Attack("make a message queue", "attempt(lambda: os.open('/dev/mqueue/planted', os.O_CREAT | os.O_WRONLY))"),
+    Attack(
+        "share a user with other programs of the host",
+        "print('held its own' if 30000 <= os.getuid() < 60000 and os.getgid() == os.getuid() else 'REACHED')",
+    ),
     Attack("write a kernel setting", "attempt(lambda: os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY))"),
     Attack("make a device", "attempt(lambda: os.mknod('/tmp/disk', 0o060600, os.makedev(254, 0)))"),
     Attack(

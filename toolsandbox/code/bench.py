@@ -1,7 +1,7 @@
 """What the code tools cost beside a bare `python3 -c` and beside `docker run --rm`, measured in turns.
 
 Turns, because a shared machine drifts: every round runs each way once, in changing order, and only ratios within a
-round are compared.
+round are compared. `_low` and `_high` are the quartiles of a ratio over the rounds.
 """
 
 import asyncio
@@ -12,22 +12,24 @@ import time
 from collections.abc import Awaitable, Callable
 
 from toolsandbox.code.batches import FunctionCall
-from toolsandbox.code.hardening import NOBODY
+from toolsandbox.code.hardening import USERS
 from toolsandbox.code.settings import CodeSettings
 from toolsandbox.code.workshop import Workshop
 
 SOURCE = "print(1 + 1)"
 FUNCTION = "def answer(n):\n    return n + 1\n"
 AT_ONCE = 8
+NO_SITE = ("-I", "-S")
+"""Options that spare the interpreter its search for installed packages: the least that a bare call can cost."""
 
 
-async def run_bare(_: int = 0) -> None:
+async def run_bare(*options: str) -> None:
     """A fresh interpreter without any isolation: the floor that users know."""
     python = shutil.which("python3", path="/usr/bin:/bin") or "python3"
     process = await asyncio.create_subprocess_exec(
-        python, "-I", "-S", "-c", SOURCE, stdout=asyncio.subprocess.PIPE, env={"PATH": "/usr/bin:/bin"}
+        python, *options, "-c", SOURCE, stdout=asyncio.subprocess.PIPE, env={"PATH": "/usr/bin:/bin"}
     )
-    said, _error = await process.communicate()
+    said, _ = await process.communicate()
     if said != b"2\n":
         raise RuntimeError(f"the bare interpreter answered {said!r}")
 
@@ -40,7 +42,7 @@ async def run_docker(workshop: Workshop) -> None:
         "none",
         "--read-only",
         "--user",
-        NOBODY,
+        f"{USERS.start}:{USERS.start}",
         "--cap-drop",
         "ALL",
         "--log-driver",
@@ -48,17 +50,17 @@ async def run_docker(workshop: Workshop) -> None:
     ]
     process = await asyncio.create_subprocess_exec(
         *("docker", "-H", f"unix://{workshop.settings.socket}", "run", *options, workshop.image),
-        *("/usr/bin/python3", "-I", "-S", "-c", SOURCE),
+        *("/usr/bin/python3", *NO_SITE, "-c", SOURCE),
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _error = await process.communicate()
+    said, _ = await process.communicate()
     if said != b"2\n":
         raise RuntimeError(f"docker run answered {said!r}")
 
 
-async def run_warm(workshop: Workshop) -> float:
-    """Seconds to the first byte of the result."""
-    answer = await workshop.run(SOURCE)
+async def run_warm(workshop: Workshop, session: str | None = None) -> float:
+    """Seconds from the call to the first byte of its result."""
+    answer = await workshop.run(SOURCE, session=session)
     if answer.stdout != "2\n" or answer.first_output_ms is None:
         raise RuntimeError(f"tier A answered {answer.status} {answer.message}")
     return (answer.queue_ms + answer.first_output_ms) / 1e3
@@ -70,66 +72,96 @@ async def time_one(action: Callable[[], Awaitable[None]]) -> float:
     return time.perf_counter() - began
 
 
-async def wait_warm(workshop: Workshop) -> None:
+async def wait_warm(workshop: Workshop, *, sessions: int) -> None:
     """Until the pool is full and the last container is removed: replenishing belongs to the throughput, not here."""
-    while workshop.pool.ready < workshop.pool.warm or workshop.pool.leased:
+    while workshop.pool.ready < workshop.pool.warm or workshop.pool.leased > sessions:
         await asyncio.sleep(0.01)
 
 
 async def measure_tier_a(workshop: Workshop, *, rounds: int) -> dict[str, float]:
-    """Milliseconds of one call at concurrency 1, medians.
-
-    The ratio compares the first byte of the result with the whole of a bare call, within a round.
-    """
+    """One call at concurrency 1: medians of milliseconds, and of ratios to the whole of a bare call of the round."""
     first: list[float] = []
 
     async def warm() -> None:
         first.append(await run_warm(workshop))
 
+    async def in_session() -> None:
+        await run_warm(workshop, session="bench")
+
     ways: dict[str, Callable[[], Awaitable[None]]] = {
         "bare": run_bare,
+        "bare_no_site": lambda: run_bare(*NO_SITE),
         "tier_a": warm,
+        "session": in_session,
         "docker_run": lambda: run_docker(workshop),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     order = list(ways)
+    await in_session()
     for _ in range(rounds):
         random.shuffle(order)
         for name in order:
-            await wait_warm(workshop)
+            await wait_warm(workshop, sessions=1)
             times[name].append(await time_one(ways[name]))
-    ratios = [ours / bare for ours, bare in zip(first, times["bare"], strict=True)]
+    await workshop.end_session("default", "bench")
     return {
-        "sandbox.tier_a_ratio": statistics.median(ratios),
+        **summarize("sandbox.tier_a_ratio", first, times["bare"]),
+        **summarize("sandbox.tier_a_ratio_no_site", first, times["bare_no_site"]),
+        **summarize("sandbox.tier_a_whole_ratio", times["tier_a"], times["bare"]),
+        **summarize("sandbox.session_ratio", times["session"], times["bare"]),
+        **summarize("sandbox.docker_run_ratio", times["docker_run"], times["bare"]),
         "sandbox.tier_a_first_ms": statistics.median(first) * 1e3,
         **{f"sandbox.{name}_ms": statistics.median(values) * 1e3 for name, values in times.items()},
     }
 
 
+def summarize(name: str, ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Median and quartiles of the ratio within a round."""
+    low, middle, high = statistics.quantiles([our / their for our, their in zip(ours, theirs, strict=True)], n=4)
+    return {name: middle, f"{name}_low": low, f"{name}_high": high}
+
+
+async def run_bare_at_once(calls: int, *options: str) -> float:
+    """Calls per second of bare interpreters, eight at a time."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> None:
+        async with places:
+            await run_bare(*options)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(calls)))
+    return calls / (time.perf_counter() - began)
+
+
+async def run_functions(workshop: Workshop, calls: int) -> float:
+    """Calls per second of a batch, as many at a time as the settings say."""
+    batch = [FunctionCall(source=FUNCTION, function="answer", arguments=[number]) for number in range(calls)]
+    began = time.perf_counter()
+    answers = await workshop.run_batch(batch)
+    took = time.perf_counter() - began
+    if [answer.value for answer in answers] != list(range(1, calls + 1)):
+        raise RuntimeError(f"a batch answered {answers[0].status} {answers[0].detail}")
+    return calls / took
+
+
 async def measure_tier_b(workshop: Workshop, *, rounds: int, calls: int) -> dict[str, float]:
-    """Calls per second, eight at a time, of batches and of bare interpreters; the median ratio within a round."""
-    ratios, ours, bare = [], [], []
+    """Calls per second, eight at a time, of batches and of bare interpreters; medians, and the ratio within a round."""
+    rates: dict[str, list[float]] = {"ours": [], "bare": [], "no_site": []}
+    order = list(rates)
     for _ in range(rounds):
-        batch = [FunctionCall(source=FUNCTION, function="answer", arguments=[number]) for number in range(calls)]
-        began = time.perf_counter()
-        answers = await workshop.run_batch(batch)
-        ours.append(calls / (time.perf_counter() - began))
-        if [answer.value for answer in answers] != list(range(1, calls + 1)):
-            raise RuntimeError("a batch answered wrongly")
-        began = time.perf_counter()
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def one(places: asyncio.Semaphore = places) -> None:
-            async with places:
-                await run_bare()
-
-        await asyncio.gather(*(one() for _ in range(calls)))
-        bare.append(calls / (time.perf_counter() - began))
-        ratios.append(ours[-1] / bare[-1])
+        random.shuffle(order)
+        for name in order:
+            if name == "ours":
+                rates[name].append(await run_functions(workshop, calls))
+            else:
+                rates[name].append(await run_bare_at_once(calls, *(NO_SITE if name == "no_site" else ())))
     return {
-        "sandbox.tier_b_ratio": statistics.median(ratios),
-        "sandbox.tier_b_per_s": statistics.median(ours),
-        "sandbox.bare_per_s": statistics.median(bare),
+        **summarize("sandbox.tier_b_ratio", rates["ours"], rates["bare"]),
+        **summarize("sandbox.tier_b_ratio_no_site", rates["ours"], rates["no_site"]),
+        "sandbox.tier_b_per_s": statistics.median(rates["ours"]),
+        "sandbox.bare_per_s": statistics.median(rates["bare"]),
+        "sandbox.tier_b_own_cgroups": float(not workshop.no_cgroups),
     }
 
 
@@ -139,6 +171,6 @@ async def bench_code(settings: CodeSettings, *, rounds: int = 20) -> dict[str, f
     await workshop.open()
     try:
         figures = await measure_tier_a(workshop, rounds=rounds)
-        return figures | await measure_tier_b(workshop, rounds=max(3, rounds // 4), calls=200)
+        return figures | await measure_tier_b(workshop, rounds=max(4, rounds // 3), calls=200)
     finally:
         await workshop.close()

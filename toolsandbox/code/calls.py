@@ -28,19 +28,24 @@ class Stamp:
 def choose_limits(
     settings: CodeSettings, *, wall_s: float | None = None, cpu_s: float | None = None, output_bytes: int | None = None
 ) -> CallLimits:
-    """Limits of one call. Raises `CallRefused`: nothing asked for is silently clamped."""
+    """Limits of one call: the settings' own where nothing is asked for. Raises `CallRefused`: what is asked for is
+    never silently clamped. Who asks for more time on the clock gets as much of the processor's."""
     usual = settings.limits
-    wall = usual.wall_s if wall_s is None else wall_s
+    asked: dict[str, float] = {}
     most = settings.most_wall_s
-    if isinstance(wall, bool) or not 0 < wall <= most:
-        raise CallRefused(f"timeout: {wall!r} is not between 0 and {most:g} seconds; 0 does not mean `no limit`")
-    cpu = max(usual.cpu_s, wall) if cpu_s is None else cpu_s
-    if not 0 < cpu <= 600:
-        raise CallRefused(f"cpu time: {cpu!r} is not between 0 and 600 seconds")
-    room = usual.output_bytes if output_bytes is None else output_bytes
-    if not 0 < room <= 64 << 20:
-        raise CallRefused(f"output: {room!r} is not between 1 and {64 << 20} bytes")
-    return CallLimits(wall_s=wall, cpu_s=cpu, output_bytes=room, value_bytes=usual.value_bytes)
+    if wall_s is not None:
+        if isinstance(wall_s, bool) or not 0 < wall_s <= most:
+            raise CallRefused(f"timeout: {wall_s!r} is not between 0 and {most:g} seconds; 0 does not mean `no limit`")
+        asked |= {"wall_s": wall_s, "cpu_s": max(usual.cpu_s, wall_s)}
+    if cpu_s is not None:
+        if not 0 < cpu_s <= 600:
+            raise CallRefused(f"cpu time: {cpu_s!r} is not between 0 and 600 seconds")
+        asked["cpu_s"] = cpu_s
+    if output_bytes is not None:
+        if not 0 < output_bytes <= 64 << 20:
+            raise CallRefused(f"output: {output_bytes!r} is not between 1 and {64 << 20} bytes")
+        asked["output_bytes"] = output_bytes
+    return usual.model_copy(update=asked)
 
 
 def find_refusal(settings: CodeSettings, call: Call) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolsandbox.code.answers import CodeAnswer
+from toolsandbox.code.cgroups import Seats
 from toolsandbox.code.engine import AttachedStreams, Engine, EngineError
 from toolsandbox.code.settings import CallLimits
 
@@ -35,6 +36,8 @@ class Call:
     code: str
     limits: CallLimits
     stateful: bool = False
+    last: bool = False
+    """Nothing is run in the container afterwards, so nothing need be made ready for it."""
     stdin: bytes = b""
     expression: str = ""
 
@@ -59,9 +62,15 @@ class Container:
         self._buffer = bytearray()
         self._complaints = bytearray()
         self.alive = True
+        self.is_busy = False
+        """A call runs in it, or something went wrong in the middle of one."""
         self.discarded = False
         """Given up by whoever had it; its destruction is under way."""
         self.on_destroyed: Callable[[str], None] = _forget
+        self.greeting = b""
+        """What the program inside said when it was ready."""
+        self.seats: Seats | None = None
+        """Of a batch's container only."""
 
     @property
     def is_connected(self) -> bool:
@@ -77,7 +86,7 @@ class Container:
             container = cls(engine, identity, streams)
             await engine.start(identity)
             async with asyncio.timeout(engine.timeout_s):
-                kind, _ = await container.read_frame()
+                kind, container.greeting = await container.read_frame()
             if kind != b"R":
                 raise SandboxFailed(f"the program in the container began with {kind!r}")
         except BaseException as failed:
@@ -130,6 +139,7 @@ class Container:
             "code": call.code,
             "expression": call.expression,
             "stateful": call.stateful,
+            "last": call.last,
             "has_stdin": bool(call.stdin),
             "wall_s": limits.wall_s,
             "cpu_s": limits.cpu_s,
@@ -137,6 +147,7 @@ class Container:
             "value_bytes": limits.value_bytes,
         }
         outcome = Outcome()
+        self.is_busy = True
         sent_at = time.monotonic()
         try:
             async with asyncio.timeout(limits.wall_s + GRACE_S):
@@ -152,6 +163,7 @@ class Container:
         except asyncio.CancelledError:
             self.alive = False
             raise
+        self.is_busy = not self.alive
         if outcome.first_at is not None:
             outcome.done["first_output_ms"] = (outcome.first_at - sent_at) * 1e3
         return outcome
@@ -174,20 +186,21 @@ class Container:
 
     async def put(self, path: str, size: int, pieces: AsyncIterator[bytes]) -> str | None:
         """Stream a file in; answers why it could not be written, or None. `size` bytes must come."""
+        # Unless it comes to its end, the program inside takes whatever is next for the rest of the file.
+        self.alive = False
         await self.write_frame(b"P", json.dumps({"path": path, "bytes": size}).encode())
         sent = 0
         async for piece in pieces:
             if sent + len(piece) > size:
-                self.alive = False
                 raise ValueError("the file is longer than it said")
             for at in range(0, len(piece), 1 << 16):
                 part = piece[at : at + (1 << 16)]
                 await self.write_frame(b"F", part)
                 sent += len(part)
         if sent != size:
-            self.alive = False
             raise ValueError("the file is shorter than it said")
         _, payload = await self.read_frame()
+        self.alive = True
         reason: str | None = json.loads(payload)["error"]
         return reason
 

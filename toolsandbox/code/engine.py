@@ -106,6 +106,15 @@ class Engine:
     async def ping(self) -> dict[str, Any]:
         return dict(await self.request("GET", "/version"))
 
+    async def require_runtime(self, name: str) -> None:
+        """Raises `EngineError` unless the engine knows the runtime."""
+        known = sorted((await self.request("GET", "/info")).get("Runtimes") or {})
+        if name not in known:
+            raise EngineError(
+                f"the container engine knows no runtime {name}, only {', '.join(known)}; "
+                "set `runtime` to one of them or add it to the engine's settings"
+            )
+
     async def inspect_image(self, name: str) -> dict[str, Any] | None:
         found = await self.request("GET", f"/images/{quote(name, safe=':@')}/json", missing_ok=True)
         return None if found is None else dict(found)

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import time
-from importlib.resources import files
 from typing import Any
 
+from toolsandbox.code.programs import write_command
 from toolsandbox.code.seccomp import build_profile
 from toolsandbox.code.settings import CodeSettings
 
@@ -14,7 +14,14 @@ OWNER_LABEL = "chanote.sandbox.owner"
 EXPIRY_LABEL = "chanote.sandbox.expiry"
 """Seconds of the wall clock. The container itself outlives a service that was killed; this label ends it."""
 
-NOBODY = "65534:65534"
+BATCH_LABEL = "chanote.sandbox.batches"
+"""On the containers of batches, which are larger: they hold several calls."""
+FORK_SERVER_BYTES = 96 << 20
+FORK_SERVER_PROCESSES = 2
+
+USERS = range(30_000, 60_000)
+"""Containers get a user each, from here. The kernel counts inotify queues, waiting signals and pages of pipes per user
+and over the whole host: with one user for all, one program takes them from every other."""
 ENVIRONMENT = [
     "PATH=/usr/local/bin:/usr/bin:/bin",
     "HOME=/tmp",
@@ -27,13 +34,25 @@ ENVIRONMENT = [
 ]
 
 
-def read_program(name: str) -> str:
-    """Text of a program of `toolsandbox/code/inside`."""
-    return (files("toolsandbox.code.inside") / name).read_text(encoding="utf-8")
+def size_container(settings: CodeSettings, *, for_batches: bool) -> tuple[int, int]:
+    """Bytes of memory and number of processes. A batch's calls cannot use up together what one of them may have."""
+    if not for_batches:
+        return settings.memory_bytes, settings.processes
+    # Of each call's processes two prepare it.
+    return (
+        FORK_SERVER_BYTES + settings.batch_workers * settings.memory_bytes,
+        FORK_SERVER_PROCESSES + settings.batch_workers * (2 + settings.batch_processes),
+    )
 
 
 def build_spec(
-    settings: CodeSettings, *, image: str, program: list[str], life_s: float, for_batches: bool = False
+    settings: CodeSettings,
+    *,
+    image: str,
+    program: list[str],
+    life_s: float,
+    user: int = USERS.start,
+    for_batches: bool = False,
 ) -> dict[str, Any]:
     """Body of the engine's create call. Nothing in it comes from a request."""
     profile = json.dumps(build_profile(for_batches=for_batches))
@@ -41,12 +60,13 @@ def build_spec(
     if for_batches:
         # A child mounts its own temporary folder in its own namespace, which the engine's default profile refuses.
         security.append("apparmor=unconfined")
+    memory_bytes, processes = size_container(settings, for_batches=for_batches)
     temporary = f"rw,nosuid,nodev,noexec,size={settings.disk_bytes},nr_inodes={settings.disk_files},mode=1777"
     return {
         "Image": image,
         "Cmd": program,
         "Entrypoint": [],
-        "User": NOBODY,
+        "User": f"{user}:{user}",
         "WorkingDir": "/tmp",  # noqa: S108
         "Env": ENVIRONMENT,
         "Hostname": "sandbox",
@@ -55,6 +75,7 @@ def build_spec(
             LABEL: "1",
             OWNER_LABEL: settings.owner,
             EXPIRY_LABEL: str(int(time.time() + life_s)),
+            **({BATCH_LABEL: "1"} if for_batches else {}),
         },
         "AttachStdin": True,
         "AttachStdout": True,
@@ -70,14 +91,16 @@ def build_spec(
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
             "SecurityOpt": security,
-            "PidsLimit": settings.processes,
-            "Memory": settings.memory_bytes,
-            "MemorySwap": settings.memory_bytes,
+            "PidsLimit": processes,
+            "Memory": memory_bytes,
+            "MemorySwap": memory_bytes,
             "NanoCpus": int(settings.cpus * 1e9),
             "Ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
                 {"Name": "nofile", "Soft": settings.open_files, "Hard": settings.open_files},
                 {"Name": "memlock", "Soft": 65536, "Hard": 65536},
+                {"Name": "msgqueue", "Soft": 0, "Hard": 0},
+                {"Name": "sigpending", "Soft": 1024, "Hard": 1024},
             ],
             "Tmpfs": {"/tmp": temporary},  # noqa: S108
             "IpcMode": "none",
@@ -95,9 +118,11 @@ def build_spec(
 
 def digest_policy(settings: CodeSettings) -> str:
     """Identity of everything that decides what a program may do; frozen into a run beside the image's."""
-    spec = build_spec(settings, image="", program=[read_program("agent.py"), read_program("batch.py")], life_s=0)
-    spec["Labels"] = {}
-    text = json.dumps([spec, build_profile(for_batches=True)], sort_keys=True)
+    specs = []
+    for name, for_batches in (("agent", False), ("batch", True)):
+        spec = build_spec(settings, image="", program=write_command(name), life_s=0, for_batches=for_batches)
+        specs.append({**spec, "Labels": {}})
+    text = json.dumps([*specs, settings.batch_processes], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -105,8 +130,9 @@ def find_softness(inspected: dict[str, Any], settings: CodeSettings) -> list[str
     """What a running container lacks of the hardening, read from the engine and not from our request."""
     host, config = inspected["HostConfig"], inspected["Config"]
     security = host.get("SecurityOpt") or []
+    memory_bytes, processes = size_container(settings, for_batches=BATCH_LABEL in config["Labels"])
     expected = {
-        "runs as nobody": config["User"] == NOBODY,
+        "runs as a user of its own": config["User"] in {f"{user}:{user}" for user in USERS},
         "has no network": host["NetworkMode"] == "none" and not _networks(inspected) - {"none"},
         "has a read-only root": host["ReadonlyRootfs"] is True,
         "has no capabilities": host["CapDrop"] == ["ALL"] and not host["CapAdd"],
@@ -115,9 +141,9 @@ def find_softness(inspected: dict[str, Any], settings: CodeSettings) -> list[str
             option.startswith("seccomp={") and "SCMP_ACT_ERRNO" in option for option in security
         ),
         "is not privileged": host["Privileged"] is False,
-        "has a process limit": host["PidsLimit"] == settings.processes,
-        "has a memory limit": host["Memory"] == settings.memory_bytes,
-        "has no swap": host["MemorySwap"] == settings.memory_bytes,
+        "has a process limit": host["PidsLimit"] == processes,
+        "has a memory limit": host["Memory"] == memory_bytes,
+        "has no swap": host["MemorySwap"] == memory_bytes,
         "has a CPU limit": host["NanoCpus"] == int(settings.cpus * 1e9),
         "has no log": host["LogConfig"]["Type"] == "none",
         "has no bind": not host["Binds"] and not host.get("Mounts"),

@@ -23,7 +23,7 @@ from toolsandbox.code.texts import write_tests_text, write_text
 from toolsandbox.code.wire_routes import WireRoutes
 from toolsandbox.code.workshop import Workshop
 from toolsandbox.contract import CodeReply, RunPython, RunTests, TestsReply, ToolReply, VerifyReply, VerifyRequest
-from toolsandbox.entrance import answer_error, describe_fault, open_call, tenant_of, while_there
+from toolsandbox.entrance import answer_error, describe_fault, open_call, run_while_connected, tenant_of
 from toolsandbox.tools import Caller, Health, Overloaded, Tool, ToolUnavailable
 
 log = structlog.get_logger("toolsandbox.code")
@@ -31,9 +31,9 @@ Reply = TypeVar("Reply", bound=ToolReply)
 
 
 class VerifyCount(ToolReply):
-    """A batch of verifiers, as the service counts it."""
+    """A batch of verifiers, as the service counts it; without a reply where the sandbox failed for all of it."""
 
-    reply: VerifyReply
+    reply: VerifyReply | None = None
 
 
 def read_settings(path: Path | None) -> CodeSettings:
@@ -69,6 +69,7 @@ class CodeProvider:
             await workshop.close()
             return
         try:
+            await workshop.wait_until_warm()
             self.report = await require_hardness(workshop)
         except (SandboxFailed, PoolFull) as failed:
             self.reason = f"unavailable: {failed}"
@@ -87,6 +88,10 @@ class CodeProvider:
             await self.workshop.close()
             self.workshop = None
 
+    async def end_session(self, tenant: str, session: str) -> bool:
+        """Answers whether there was one."""
+        return self.workshop is not None and await self.workshop.end_session(tenant, session)
+
     def health(self) -> Health:
         if self.workshop is None:
             # The law tools serve all the same.
@@ -97,6 +102,8 @@ class CodeProvider:
             detail=pool.last_error,
             facts={
                 "runtime": self.settings.runtime,
+                # Empty where every call of a batch has a cgroup of its own; else why it has none.
+                "no_cgroup_per_call": self.workshop.no_cgroups,
                 "image_digest": self.workshop.image_digest,
                 "policy_digest": self.workshop.policy_digest,
                 "warm": pool.ready,
@@ -112,13 +119,17 @@ class CodeProvider:
         containers = GaugeMetricFamily("toolsandbox_containers", "Containers of the pools", labels=["tier", "state"])
         waiting = GaugeMetricFamily("toolsandbox_container_waiters", "Calls that wait for a container", labels=["tier"])
         sessions = GaugeMetricFamily("toolsandbox_sessions", "Open sessions")
+        failing = GaugeMetricFamily(
+            "toolsandbox_pool_failing", "The last container could not be started", labels=["tier"]
+        )
         if self.workshop is not None:
             for tier, pool in (("a", self.workshop.pool), ("b", self.workshop.batch_pool)):
                 containers.add_metric([tier, "warm"], pool.ready)
                 containers.add_metric([tier, "leased"], pool.leased)
                 waiting.add_metric([tier], pool.waiting)
+                failing.add_metric([tier], bool(pool.last_error))
             sessions.add_metric([], self.workshop.open_sessions)
-        return [containers, waiting, sessions]
+        return [containers, waiting, sessions, failing]
 
     def tools(self) -> Sequence[Tool]:
         return [
@@ -158,7 +169,7 @@ class CodeProvider:
         """Work of a route that is no tool's: in its turn, counted, logged, and cancelled if its client goes away."""
         service = request.app.state.service
         calling = service.perform(name, work, caller=open_call(tenant_of(request)), family=type(self).__name__)
-        reply: Reply = await while_there(request, calling)
+        reply: Reply = await run_while_connected(request, calling)
         return reply
 
     async def _run_python(self, arguments: RunPython, caller: Caller) -> ToolReply:
@@ -207,12 +218,14 @@ class CodeProvider:
                 reply = await self.require_workshop().judge_verifiers(asked, tenant=caller.tenant)
             except PoolFull as full:
                 raise Overloaded(str(full)) from None
-            return VerifyCount(status=reply.status, text="", retryable=reply.retryable, reply=reply)
+            except SandboxFailed as failed:
+                return VerifyCount(status="infra_error", text=str(failed), retryable=True)
+            facts = reply.model_dump(include={"status", "retryable", "queue_ms"})
+            return VerifyCount(**facts, text="", reply=reply)
 
-        try:
-            counted = await self.perform("verifiers", request, judge)
-        except SandboxFailed as failed:
-            return answer_error(503, "infra_error", str(failed), retry_after_s=1)
+        counted = await self.perform("verifiers", request, judge)
+        if counted.reply is None:
+            return answer_error(503, "infra_error", counted.text, retry_after_s=1)
         reply = counted.reply.model_copy(update={"wall_ms": counted.wall_ms, "queue_ms": counted.queue_ms})
         return Response(reply.model_dump_json(), media_type="application/json")
 
@@ -257,5 +270,6 @@ class CodeProvider:
         return StreamingResponse(stream(), media_type="application/octet-stream")
 
     async def _end_session(self, request: Request) -> Response:
-        found = await self.require_workshop().end_session(tenant_of(request), request.path_params["session"])
+        self.require_workshop()
+        found = await self.end_session(tenant_of(request), request.path_params["session"])
         return JSONResponse({"ended": found}, status_code=200 if found else 404)

@@ -38,6 +38,7 @@ class CodeSettings(BaseModel):
     most_waiting: int = Field(default=512, ge=0)
     longest_wait_s: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     memory_bytes: int = Field(default=256 << 20, ge=32 << 20)
+    """Of one container, and of one function of a batch: its container has room for as many as run at once."""
     processes: int = Field(default=64, ge=4)
     cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     disk_bytes: int = Field(default=64 << 20, ge=1 << 20)
@@ -52,6 +53,8 @@ class CodeSettings(BaseModel):
     most_batches: int = Field(default=4, ge=1, le=256)
     batch_workers: int = Field(default=2, ge=1, le=64)
     """Functions of a batch that run at the same time."""
+    batch_processes: int = Field(default=8, ge=1, le=1024)
+    """Processes and threads that one function may have, where it has a cgroup of its own; else one."""
     most_batch_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Of the calls of one batch of verifiers together; those that come after it are timeouts."""
     limits: CallLimits = CallLimits()

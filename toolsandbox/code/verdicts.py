@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_TESTS = 200
+MOST_CHARACTERS = 1 << 17
+"""They are taken apart in the service itself, which meanwhile answers nobody: eight megabytes took a minute."""
 
 FORM = (
     "write each test as one line `assert f(1, 2) == 3`: a call on the left, `==`, `is True`, `is False` or `is None` "
@@ -39,6 +41,8 @@ class Case:
 
 def parse_tests(tests: str) -> list[Case]:
     """The assertions of a text, at top level or in functions without arguments. Raises `TestsRefused`."""
+    if len(tests) > MOST_CHARACTERS:
+        raise TestsRefused(f"tests: {len(tests)} characters, at most {MOST_CHARACTERS}; {FORM}")
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as wrong:

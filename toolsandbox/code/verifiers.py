@@ -8,47 +8,80 @@ import hashlib
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from toolsandbox.code.batches import FunctionCall
-from toolsandbox.contract import (
-    ValueAnswer,
-    Verifier,
-    VerifierCall,
-    VerifierReport,
-    VerifierVerdict,
-    VerifyReply,
-    VerifyRequest,
-)
+from toolsandbox.contract import ValueAnswer, Verifier, VerifierReport, VerifierVerdict, VerifyReply, VerifyRequest
 
 ROUNDS = 2
 """Every example is asked this often, in a process of its own: a verifier that tosses a coin is found out sooner."""
-CHUNK = 32
+CHUNK = 16
 """Calls between two looks at the clock."""
 MOST_TIMEOUTS = 3
 """After so many, a function's other calls of the batch are not run."""
 MOST_REMEMBERED = 20_000
+TOO_LONG = "not run: the batch took too long; send less at once, or allow each call less time"
 
-Batch = Callable[[list[FunctionCall]], Awaitable[list[ValueAnswer]]]
+Ask = tuple[Verifier, list[Any]]
+
+
+@dataclass
+class Batch:
+    """The functions of one request. `run` runs calls in a container of the request's own."""
+
+    run: Callable[[list[FunctionCall]], Awaitable[list[ValueAnswer]]]
+    timeout_s: float
+    longest_s: float
+    began: float = field(default_factory=time.monotonic)
+    timeouts: Counter[str] = field(default_factory=Counter)
+
+    async def ask(self, asks: Sequence[Ask]) -> list[ValueAnswer]:
+        """Answers in order. Past the clock, and after a function's third timeout, calls are timeouts without a run."""
+        answers: list[ValueAnswer] = []
+        for at in range(0, len(asks), CHUNK):
+            chunk = asks[at : at + CHUNK]
+            reasons = [self._find_reason(verifier) for verifier, _ in chunk]
+            ready = [self._write(*ask) for ask, reason in zip(chunk, reasons, strict=True) if not reason]
+            given = iter(await self.run(ready) if ready else [])
+            for (verifier, _), reason in zip(chunk, reasons, strict=True):
+                answer = ValueAnswer(status="timeout", detail=reason) if reason else next(given)
+                self.timeouts[verifier.name] += answer.status == "timeout" and not reason
+                answers.append(answer)
+        return answers
+
+    def _find_reason(self, verifier: Verifier) -> str:
+        """Why a function is not run any more, or nothing."""
+        if time.monotonic() - self.began > self.longest_s:
+            return TOO_LONG
+        if self.timeouts[verifier.name] >= MOST_TIMEOUTS:
+            return f"not run: the function ran out of time {MOST_TIMEOUTS} times"
+        return ""
+
+    def _write(self, verifier: Verifier, arguments: list[Any]) -> FunctionCall:
+        seconds = self.timeout_s
+        return FunctionCall(
+            source=verifier.source, function=verifier.function, arguments=arguments, wall_s=seconds, cpu_s=seconds
+        )
 
 
 class VerifierGate:
     """Remembers what it found out: the same source with the same examples is asked once."""
 
-    def __init__(self, *, longest_s: float) -> None:
-        self._longest_s = longest_s
+    def __init__(self) -> None:
         self._known: OrderedDict[str, VerifierReport] = OrderedDict()
 
-    async def judge(self, request: VerifyRequest, run: Batch) -> VerifyReply:
-        """Admit the verifiers, then ask those that were admitted. `run` runs calls in one container of their own."""
-        began = time.monotonic()
-        reports = {verifier.name: report for verifier, report in await self._admit_all(request, run)}
+    async def judge(self, request: VerifyRequest, batch: Batch) -> VerifyReply:
+        """Admit the verifiers, then ask those that were admitted."""
+        reports = await self._admit(request, batch)
         by_name = {verifier.name: verifier for verifier in request.verifiers}
-        asked = [call for call in request.calls if reports[call.verifier].admitted]
-        answers = iter(await self._run_bounded(request, by_name, asked, run))
+        asks = [(by_name[call.verifier], call.arguments) for call in request.calls if reports[call.verifier].admitted]
+        answers = iter(await batch.ask(asks))
         verdicts = [
-            _give_verdict(call.verifier, next(answers)) if report.admitted else _withhold_verdict(report)
+            give_verdict(call.verifier, next(answers))
+            if reports[call.verifier].admitted
+            else withhold_verdict(reports[call.verifier])
             for call in request.calls
-            for report in [reports[call.verifier]]
         ]
         failed = any(report.admitted is None for report in reports.values())
         failed = failed or any(verdict.status == "infra_error" for verdict in verdicts)
@@ -57,70 +90,61 @@ class VerifierGate:
             retryable=failed,
             verifiers=[reports[verifier.name] for verifier in request.verifiers],
             verdicts=verdicts,
-            wall_ms=round((time.monotonic() - began) * 1e3, 3),
         )
 
-    async def _admit_all(self, request: VerifyRequest, run: Batch) -> list[tuple[Verifier, VerifierReport]]:
-        digests = {verifier.name: _digest(verifier, request.timeout_s) for verifier in request.verifiers}
-        unknown = [verifier for verifier in request.verifiers if digests[verifier.name] not in self._known]
-        fresh: dict[str, VerifierReport] = {}
-        for at in range(0, len(unknown), CHUNK):
-            asked = unknown[at : at + CHUNK]
-            calls = [call for verifier in asked for call in _list_examples(verifier, request.timeout_s)]
-            answers = await run(calls)
-            for verifier in asked:
-                count = ROUNDS * (len(verifier.good) + len(verifier.bad))
-                fresh[verifier.name] = report = report_on(verifier, answers[:count])
-                answers = answers[count:]
-                if report.admitted is not None:
-                    self._remember(digests[verifier.name], report)
-        return [
-            (verifier, fresh.get(verifier.name) or self._recall(digests[verifier.name], verifier.name))
-            for verifier in request.verifiers
-        ]
-
-    def _remember(self, digest: str, report: VerifierReport) -> None:
-        self._known[digest] = report
+    async def _admit(self, request: VerifyRequest, batch: Batch) -> dict[str, VerifierReport]:
+        """Reports by name. One good and one bad example come first: most that cannot tell are found out by them."""
+        reports: dict[str, VerifierReport] = {}
+        unknown = []
+        for verifier in request.verifiers:
+            digest = digest_verifier(verifier, request.timeout_s)
+            if digest in self._known:
+                self._known.move_to_end(digest)
+                reports[verifier.name] = self._known[digest].model_copy(update={"name": verifier.name})
+            else:
+                unknown.append(verifier)
+        reports.update(await _try_examples(unknown, _first_examples, batch))
+        left = [verifier for verifier in unknown if reports[verifier.name].admitted]
+        reports.update(await _try_examples(left, _other_examples, batch))
+        for verifier in unknown:
+            if reports[verifier.name].admitted is not None and TOO_LONG not in reports[verifier.name].reason:
+                self._known[digest_verifier(verifier, request.timeout_s)] = reports[verifier.name]
         while len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
-
-    def _recall(self, digest: str, name: str) -> VerifierReport:
-        self._known.move_to_end(digest)
-        return self._known[digest].model_copy(update={"name": name})
-
-    async def _run_bounded(
-        self, request: VerifyRequest, by_name: dict[str, Verifier], asked: Sequence[VerifierCall], run: Batch
-    ) -> list[ValueAnswer]:
-        """Answers in order. Past the clock, and after a function's third timeout, calls are timeouts without a run."""
-        deadline = time.monotonic() + self._longest_s
-        timeouts: Counter[str] = Counter()
-        answers: list[ValueAnswer] = []
-        for at in range(0, len(asked), CHUNK):
-            chunk = asked[at : at + CHUNK]
-            late = time.monotonic() > deadline
-            ready = [call for call in chunk if not late and timeouts[call.verifier] < MOST_TIMEOUTS]
-            values = [_write_call(by_name[call.verifier], call.arguments, request.timeout_s) for call in ready]
-            given = dict(zip(map(id, ready), await run(values) if values else [], strict=True))
-            reason = "the batch took too long" if late else f"the function ran out of time {MOST_TIMEOUTS} times"
-            for call in chunk:
-                answer = given.get(id(call)) or ValueAnswer(status="timeout", detail=f"not run: {reason}")
-                timeouts[call.verifier] += answer.status == "timeout"
-                answers.append(answer)
-        return answers
+        return reports
 
 
-def report_on(verifier: Verifier, answers: Sequence[ValueAnswer]) -> VerifierReport:
-    """Whether it may be used, from its answers to the examples of every round, good before bad in each."""
-    if failed := next((answer for answer in answers if answer.status == "infra_error"), None):
-        return VerifierReport(name=verifier.name, admitted=None, reason=failed.detail)
-    for place, answer in enumerate(answers):
-        number = place % (len(verifier.good) + len(verifier.bad))
-        wanted = number < len(verifier.good)
-        if answer.is_true if wanted else answer.is_false:
+Example = tuple[str, bool, list[Any]]
+"""Its place, what a verifier must answer, and the arguments."""
+
+
+def _list_examples(verifier: Verifier) -> list[Example]:
+    good = [(f"good[{number}]", True, arguments) for number, arguments in enumerate(verifier.good)]
+    return good + [(f"bad[{number}]", False, arguments) for number, arguments in enumerate(verifier.bad)]
+
+
+def _first_examples(verifier: Verifier) -> list[Example]:
+    return [example for example in _list_examples(verifier) if example[0] in ("good[0]", "bad[0]")]
+
+
+def _other_examples(verifier: Verifier) -> list[Example]:
+    first = _first_examples(verifier)
+    return [example for example in _list_examples(verifier) * ROUNDS if example not in first] + first * (ROUNDS - 1)
+
+
+async def _try_examples(
+    verifiers: Sequence[Verifier], choose: Callable[[Verifier], list[Example]], batch: Batch
+) -> dict[str, VerifierReport]:
+    chosen = [(verifier, example) for verifier in verifiers for example in choose(verifier)]
+    answers = await batch.ask([(verifier, arguments) for verifier, (_, _, arguments) in chosen])
+    reports = {verifier.name: VerifierReport(name=verifier.name, admitted=True) for verifier in verifiers}
+    for (verifier, (place, wanted, _)), answer in zip(chosen, answers, strict=True):
+        if not reports[verifier.name].admitted or (answer.is_true if wanted else answer.is_false):
             continue
-        which = f"good[{number}]" if wanted else f"bad[{number - len(verifier.good)}]"
-        return VerifierReport(name=verifier.name, admitted=False, reason=f"{which}: {_tell(answer)}, not {wanted}")
-    return VerifierReport(name=verifier.name, admitted=True)
+        failed = answer.status == "infra_error"
+        reason = answer.detail if failed else f"{place}: {_tell(answer)}, not {wanted}"
+        reports[verifier.name] = VerifierReport(name=verifier.name, admitted=None if failed else False, reason=reason)
+    return reports
 
 
 def _tell(answer: ValueAnswer) -> str:
@@ -129,7 +153,7 @@ def _tell(answer: ValueAnswer) -> str:
     return f"it ended with {answer.status}{': ' + answer.detail[:200] if answer.detail else ''}"
 
 
-def _give_verdict(name: str, answer: ValueAnswer) -> VerifierVerdict:
+def give_verdict(name: str, answer: ValueAnswer) -> VerifierVerdict:
     if answer.is_true or answer.is_false:
         return VerifierVerdict(verifier=name, status="ok", passed=answer.is_true)
     status = "error" if answer.status == "ok" else answer.status
@@ -137,24 +161,13 @@ def _give_verdict(name: str, answer: ValueAnswer) -> VerifierVerdict:
     return VerifierVerdict(verifier=name, status=status, passed=None, detail=detail)
 
 
-def _withhold_verdict(report: VerifierReport) -> VerifierVerdict:
-    status = "infra_error" if report.admitted is None else "rejected"
+def withhold_verdict(report: VerifierReport) -> VerifierVerdict:
     detail = f"the verifier was not admitted: {report.reason}"
-    return VerifierVerdict.model_validate({"verifier": report.name, "status": status, "passed": None, "detail": detail})
+    if report.admitted is None:
+        return VerifierVerdict(verifier=report.name, status="infra_error", passed=None, detail=detail)
+    return VerifierVerdict(verifier=report.name, status="rejected", passed=None, detail=detail)
 
 
-def _list_examples(verifier: Verifier, timeout_s: float) -> list[FunctionCall]:
-    return [
-        _write_call(verifier, example, timeout_s) for _ in range(ROUNDS) for example in (*verifier.good, *verifier.bad)
-    ]
-
-
-def _write_call(verifier: Verifier, arguments: list[object], timeout_s: float) -> FunctionCall:
-    return FunctionCall(
-        source=verifier.source, function=verifier.function, arguments=arguments, wall_s=timeout_s, cpu_s=timeout_s
-    )
-
-
-def _digest(verifier: Verifier, timeout_s: float) -> str:
+def digest_verifier(verifier: Verifier, timeout_s: float) -> str:
     content = verifier.model_dump_json(exclude={"name"})
     return hashlib.sha256(f"{timeout_s} {content}".encode()).hexdigest()

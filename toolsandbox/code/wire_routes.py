@@ -102,7 +102,8 @@ class WireRoutes:
                 fetch=asked.fetch_files,
                 patience_s=LATEST_S - LAST_CHANCE_S,
             )
-            return WireReply(**count(notebook.answer), body=write_notebook(notebook))
+            counted = {**count(notebook.answer), "queue_ms": notebook.queue_ms}
+            return WireReply(**counted, body=write_notebook(notebook))
 
         longest_s = asked.total_timeout + LATEST_S
         return await self._perform("run_jupyter", request, run, RunJupyterResponse, longest_s=longest_s)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel, ValidationError
 
+from toolsandbox.code.answers import read_told
 from toolsandbox.code.calls import CallRefused, find_refusal, run_call
 from toolsandbox.code.container import Call, Container
 from toolsandbox.code.files import check_path, get_stream, in_pieces, put_stream
@@ -15,7 +16,7 @@ from toolsandbox.code.workshop import Workshop
 from toolsandbox.contract import CodeAnswer
 
 MOST_FETCHED_BYTES = 16 << 20
-"""Of all the files of one reply together."""
+"""Of all the files of one reply together, and of all that its cells print and show."""
 SHOWN = ".shown.json"
 """Where a cell leaves what it shows: the program may write there too, and then shows what it wrote."""
 
@@ -40,7 +41,7 @@ def tell(error):
     except BaseException:
         words = ""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == "<cells>":
+    while trace is not None and trace.tb_frame.f_code.co_filename in ("<cells>", ast.__file__):
         trace = trace.tb_next
     try:
         lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
@@ -86,6 +87,7 @@ class Notebook:
     files: dict[str, str] = field(default_factory=dict)
     message: str = ""
     seconds: float = 0.0
+    queue_ms: float = 0.0
 
 
 def read_files(settings: CodeSettings, files: dict[str, str | None], fetch: list[str]) -> dict[str, bytes]:
@@ -158,7 +160,8 @@ async def run_cells(
     asked = time.monotonic()
     container = await workshop.pool.take(tenant, patience_s=patience_s)
     began = time.monotonic()
-    notebook = Notebook(workshop.stamp.answer("ok", exit_code=0, queue_ms=round((began - asked) * 1e3, 3)))
+    notebook = Notebook(workshop.stamp.answer("ok", exit_code=0), queue_ms=round((began - asked) * 1e3, 3))
+    room = MOST_FETCHED_BYTES
     try:
         await _put_all(container, files, longest_s=patience_s)
         for call in calls:
@@ -171,7 +174,11 @@ async def run_cells(
             notebook.answer = await run_call(container, timed, workshop.stamp)
             if notebook.answer.status == "infra_error":
                 break
-            notebook.cells.append(await _read_cell(container, notebook.answer))
+            cell, size = await _read_cell(container, notebook.answer, most_bytes=room)
+            notebook.cells.append(cell)
+            room -= size
+            if room < 0:
+                notebook.answer = workshop.stamp.answer("output_limit")
             if notebook.answer.status != "ok" or notebook.answer.session_reset:
                 break
         notebook.files, notebook.message = await _fetch_all(container, fetch)
@@ -187,15 +194,18 @@ def write_cell(source: str, number: int) -> str:
     return f"exec(compile({DRIVER!r}, '<cells>', 'exec'), {{{scope}}})"
 
 
-async def _read_cell(container: Container, answer: CodeAnswer) -> CellRunResult:
-    shown = _Shown()
+async def _read_cell(container: Container, answer: CodeAnswer, *, most_bytes: int) -> tuple[CellRunResult, int]:
+    """The cell, and how many bytes it printed and shows."""
+    shown, size = _Shown(), answer.stdout_bytes + answer.stderr_bytes
     if container.alive and answer.status == "ok":
         try:
-            raw = b"".join([piece async for piece in get_stream(container, SHOWN, most_bytes=MOST_FETCHED_BYTES)])
-            shown = _Shown.model_validate_json(raw)
+            raw = b"".join([piece async for piece in get_stream(container, SHOWN, most_bytes=most_bytes)])
+            size += len(raw)
+            shown = _Shown.model_validate(read_told(raw) or {})
         except (CallRefused, ValidationError):
             shown = _Shown()
-    return CellRunResult(stdout=answer.stdout, stderr=answer.stderr, display=shown.display, error=shown.error)
+    cell = CellRunResult(stdout=answer.stdout, stderr=answer.stderr, display=shown.display, error=shown.error)
+    return cell, size
 
 
 async def _put_all(container: Container, files: dict[str, bytes], *, longest_s: float) -> None:
@@ -212,7 +222,7 @@ async def _fetch_all(container: Container, paths: list[str]) -> tuple[dict[str, 
         try:
             content = b"".join([piece async for piece in get_stream(container, path, most_bytes=room)])
         except CallRefused as refused:
-            if "No such file" not in str(refused):
+            if not str(refused).endswith("No such file or directory"):
                 faults.append(str(refused))
             continue
         room -= len(content)

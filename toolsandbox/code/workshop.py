@@ -1,23 +1,27 @@
 """The code tools as the service calls them: engine, pools and reaper, and what sessions, calls and verdicts need."""
 
 import asyncio
+import itertools
+import secrets
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from toolsandbox.code.batches import FunctionCall, run_batch, write_command
+from toolsandbox.code.batches import FunctionCall, run_batch, seat_workers
 from toolsandbox.code.calls import CallRefused, Stamp, choose_limits, find_refusal, run_call
 from toolsandbox.code.container import Call, Container, SandboxFailed
 from toolsandbox.code.engine import Engine, EngineError
 from toolsandbox.code.files import check_path, get_stream, put_stream
 from toolsandbox.code.grading import Grader
-from toolsandbox.code.hardening import OWNER_LABEL, build_spec, digest_policy, read_program
+from toolsandbox.code.hardening import OWNER_LABEL, USERS, build_spec, digest_policy
 from toolsandbox.code.pool import Pool, PoolFull
-from toolsandbox.code.reaper import reap
+from toolsandbox.code.programs import write_command
+from toolsandbox.code.reaper import TICKET_LABEL, reap
 from toolsandbox.code.sessions import OpenSession, SessionEnded, Sessions
 from toolsandbox.code.settings import CallLimits, CodeSettings
-from toolsandbox.code.verifiers import VerifierGate
+from toolsandbox.code.verifiers import Batch, VerifierGate
 from toolsandbox.contract import CodeAnswer, TestsAnswer, ValueAnswer, Verifier, VerifyReply, VerifyRequest
 
 REAP_EVERY_S = 60.0
@@ -31,7 +35,12 @@ class Workshop:
         self.image = ""
         self.image_digest = ""
         self.policy_digest = digest_policy(settings)
+        self.no_cgroups = ""
+        """Why calls of a batch have no cgroup of their own; empty where they have."""
         self._held: set[str] = set()
+        # Not every service on this host begins with the same one.
+        first = secrets.randbelow(len(USERS))
+        self._users = itertools.cycle([*USERS[first:], *USERS[:first]])
         self._keeper: asyncio.Task[None] | None = None
         self.pool = Pool(
             self._start_container,
@@ -51,7 +60,7 @@ class Workshop:
         )
         self._sessions = Sessions(most_each=settings.find_most_sessions_each(), discard=self.discard)
         self._grader = Grader(settings, take=self.pool.take, discard=self.discard)
-        self._gate = VerifierGate(longest_s=settings.most_batch_s)
+        self._gate = VerifierGate()
 
     # ---- life ----
 
@@ -72,11 +81,20 @@ class Workshop:
     async def open(self) -> None:
         """Find engine and image, remove what an earlier service left, and start the pool."""
         await self.engine.ping()
+        await self.engine.require_runtime(self.settings.runtime)
         await self.find_image()
         await reap(self.engine, owner=self.settings.owner, held=set(), at_start=True)
         self.pool.open()
         self.batch_pool.open()
         self._keeper = asyncio.create_task(self._keep_house())
+
+    async def wait_until_warm(self) -> None:
+        """Until each pool has a container ready. Raises `SandboxFailed` once one cannot be started."""
+        for pool in (self.pool, self.batch_pool):
+            while not pool.ready:
+                if pool.last_error:
+                    raise SandboxFailed(pool.last_error)
+                await asyncio.sleep(0.02)
 
     async def close(self) -> None:
         """Leave no container."""
@@ -95,16 +113,36 @@ class Workshop:
             return []
 
     async def _start_container(self) -> Container:
-        return await self._start_with(["/usr/bin/python3", "-s", "-P", "-B", "-c", read_program("agent.py")])
+        return await self._start_with(write_command("agent"))
 
     async def _start_batch_container(self) -> Container:
-        return await self._start_with(write_command(self.settings.batch_workers), for_batches=True)
+        command = write_command("batch", str(self.settings.batch_workers))
+        container = await self._start_with(command, for_batches=True)
+        try:
+            await seat_workers(container, self.settings)
+        except BaseException:
+            await asyncio.shield(container.destroy())
+            raise
+        self.no_cgroups = container.seats.reason if container.seats else ""
+        return container
 
     async def _start_with(self, command: list[str], *, for_batches: bool = False) -> Container:
         life_s = self.settings.session_life_s + self.settings.most_wall_s + 3600
-        spec = build_spec(self.settings, image=self.image, program=command, life_s=life_s, for_batches=for_batches)
-        container = await Container.start(self.engine, spec)
-        self._held.add(container.identity)
+        spec = build_spec(
+            self.settings,
+            image=self.image,
+            program=command,
+            life_s=life_s,
+            user=next(self._users),
+            for_batches=for_batches,
+        )
+        ticket = spec["Labels"][TICKET_LABEL] = uuid.uuid4().hex
+        self._held.add(ticket)
+        try:
+            container = await Container.start(self.engine, spec)
+            self._held.add(container.identity)
+        finally:
+            self._held.discard(ticket)
         container.on_destroyed = self._held.discard
         return container
 
@@ -117,7 +155,7 @@ class Workshop:
             if time.monotonic() - last_reap >= REAP_EVERY_S:
                 last_reap = time.monotonic()
                 try:
-                    await reap(self.engine, owner=self.settings.owner, held=set(self._held))
+                    await reap(self.engine, owner=self.settings.owner, held=self._held)
                 except EngineError as failed:
                     self.pool.last_error = str(failed)
 
@@ -175,6 +213,7 @@ class Workshop:
             limits=limits or self.settings.limits,
             stdin=stdin,
             stateful=stateful and session is not None and language == "python" and not stdin,
+            last=session is None,
         )
         if refusal := find_refusal(self.settings, call):
             return self.stamp.answer("rejected", message=refusal)
@@ -250,7 +289,27 @@ class Workshop:
 
     async def judge_verifiers(self, request: VerifyRequest, *, tenant: str = "default") -> VerifyReply:
         """Verdicts of written verifiers that told known good from known bad. Raises `PoolFull`, `SandboxFailed`."""
-        return await self._gate.judge(request, lambda calls: self.run_batch(calls, tenant=tenant))
+        began, waited_s = time.monotonic(), 0.0
+        container: Container | None = None
+
+        async def run(calls: list[FunctionCall]) -> list[ValueAnswer]:
+            nonlocal container, waited_s
+            if container is not None and not container.is_connected:
+                self.discard_batch(container)
+                container = None
+            asked = time.monotonic()
+            container = container or await self.batch_pool.take(tenant)
+            waited_s += time.monotonic() - asked
+            return await run_batch(container, calls, workers=self.settings.batch_workers)
+
+        batch = Batch(run, timeout_s=request.timeout_s, longest_s=self.settings.most_batch_s)
+        try:
+            reply = await self._gate.judge(request, batch)
+        finally:
+            if container is not None:
+                self.discard_batch(container)
+        spent = {"queue_ms": round(waited_s * 1e3, 3), "wall_ms": round((time.monotonic() - began) * 1e3, 3)}
+        return reply.model_copy(update=spent)
 
     async def admit_verifier(self, source: str, function: str, *, good: list[Any], bad: list[Any]) -> bool:
         """Whether a written verifier may be used; `good` and `bad` are its arguments. Raises `SandboxFailed` where the

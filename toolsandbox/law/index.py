@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,17 +137,18 @@ def _load(place: Path, corpus_hash: str, language: Language, settings: Settings)
         rows = json.loads((place / "sections.json").read_text(encoding="utf-8"))
         sections = [Section(*row) for row in rows]
         words, grams = (_load_postings(place, signal, len(sections)) for signal in SIGNALS)
-        dense_DE = (
-            np.load(place / "dense_DE.npy", mmap_mode="r", allow_pickle=False) if settings["embeddings"] else None
-        )
+        dense_DE = _map_array(place / "dense_DE.npy") if settings["embeddings"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedIndex(place.name) from error
     return LawIndex(corpus_hash, language, sections, words, grams, dense_DE)
 
 
 def _load_postings(place: Path, signal: str, documents: int) -> Postings:
-    arrays = {
-        name: np.load(place / f"{signal}.{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in ("terms_T", "starts_T1", "docs_P", "weights_P")
-    }
-    return Postings(**arrays, documents=documents)
+    names = ("terms_T", "starts_T1", "docs_P", "weights_P")
+    return Postings(**{name: _map_array(place / f"{signal}.{name}.npy") for name in names}, documents=documents)
+
+
+def _map_array(file: Path) -> NDArray[Any]:
+    """A file's array in mapped memory, seen as a plain array: each slice of a `memmap` costs microseconds."""
+    mapped: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    return mapped

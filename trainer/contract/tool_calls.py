@@ -1,9 +1,24 @@
 """Tool calls as they are stored: `tool_calls/step-00000012.jsonl.zst`, one `StoredToolCall` a line."""
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt
 
-from toolsandbox.contract import Status
 from trainer.contract.base import Contract
+
+CallStatus = Literal[
+    "ok",
+    "error",
+    "timeout",
+    "oom",
+    "output_limit",
+    "disk_limit",
+    "pids_limit",
+    "killed",
+    "rejected",
+    "infra_error",
+]
+"""The service's terminal statuses. A call that never reached the service is `infra_error`."""
 
 
 class StoredToolCall(Contract):
@@ -19,7 +34,7 @@ class StoredToolCall(Contract):
     tool: str = Field(min_length=1, max_length=80)
     arguments: str
     """JSON text as the policy wrote it, whether or not it parses."""
-    status: Status
+    status: CallStatus
     wall_ms: float = Field(ge=0, allow_inf_nan=False)
     output: str
     """What the policy read."""

@@ -210,13 +210,17 @@ class Watcher:
         self.program: subprocess.Popen[bytes] | None = None
         self.thread = threading.Thread(target=self._keep_running, name=f"watch {name}", daemon=True)
         self.ending = threading.Event()
+        self.starting = threading.Lock()
+        """Held while a program is started, so that none is started behind the back of who stops it."""
 
     def start(self) -> None:
         self.thread.start()
 
     def _keep_running(self) -> None:
         for count in range(RESTARTS + 1):
-            with self._open_log() as log:
+            with self._open_log() as log, self.starting:
+                if self.ending.is_set():
+                    return
                 # A session of its own keeps the terminal's Ctrl-C away: stopping is our task, in the right order.
                 self.program = subprocess.Popen(self.command, start_new_session=True, stdout=log, stderr=log)
             code = self.program.wait()
@@ -238,8 +242,9 @@ class Watcher:
         return (self.logs / f"{self.name.replace(' ', '-')}.log").open("ab")
 
     def stop_program(self, grace_s: float = 10) -> None:
-        self.ending.set()
-        program = self.program
+        with self.starting:
+            self.ending.set()
+            program = self.program
         if program is None or program.poll() is not None:
             return
         program.terminate()

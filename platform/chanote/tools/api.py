@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from django.core.validators import ProhibitNullCharactersValidator
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from pydantic import ValidationError
 from rest_framework import serializers
 from rest_framework.response import Response
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from chanote.accounts.roles import require
 from chanote.api.errors import Refused
@@ -14,7 +16,7 @@ from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
 from chanote.runs.api import NUMBER, find_run
 from chanote.tools.call_log import STATUSES, CallWish, find_calls
-from chanote.tools.calls import store_calls
+from chanote.tools.calls import clean, store_calls
 from chanote.tools.health import look
 from chanote.tools.models import ToolCall, Toolset, ToolsetRevision
 from chanote.tools.services import ToolsetRefused, save_toolset
@@ -22,6 +24,7 @@ from chanote.web.problems import Problem, list_pydantic_problems
 from trainer.contract.tool_calls import StoredToolCall
 
 MOST_CALLS = 1000
+REFUSING = (ProhibitNullCharactersValidator, ProhibitSurrogateCharactersValidator)
 TOOLSETS = Toolset.objects.prefetch_related("revisions__corpus__dataset", "revisions__created_by")
 
 
@@ -80,7 +83,7 @@ class CreateToolsetRequest(SaveToolsetRequest):
 
 
 class ServiceAnswer(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(["absent", "unreachable", "starting", "partly", "ready"])
+    health = serializers.ChoiceField(["absent", "unreachable", "starting", "partly", "ready"], source="state")
     sentence = serializers.CharField(help_text="How the service is, and the way out where it is not well.")
     address = serializers.CharField(allow_blank=True)
     code_reason = serializers.CharField(allow_blank=True, help_text="Why code tools do not run; empty when they do.")
@@ -107,17 +110,30 @@ class CallsQuery(serializers.Serializer[Any]):
     rollout = serializers.CharField(max_length=80, required=False, help_text="Of that step, such as `3.1`.")
 
 
+class WrittenText(serializers.CharField):
+    """Text that a policy or a program wrote: what no database takes is replaced, never refused."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_blank=True, trim_whitespace=False, **options)
+        self.validators = [one for one in self.validators if not isinstance(one, REFUSING)]
+
+    def to_internal_value(self, data: Any) -> str:
+        return clean(super().to_internal_value(data))
+
+
 class CallRow(serializers.Serializer[Any]):
     call = serializers.CharField(max_length=64, help_text="Identity within the run; sent again it changes nothing.")
     step = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    rollout = serializers.CharField(max_length=80, allow_blank=True)
+    rollout = WrittenText(max_length=80)
     turn = serializers.IntegerField(required=False, **{**NUMBER, "min_value": 0})
-    tool = serializers.CharField(max_length=80)
-    arguments = serializers.CharField(allow_blank=True, trim_whitespace=False, help_text="As the policy wrote them.")
+    tool = WrittenText(min_length=1, max_length=80, help_text="As the policy named it.")
+    arguments = WrittenText(help_text="As the policy wrote them.")
     status = serializers.ChoiceField(STATUSES)
     wall_ms = serializers.FloatField(min_value=0)
-    output = serializers.CharField(allow_blank=True, trim_whitespace=False)
-    at = serializers.FloatField(required=False, min_value=0, max_value=2**33, help_text="Seconds since 1970, UTC.")
+    output = WrittenText()
+    at = serializers.FloatField(
+        required=False, allow_null=True, min_value=0, max_value=2**33, help_text="Seconds since 1970, UTC."
+    )
 
 
 class SendCallsRequest(serializers.Serializer[Any]):
@@ -210,11 +226,7 @@ class Tools(ProjectView):
     @extend_schema(responses=ServiceAnswer, operation_id="tools_service", tags=["tools"])
     def get(self, request: Any, project: str) -> Response:
         """How the installation's tool service is, and the tools that it offers."""
-        health = look()
-        answer = {name: getattr(health, name) for name in ("state", "sentence", "address", "code_reason", "facts")} | {
-            "functions": list(health.functions)
-        }
-        return Response(answer)
+        return Response(ServiceAnswer(look()).data)
 
 
 class ToolCalls(ProjectView):

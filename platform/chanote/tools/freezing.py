@@ -67,7 +67,7 @@ def freeze_toolset(project: Project, reference: str) -> tuple[ToolsetSpec | None
         revision = find_toolset(project, reference)
     except ToolsetRevision.DoesNotExist:
         return None, []
-    health = look(revision.address)
+    health = look(revision.address, fresh=True)
     problems = [Problem(FIELD, sentence) for sentence in find_differences(revision, health)]
     if problems:
         return None, problems

@@ -5,11 +5,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from chanote.tools.client import ServiceFailed, ask
 from chanote.tools.endpoints import Endpoint, find_endpoint
 
-PATIENCE_S = 1.5
-"""A page waits no longer for the service."""
+PATIENCE_OF_LAUNCH_S = 10.0
 KEPT_S = 5.0
 KEPT_WHEN_BAD_S = 15.0
 """A service that did not answer costs a page its patience; not every page."""
@@ -64,8 +65,11 @@ _KNOWN: dict[str, tuple[float, Health]] = {}
 _LOCK = threading.Lock()
 
 
-def look(address: str = "") -> Health:
-    """The health of a service, at most some seconds old. Returns within about `PATIENCE_S`, whatever happens."""
+def look(address: str = "", *, fresh: bool = False) -> Health:
+    """The health of a service, at most some seconds old. A page waits no longer than `SANDBOX_PATIENCE_MS` for it.
+
+    `fresh` asks in any case and waits longer: for a launch, not a page.
+    """
     endpoint = find_endpoint(address)
     if endpoint is None:
         if not address:
@@ -77,9 +81,9 @@ def look(address: str = "") -> Health:
         )
     with _LOCK:
         until, known = _KNOWN.get(endpoint.address, (0.0, ABSENT))
-    if time.monotonic() < until:
+    if time.monotonic() < until and not fresh:
         return known
-    found = ask_health(endpoint)
+    found = ask_health(endpoint, seconds=PATIENCE_OF_LAUNCH_S if fresh else settings.SANDBOX_PATIENCE_MS / 1e3)
     with _LOCK:
         kept = KEPT_S if found.answers else KEPT_WHEN_BAD_S
         _KNOWN[endpoint.address] = (time.monotonic() + kept, found)
@@ -92,7 +96,7 @@ def forget_health() -> None:
         _KNOWN.clear()
 
 
-def ask_health(endpoint: Endpoint, *, seconds: float = PATIENCE_S) -> Health:
+def ask_health(endpoint: Endpoint, *, seconds: float) -> Health:
     started = time.monotonic()
     try:
         ready = ask(endpoint, "/readyz", seconds=seconds)

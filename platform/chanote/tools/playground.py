@@ -26,7 +26,7 @@ SHOWN_CHARACTERS = 40_000
 """Of an answer; a page stays a page whatever a program prints."""
 EXAMPLES = {
     "run_python": {"code": "print(sum(range(10)))"},
-    "run_tests": {"code": "def add(a, b):\n    return a + b", "tests": "assert add(1, 2) == 3\nassert add(0, 0) == 1"},
+    "run_tests": {"code": "def add(a, b):\n    return a + b", "tests": "assert add(1, 2) == 3\nassert add(0, 0) == 0"},
 }
 
 
@@ -123,7 +123,7 @@ def read_arguments(arguments: list[Argument], limits: ToolLimits) -> tuple[dict[
         else:
             values[one.name] = text if one.kind in ("program", "lines") else text.strip()
         if one.name == "top_k" and isinstance(values.get("top_k"), int) and values["top_k"] > limits.top_k:
-            error = f"is above {limits.top_k}, the limit of this toolset."
+            error = f"is above {limits.top_k}, the limit here."
         checked.append(Argument(**{**vars(one), "value": text, "error": error}))
     return values, checked
 

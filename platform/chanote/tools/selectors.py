@@ -13,7 +13,7 @@ from chanote.tools.models import Toolset, ToolsetRevision
 def list_toolsets(toolsets: QuerySet[Toolset]) -> list[Toolset]:
     """Toolsets with their revisions at hand, the newest first, in two queries whatever their number."""
     revisions = ToolsetRevision.objects.select_related("corpus__dataset", "created_by").order_by("-number")
-    return list(toolsets.prefetch_related(Prefetch("revisions", revisions)))
+    return list(toolsets.select_related("project").prefetch_related(Prefetch("revisions", revisions)))
 
 
 def runs_using(toolset: Toolset) -> QuerySet[Run]:

@@ -144,7 +144,7 @@ def _read_corpus(
         if wanted:
             return None, None, [Problem("corpus", f"{' and '.join(wanted)} read a corpus; choose one.")]
         return None, None, []
-    if not wanted and set(tools) <= set(CODE_TOOLS):
+    if tools and set(tools) <= set(CODE_TOOLS):
         return None, None, [Problem("corpus", "none of the tools reads a corpus; leave it out or add search_law.")]
     try:
         version = find_version(project, corpus)

@@ -20,6 +20,7 @@ from chanote.web.projects import get_project
 from trainer.contract.toolsets import ToolLimits
 
 RUNS_SHOWN = 20
+WITHOUT_TOOLSET = ToolLimits(call_seconds=60, output_characters=40_000, top_k=50)
 
 
 @login_required
@@ -143,7 +144,7 @@ def playground(request: HttpRequest, project: str) -> HttpResponse:
     found = get_project(request, project)
     asked = request.POST if request.method == "POST" else request.GET
     revision = _read_toolset(found, asked.get("toolset", ""))
-    limits = revision.read_limits if revision else ToolLimits()
+    limits = revision.read_limits if revision else WITHOUT_TOOLSET
     health = look(revision.address if revision else "")
     functions = [one for one in health.functions if revision is None or one["name"] in revision.tools]
     wanted = asked.get("tool", "")
