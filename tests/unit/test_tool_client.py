@@ -137,7 +137,6 @@ def test_a_fault_that_passes_is_asked_again_under_the_same_key(fault: Behaviour)
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (busy, "the queue is full"),
         (broken, "the container vanished"),
         (dead, "did not answer"),
         (nonsense, "it answered 200 with what is no reply of a tool service"),
@@ -151,6 +150,16 @@ def test_a_fault_that_stays_is_the_services(fault: Behaviour, said: str):
     assert result.status == "infra_error"
     assert said in result.text
     assert (result.tries, len(seen)) == (2, 2)
+
+
+def test_a_busy_service_is_waited_for_as_long_as_a_call_may_take():
+    """Being told to come again is no failure: four times busy is more than no retry would forgive."""
+    with serving(busy, busy, busy, busy, good) as (address, _):
+        result = call(address, retries=0)
+    assert (result.status, result.tries) == ("ok", 5)
+    with serving(busy) as (address, _):
+        result = call(address, retries=0, call_seconds=0.5)
+    assert (result.status, result.text) == ("infra_error", "the queue is full")
 
 
 def test_silence_ends_with_the_time_of_the_call():

@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from trainer.contract.base import Contract
 
+KEY_VARIABLE = "TRAINER_TOOLS_KEY"
+"""Environment variable of the trainer with the tool service's token, where the service wants one."""
 SHA256 = r"^[0-9a-f]{64}$"
 
 

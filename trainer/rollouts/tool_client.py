@@ -10,18 +10,18 @@ from typing import Any
 import httpx
 from pydantic import TypeAdapter
 
-from toolsandbox.contract import Status
-from trainer.contract.toolsets import ToolLimits, ToolsetSpec
+from trainer.contract.tool_calls import CallStatus
+from trainer.contract.toolsets import KEY_VARIABLE, ToolLimits, ToolsetSpec
 from trainer.failures import InvalidSpec, RunFailed
 from trainer.rollouts.calls import Call
 from trainer.rollouts.rollout import SERVICE_FAILED, ToolResult
 
+BUSY = 429
 REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504})
-KEY_VARIABLE = "TRAINER_TOOLS_KEY"
 CALLS_AT_ONCE = 64
 LARGEST_REPLY = 8 << 20
 """Bytes; what is longer is no reply."""
-Reply: TypeAdapter[str] = TypeAdapter(Status)
+Reply: TypeAdapter[str] = TypeAdapter(CallStatus)
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between two tries; doubled after each."""
 
@@ -44,9 +44,11 @@ class ToolClient:
         """Make one call, again where the service failed. `key` names it: a call that was made is not made twice."""
         body = {"arguments": call.arguments, "session": session, "idempotency_key": key}
         begun = time.monotonic()
-        fault, wait = "", FIRST_WAIT
-        for attempt in range(1, self.limits.retries + 2):
-            asked_again = FIRST_WAIT
+        fault, wait, attempt, failures = "", FIRST_WAIT, 0, 0
+        while failures <= self.limits.retries:
+            attempt += 1
+            failures += 1
+            asked_again = 0.0
             try:
                 async with self._places, asyncio.timeout(self.limits.call_seconds):
                     reply, content = await self._post(f"/v1/tools/{call.name}", body)
@@ -62,7 +64,9 @@ class ToolClient:
                 if reply.status_code not in REPEATED and reply.status_code != 200:
                     break
                 asked_again = _retry_after(reply)
-            if attempt <= self.limits.retries:
+                # One that is only busy has not failed: the call waits for its turn as long as a call may take.
+                failures -= reply.status_code == BUSY and time.monotonic() - begun < self.limits.call_seconds
+            if failures <= self.limits.retries:
                 await asyncio.sleep(min(max(wait, asked_again), LONGEST_WAIT))
                 wait *= 2
         return ToolResult(SERVICE_FAILED, fault, wall_ms=_ms(begun), tries=attempt)
@@ -139,9 +143,9 @@ def _sections(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _retry_after(reply: httpx.Response) -> float:
     try:
-        return float(reply.headers.get("Retry-After", FIRST_WAIT))
+        return float(reply.headers.get("Retry-After", 0))
     except ValueError:
-        return FIRST_WAIT
+        return 0.0
 
 
 def _ms(begun: float) -> float:
