@@ -1,6 +1,5 @@
 """What tools said is read and never learnt: no gradient reaches the places that would predict it."""
 
-
 import pytest
 import torch
 

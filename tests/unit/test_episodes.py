@@ -203,12 +203,16 @@ class Answers:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.asked: list[tuple[str, str]] = []
+        self.ended: list[str] = []
         self.closed = False
 
     async def call(self, call: Call, *, session: str, key: str) -> ToolResult:
         self.asked.append((session, key))
         result: ToolResult = await self.answer(call, session)
         return result
+
+    async def end(self, session: str) -> None:
+        self.ended.append(session)
 
     async def close(self) -> None:
         self.closed = True
@@ -242,6 +246,7 @@ def test_every_episode_is_played_to_its_end(engine: Any):
     assert [episode.answer for episode in episodes] == [f"answer {number}" for number in range(20)]
     assert sorted(tools.asked) == sorted((f"rollout {n}", f"rollout {n}/1/0") for n in range(20))
     assert [one.made[0].result.text for one in episodes] == [f"for rollout {n}" for n in range(20)]
+    assert sorted(tools.ended) == sorted(f"rollout {n}" for n in range(20))
     assert tools.closed
 
 

@@ -29,6 +29,10 @@ class Handler(BaseHTTPRequestHandler):
         self.seen.append({"path": self.path, "key": self.headers.get("Authorization"), **json.loads(body)})
         (self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0])(self)
 
+    def do_DELETE(self) -> None:
+        self.seen.append({"path": self.path})
+        self.behaviours[0](self)
+
     def do_GET(self) -> None:
         self.behaviours[0](self)
 
@@ -215,3 +219,25 @@ def test_a_tool_that_the_service_has_not_is_named_before_anything_is_trained():
 def test_a_service_that_tells_nothing_is_named():
     with serving(nonsense) as (address, _), pytest.raises(RunFailed, match="does not tell its tools"):
         read_tools(toolset(address, "search_law"))
+
+
+def test_an_episode_that_is_over_gives_its_session_back():
+    def ended(handler: Handler) -> None:
+        handler.say(404 if handler.path.endswith("gone") else 200, json.dumps({"ended": True}).encode())
+
+    def no_route(handler: Handler) -> None:
+        handler.say(404, json.dumps({"error": {"code": "http", "message": "Not Found"}}).encode())
+
+    async def end(address: str, sessions: list[str]) -> None:
+        client = ToolClient(address, ToolLimits())
+        for session in sessions:
+            await client.end(session)
+        await client.close()
+
+    with serving(ended) as (address, seen):
+        asyncio.run(end(address, ["run 1/a", "gone", "b"]))
+    assert [one["path"] for one in seen] == ["/v1/sessions/run%201%2Fa", "/v1/sessions/gone", "/v1/sessions/b"]
+    with serving(no_route) as (address, seen):
+        asyncio.run(end(address, ["a", "b"]))
+    assert [one["path"] for one in seen] == ["/v1/sessions/a"]
+    asyncio.run(end("http://127.0.0.1:9", ["a"]))

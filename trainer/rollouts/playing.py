@@ -22,6 +22,9 @@ class Tools(Protocol):
 
     async def call(self, call: Call, *, session: str, key: str) -> ToolResult: ...
 
+    async def end(self, session: str) -> None:
+        """The episode is over; never raises."""
+
     async def close(self) -> None: ...
 
 
@@ -161,6 +164,8 @@ class _ToolThread:
         with self._news:
             self._unfinished -= 1
             self._news.notify_all()
+        if any(one.result.tries for one in episode.made):
+            await tools.end(self._name(episode))
 
     async def _play(self, number: int, episode: Episode, tools: Tools) -> None:
         deadline = self._loop.time() + episode.limits.episode_seconds

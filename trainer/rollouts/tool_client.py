@@ -2,10 +2,12 @@
 of the service, never of the policy."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter
@@ -19,6 +21,7 @@ from trainer.rollouts.rollout import SERVICE_FAILED, ToolResult
 BUSY = 429
 REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504})
 CALLS_AT_ONCE = 64
+END_SECONDS = 5.0
 LARGEST_REPLY = 8 << 20
 """Bytes; what is longer is no reply."""
 Reply: TypeAdapter[str] = TypeAdapter(CallStatus)
@@ -31,6 +34,7 @@ class ToolClient:
 
     def __init__(self, address: str, limits: ToolLimits, *, key: str = "") -> None:
         self.address, self.limits = address, limits
+        self._keeps_sessions = True
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._http = httpx.AsyncClient(
             base_url=address,
@@ -70,6 +74,18 @@ class ToolClient:
                 await asyncio.sleep(min(max(wait, asked_again), LONGEST_WAIT))
                 wait *= 2
         return ToolResult(SERVICE_FAILED, fault, wall_ms=_ms(begun), tries=attempt)
+
+    async def end(self, session: str) -> None:
+        """Give back what the service keeps for an episode that is over, such as its container. Nothing depends on it:
+        what is not given back ends by its own time.
+        """
+        if not self._keeps_sessions:
+            return
+        with contextlib.suppress(httpx.HTTPError, TimeoutError):
+            async with self._places, asyncio.timeout(END_SECONDS):
+                reply = await self._http.delete(f"/v1/sessions/{quote(session, safe='')}")
+            # A service without code tools has no such route, and says so in its own way.
+            self._keeps_sessions = reply.status_code in (200, 429) or b'"ended"' in reply.content
 
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[httpx.Response, bytes]:
         """The reply and as much of its content as a reply can have."""
