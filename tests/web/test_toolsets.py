@@ -22,6 +22,7 @@ from chanote.runs.services import LaunchRefused, RunRefused, launch_run, reprodu
 from chanote.tools.models import Toolset, ToolsetRevision
 from chanote.tools.services import ToolsetRefused, save_toolset
 from trainer.contract import Recipe, RunSpec
+from trainer.contract.toolsets import ToolLimits
 
 pytestmark = pytest.mark.django_db
 LAW_TOOLS = ["search_law", "read_law"]
@@ -301,7 +302,7 @@ class TestRest:
         body = {"slug": "thai-law", "tools": LAW_TOOLS, "corpus": "laws@1", "limits": {"top_k": 3}}
         made = self.post(api, "/toolsets/", body)
         assert made.status_code == 201
-        assert made.json()["limits"] == {"call_seconds": 30.0, "output_characters": 20000, "top_k": 3}
+        assert made.json()["limits"] == ToolLimits(top_k=3).model_dump()
         assert made["Location"].endswith("/toolsets/thai-law/revisions/1/")
         assert self.post(api, "/toolsets/", body).status_code == 400
         del body["slug"]
