@@ -56,9 +56,7 @@ def ask(endpoint: Endpoint, path: str, body: dict[str, Any] | None = None, *, se
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     deadline = time.monotonic() + seconds
     try:
-        status, read, _ = exchange(
-            endpoint.address.rstrip("/"), path, content, headers, seconds=seconds, most_bytes=LARGEST_REPLY
-        )
+        status, read, _ = exchange(endpoint.address, path, content, headers, seconds=seconds, most_bytes=LARGEST_REPLY)
     except ssl.SSLCertVerificationError as error:
         raise ServiceFailed(
             f"The tool service at {endpoint.address} shows a certificate that is not trusted ({error.verify_message})."
