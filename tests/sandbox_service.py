@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.sandbox_engine import IMAGE, SOCKET, why_no_engine
+from tests.sandbox_serving import begin_service, wait_until_served
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TOKENS = {tenant: f"token-of-{tenant}-0123456789" for tenant in ("one", "two", "three")}
 
 
@@ -58,26 +57,11 @@ def run_service(
     if not tokens.exists():
         tokens.touch(mode=0o600)
         tokens.write_text("".join(f"{tenant}:{token}\n" for tenant, token in TOKENS.items()))
-    words = ["--code-settings-file", written, "--token-file", tokens, "--port", 0, "--index-folder", folder / "indexes"]
+    words = ["--code-settings-file", written, "--token-file", tokens, "--index-folder", folder / "indexes"]
     log = folder / f"{owner}-{time.monotonic_ns()}.log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "toolsandbox",
-                "serve",
-                *map(str, [*words, *(["--corpus", corpus] if corpus else [])]),
-            ],
-            cwd=REPOSITORY,
-            stderr=file,
-        )
+    process = begin_service(log, *words, *(["--corpus", corpus] if corpus else []))
     try:
-        while '"event": "serving"' not in (said := log.read_text()):
-            assert process.poll() is None, said[-3000:]
-            time.sleep(0.02)
-        port = json.loads(said.splitlines()[0])["port"]
-        yield RunningService(process, f"http://127.0.0.1:{port}", log)
+        yield RunningService(process, wait_until_served(process, log), log)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

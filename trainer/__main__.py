@@ -18,7 +18,7 @@ from trainer.events_log import EventLog, Silence
 from trainer.failures import EventsUnwritable, InvalidSpec, RunFailed
 from trainer.launch import launch, wanted_processes
 from trainer.spec_file import read_spec
-from trainer.stopping import StopRequest, hear_no_more
+from trainer.stopping import StopRequest, end_process
 from trainer.telling import Teller, say
 
 USAGE = 2
@@ -110,6 +110,4 @@ def _complain(code: ExitCode, sentences: list[str]) -> ExitCode:
 
 
 if __name__ == "__main__":
-    outcome = main(sys.argv[1:])
-    hear_no_more()
-    sys.exit(outcome)
+    end_process(main(sys.argv[1:]))

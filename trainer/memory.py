@@ -20,13 +20,12 @@ from trainer.contract.memory import LATER_LIBRARIES, Setting
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
-from trainer.contract.stages.rollouts import RolloutStage
 from trainer.contract.vllm import VllmSettings
 from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
 from trainer.hardware import memory_mb, memory_now
 from trainer.ranks import Ranks
-from trainer.sampling.opening import read_settings
+from trainer.sampling.opening import asks_vllm, read_settings
 
 USABLE_OF_GPU = 0.95
 """The rest is lost between blocks of unlike size."""
@@ -110,7 +109,7 @@ def check_memory(
             ranks=ranks.count,
             sharded=choose_sharding(stage.compute, device, ranks),
             program=program,
-            vllm=read_settings(spec) if _asks_vllm(stage) else VllmSettings(),
+            vllm=read_settings(spec) if asks_vllm(stage) else VllmSettings(),
         )
         fit = fit_stage(stage, policy, {name: size for name, size in others.items() if size}, setting, room)
         planned[number] = StageMemory(fit, room)
@@ -119,10 +118,6 @@ def check_memory(
     if ranks.any(bool(errors)):
         raise InvalidSpec(errors or "another process of this run has too little memory; its output says for what.")
     return planned
-
-
-def _asks_vllm(stage: TrainingStage) -> bool:
-    return isinstance(stage, RolloutStage) and stage.sampler == "vllm"
 
 
 def policy_dimensions(spec: RunSpec, model: Path | None) -> Dimensions | None:

@@ -1,14 +1,18 @@
 """`python -m trainer` as a user meets it: exit codes, sentences, signals, full disks."""
 
 import json
+import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import trainer.__main__
 from tests.trainer_runs import (
     TINY,
     chat_rows,
@@ -307,3 +311,14 @@ def test_rows_are_read_by_offset_and_in_order(tmp_path: Path):
     assert [rows[n]["text"] for n in (4, 0, 2)] == [text_rows(5)[n]["text"] for n in (4, 0, 2)]
     assert list(rows) == text_rows(5)
     assert hash_file(tmp_path / "law.jsonl") == file.sha256
+
+
+@pytest.mark.parametrize(("rank", "code"), [({"RANK": "0", "WORLD_SIZE": "2"}, 0), ({}, -signal.SIGABRT)])
+def test_nothing_that_breaks_at_the_very_end_takes_a_rank_s_outcome_away(rank: dict[str, str], code: int):
+    """Threads of gloo abort now and then while an interpreter is torn down, as this one always does."""
+    breaking = "import atexit, os, runpy; atexit.register(os.abort); runpy.run_module('trainer', run_name='__main__')"
+    without = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    ended = subprocess.run([sys.executable, "-c", breaking], env={**without, **rank}, capture_output=True, text=True)
+    assert ended.returncode == code
+    if rank:
+        assert ended.stdout.strip() == trainer.__main__.__doc__.strip()

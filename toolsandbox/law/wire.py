@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from toolsandbox.contract import ReadLaw
+from toolsandbox.entrance import answer_unprocessable
 
 if TYPE_CHECKING:
     from toolsandbox.law.provider import LawTools
@@ -53,7 +54,7 @@ def law_routes(tools: LawTools) -> list[BaseRoute]:
         try:
             asked = Retrieve.model_validate_json(await request.body())
         except ValidationError as error:
-            return _unprocessable(error)
+            return answer_unprocessable(error)
         too_long = next((place for place, query in enumerate(asked.queries) if len(query) > MAX_QUERY), None)
         if too_long is not None:
             return JSONResponse({"detail": f"queries[{too_long}]: more than {MAX_QUERY} characters"}, status_code=422)
@@ -77,7 +78,7 @@ def law_routes(tools: LawTools) -> list[BaseRoute]:
         try:
             asked = Read.model_validate_json(await request.body())
         except ValidationError as error:
-            return _unprocessable(error)
+            return answer_unprocessable(error)
         reply = tools.reader.read(ReadLaw(law_name=asked.law_name, section_num=asked.section_num))
         if reply.status != "ok":
             return JSONResponse({"detail": "Law not found"}, status_code=404)
@@ -88,10 +89,3 @@ def law_routes(tools: LawTools) -> list[BaseRoute]:
         Route("/retrieve", retrieve, methods=["POST"]),
         Route("/read", read, methods=["POST"]),
     ]
-
-
-def _unprocessable(error: ValidationError) -> Response:
-    """422 as FastAPI answers it, which the originals are built on."""
-    return JSONResponse(
-        {"detail": error.errors(include_url=False, include_input=False, include_context=False)}, status_code=422
-    )

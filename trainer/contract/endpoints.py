@@ -8,9 +8,7 @@ import http.client
 import json
 import os
 import re
-import socket
 import ssl
-import threading
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.exchange import exchange
 
 LARGEST_REPLY = 4 << 20
 """Bytes. A longer reply is no reply."""
@@ -83,7 +82,10 @@ def call(endpoint: Address, path: str, body: dict[str, Any] | None = None, *, se
     if body is not None:
         headers["Content-Type"] = "application/json"
     try:
-        status, wait, content = _exchange(endpoint, path, body, headers, seconds)
+        written = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        status, content, wait = exchange(
+            endpoint.base_url, path, written, headers, seconds=seconds, most_bytes=LARGEST_REPLY
+        )
     except ssl.SSLCertVerificationError as error:
         raise EndpointError(
             f"{endpoint.base_url} shows a certificate that is not trusted ({error.verify_message}).", refused=True
@@ -134,46 +136,6 @@ def probe(endpoint: Endpoint, *, seconds: float = 10.0) -> str:
         shown = ", ".join(sorted(names)[:5])
         return f"{endpoint.base_url} does not serve {endpoint.model} but {shown}. Name one of those as model."
     return ""
-
-
-def _exchange(
-    endpoint: Address, path: str, body: dict[str, Any] | None, headers: dict[str, str], seconds: float
-) -> tuple[int, str, bytes]:
-    """Status, Retry-After and content."""
-    address = urlsplit(endpoint.base_url)
-    assert address.hostname is not None  # the contract refuses an address without one
-    connection: http.client.HTTPConnection
-    if address.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=seconds, context=context)
-    else:
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=seconds)
-    started = time.monotonic()
-    watch: threading.Timer | None = None
-    try:
-        connection.connect()
-        # The time limit of a socket is one of each read; a server that drips must be cut off as a whole.
-        watch = threading.Timer(max(0.0, started + seconds - time.monotonic()), _cut, [connection.sock])
-        watch.daemon = True
-        watch.start()
-        content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        connection.request("GET" if body is None else "POST", address.path + path, body=content, headers=headers)
-        reply = connection.getresponse()
-        read = reply.read(LARGEST_REPLY + 1)
-        if time.monotonic() >= started + seconds:
-            raise TimeoutError
-        return reply.status, reply.headers.get("Retry-After", ""), read
-    finally:
-        if watch:
-            watch.cancel()
-        connection.close()
-
-
-def _cut(connected: socket.socket) -> None:
-    try:
-        connected.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # closed in the meantime
 
 
 def _parse(endpoint: Address, content: bytes) -> Any:

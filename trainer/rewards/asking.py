@@ -7,13 +7,14 @@ not end.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from trainer.rewards.base import Score
+from trainer.rewards.base import Answer, Reward, Score
 
-Asked = TypeVar("Asked")
+Asked = TypeVar("Asked", bound=Hashable)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 """Seconds before the second attempt, which double with each further one, and their end."""
 LONGEST_ASKED_WAIT = 60.0
@@ -33,6 +34,45 @@ class Attempt:
     """Every further call, also about other things, would fail in the same way."""
     wait_s: float = 0.0
     """Seconds that the server asked to wait."""
+
+
+class AskingReward(Reward, Generic[Asked]):
+    """A reward that a service gives, from 0 to 1. Equal things are asked about once in a step.
+
+    Its config has `attempts`, `concurrency`, `seconds` and `total_seconds`.
+    """
+
+    range = (0.0, 1.0)
+    costly = True
+    late: ClassVar[str]
+    """The fault of what is unanswered after `total_seconds`, which it names as `{seconds:g}`."""
+
+    @abstractmethod
+    def prepare(self, answer: Answer) -> Asked | Score:
+        """What to ask about, or the score where there is nothing to ask."""
+
+    @abstractmethod
+    def ask(self, asked: Asked, seconds: float) -> Attempt:
+        """One call of the service; from several threads at a time."""
+
+    def score(self, answers: Sequence[Answer]) -> list[Score]:
+        prepared = [self.prepare(answer) for answer in answers]
+        asked = list(dict.fromkeys(one for one in prepared if not isinstance(one, Score)))
+        scores = dict(zip(asked, self._ask(asked), strict=True)) if asked else {}
+        return [one if isinstance(one, Score) else scores[one] for one in prepared]
+
+    def _ask(self, asked: Sequence[Asked]) -> list[Score]:
+        config: Any = self.config
+        return ask_all(
+            asked,
+            self.ask,
+            attempts=config.attempts,
+            concurrency=config.concurrency,
+            seconds=config.seconds,
+            deadline=time.monotonic() + config.total_seconds,
+            late=self.late.format(seconds=config.total_seconds),
+            leave_if_asked=self.leave_if_asked,
+        )
 
 
 def ask_all(

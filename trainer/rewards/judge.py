@@ -5,13 +5,10 @@ thinking or what tools said; its failure masks the rollout instead of being wort
 equal answers to equal questions are judged once. The temperature is 0. An empty answer is worth 0 and not asked about.
 """
 
-import time
-from collections.abc import Sequence
-
 from trainer.contract.endpoints import Endpoint, EndpointError, call
 from trainer.contract.rewards.judge import JudgeReward
-from trainer.rewards.asking import Attempt, ask_all
-from trainer.rewards.base import Answer, Reward, Row, Score
+from trainer.rewards.asking import AskingReward, Attempt
+from trainer.rewards.base import Answer, Row, Score
 from trainer.rewards.judge_prompt import (
     CRITERIA,
     Question,
@@ -24,17 +21,10 @@ from trainer.rewards.judge_prompt import (
 from trainer.rewards.reading import read_answer
 
 
-class Judge(Reward):
+class Judge(AskingReward[Question]):
     config_class = JudgeReward
     config: JudgeReward
-    range = (0.0, 1.0)
-    costly = True
-
-    def score(self, answers: Sequence[Answer]) -> list[Score]:
-        asked = [self._prepare(answer) for answer in answers]
-        questions = list(dict.fromkeys(one for one in asked if isinstance(one, Question)))
-        grades = dict(zip(questions, self._ask(questions), strict=True)) if questions else {}
-        return [grades[one] if isinstance(one, Question) else one for one in asked]
+    late = "The judge had not answered when the {seconds:g} s for all answers were over."
 
     def missing(self, row: Row) -> str:
         lacking = [name for name in self.config.row_fields() if not str(row.get(name) or "").strip()]
@@ -50,7 +40,7 @@ class Judge(Reward):
             "prompt_sha256": hash_prompt(version=config.prompt_version, highest=config.highest, criteria=criteria),
         }
 
-    def _prepare(self, answer: Answer) -> Question | Score:
+    def prepare(self, answer: Answer) -> Question | Score:
         """What to ask, or the score where there is nothing to ask."""
         config = self.config
         if reason := self.missing(answer.row):
@@ -66,22 +56,8 @@ class Judge(Reward):
             criteria=criteria or CRITERIA[bool(config.reference)],
         )
 
-    def _ask(self, questions: Sequence[Question]) -> list[Score]:
-        config = self.config
-
-        def attempt(question: Question, seconds: float) -> Attempt:
-            return _judge(question, config, seconds)
-
-        return ask_all(
-            questions,
-            attempt,
-            attempts=config.attempts,
-            concurrency=config.concurrency,
-            seconds=config.seconds,
-            deadline=time.monotonic() + config.total_seconds,
-            late=f"The judge had not answered when the {config.total_seconds:g} s for all answers were over.",
-            leave_if_asked=self.leave_if_asked,
-        )
+    def ask(self, asked: Question, seconds: float) -> Attempt:
+        return _judge(asked, self.config, seconds)
 
 
 def _judge(question: Question, config: JudgeReward, seconds: float) -> Attempt:

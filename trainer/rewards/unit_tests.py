@@ -7,16 +7,14 @@ matter: the call is made again, and then masks the rollout. Equal programs with 
 
 import ast
 import secrets
-import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.contract.endpoints import EndpointError, call
 from trainer.contract.rewards.unit_tests import ROUTE, UnitTestsReward, write_request
-from trainer.rewards.asking import Attempt, ask_all
-from trainer.rewards.base import Answer, Reward, Row, Score
+from trainer.rewards.asking import AskingReward, Attempt
+from trainer.rewards.base import Answer, Row, Score
 from trainer.rewards.code_blocks import last_program
 from trainer.rewards.reading import read_answer
 
@@ -30,19 +28,14 @@ class Program:
 
     code: str
     tests: str
+    key: str = field(default_factory=lambda: secrets.token_hex(16), compare=False)
+    """An attempt whose reply was lost joins or replays the first by it instead of running the program again."""
 
 
-class UnitTests(Reward):
+class UnitTests(AskingReward[Program]):
     config_class = UnitTestsReward
     config: UnitTestsReward
-    range = (0.0, 1.0)
-    costly = True
-
-    def score(self, answers: Sequence[Answer]) -> list[Score]:
-        asked = [self._prepare(answer) for answer in answers]
-        programs = list(dict.fromkeys(one for one in asked if isinstance(one, Program)))
-        scores = dict(zip(programs, self._ask(programs), strict=True)) if programs else {}
-        return [scores[one] if isinstance(one, Program) else one for one in asked]
+    late = "The sandbox had not answered when the {seconds:g} s for all programs were over."
 
     def missing(self, row: Row) -> str:
         tests = _read_tests(row.get(self.config.tests))
@@ -55,7 +48,7 @@ class UnitTests(Reward):
         facts = _read_facts(self.config)
         return {"sandbox": self.config.sandbox.base_url, **facts}
 
-    def _prepare(self, answer: Answer) -> Program | Score:
+    def prepare(self, answer: Answer) -> Program | Score:
         """What to run, or the score where there is nothing to run."""
         config = self.config
         if reason := self.missing(answer.row):
@@ -66,30 +59,14 @@ class UnitTests(Reward):
         setup = str(answer.row.get(config.setup) or "") if config.setup else ""
         return Program(f"{setup}\n{program}" if setup else program, _read_tests(answer.row[config.tests]))
 
-    def _ask(self, programs: Sequence[Program]) -> list[Score]:
-        config = self.config
-        # An attempt whose reply was lost joins or replays the first by its key instead of running the program again.
-        keys = {program: secrets.token_hex(16) for program in programs}
-
-        def attempt(program: Program, seconds: float) -> Attempt:
-            return _judge(program, config, key=keys[program], seconds=seconds)
-
-        return ask_all(
-            programs,
-            attempt,
-            attempts=config.attempts,
-            concurrency=config.concurrency,
-            seconds=config.seconds,
-            deadline=time.monotonic() + config.total_seconds,
-            late=f"The sandbox had not answered when the {config.total_seconds:g} s for all programs were over.",
-            leave_if_asked=self.leave_if_asked,
-        )
+    def ask(self, asked: Program, seconds: float) -> Attempt:
+        return _judge(asked, self.config, seconds=seconds)
 
 
-def _judge(program: Program, config: UnitTestsReward, *, key: str, seconds: float) -> Attempt:
+def _judge(program: Program, config: UnitTestsReward, *, seconds: float) -> Attempt:
     request = write_request(code=program.code, tests=program.tests, test_seconds=config.test_seconds)
     try:
-        reply = call(config.sandbox, ROUTE, {**request, "idempotency_key": key}, seconds=seconds)
+        reply = call(config.sandbox, ROUTE, {**request, "idempotency_key": program.key}, seconds=seconds)
     except EndpointError as error:
         score = Score(None, f"The sandbox failed: {error}")
         return Attempt(score, again=error.again, refused=error.refused, wait_s=error.wait_s)

@@ -3,9 +3,10 @@
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from trainer.contract.spec import RunSpec
+from trainer.contract.stages.base import StageBase
 from trainer.contract.stages.rollouts import RolloutStage
 from trainer.contract.vllm import VllmSettings
 from trainer.failures import InvalidSpec
@@ -21,13 +22,13 @@ def open_engine(stage: RolloutStage, context: "StageContext") -> Engine:
     return OPENERS[stage.sampler](stage, context)
 
 
+def asks_vllm(stage: StageBase) -> TypeGuard[RolloutStage]:
+    return isinstance(stage, RolloutStage) and stage.sampler == "vllm"
+
+
 def check_samplers(spec: RunSpec) -> None:
     """Raises InvalidSpec for samplers of any stage that are not there, lest hours of training end at the last one's."""
-    stages = {
-        f"recipe.stages[{number}]": stage
-        for number, stage in enumerate(spec.recipe.stages)
-        if isinstance(stage, RolloutStage) and stage.sampler == "vllm"
-    }
+    stages = {f"recipe.stages[{number}]": stage for number, stage in enumerate(spec.recipe.stages) if asks_vllm(stage)}
     if not stages:
         return
     field = f"{next(iter(stages))}.sampler"

@@ -5,15 +5,13 @@ What goes wrong is one sentence with the way out. A tool that failed is an answe
 
 import http.client
 import json
-import socket
 import ssl
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from chanote.tools.endpoints import Endpoint
+from trainer.contract.exchange import exchange
 
 LARGEST_REPLY = 16 << 20
 """Bytes."""
@@ -58,7 +56,7 @@ def ask(endpoint: Endpoint, path: str, body: dict[str, Any] | None = None, *, se
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     deadline = time.monotonic() + seconds
     try:
-        status, read = _exchange(endpoint.address, path, content, headers, seconds)
+        status, read, _ = exchange(endpoint.address, path, content, headers, seconds=seconds, most_bytes=LARGEST_REPLY)
     except ssl.SSLCertVerificationError as error:
         raise ServiceFailed(
             f"The tool service at {endpoint.address} shows a certificate that is not trusted ({error.verify_message})."
@@ -96,41 +94,3 @@ def _read(endpoint: Endpoint, status: int, read: bytes) -> Reply:
             status=status,
         ) from error
     return Reply(status, body)
-
-
-def _exchange(
-    address: str, path: str, content: bytes | None, headers: dict[str, str], seconds: float
-) -> tuple[int, bytes]:
-    parts = urlsplit(address)
-    assert parts.hostname is not None  # the settings refuse an address without one
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=seconds, context=context)
-    else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)
-    started = time.monotonic()
-    watch: threading.Timer | None = None
-    try:
-        connection.connect()
-        # The time limit of a socket is one of each read; a service that drips must be cut off as a whole.
-        watch = threading.Timer(max(0.0, started + seconds - time.monotonic()), _cut, [connection.sock])
-        watch.daemon = True
-        watch.start()
-        connection.request("GET" if content is None else "POST", path, body=content, headers=headers)
-        reply = connection.getresponse()
-        read = reply.read(LARGEST_REPLY + 1)
-        if time.monotonic() >= started + seconds:
-            raise TimeoutError
-        return reply.status, read
-    finally:
-        if watch:
-            watch.cancel()
-        connection.close()
-
-
-def _cut(connected: socket.socket) -> None:
-    try:
-        connected.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # closed in the meantime
