@@ -186,7 +186,7 @@ def test_nobody_listens():
 
 
 def toolset(address: str, *tools: str) -> ToolsetSpec:
-    frozen = [{"type": "function", "function": {"name": "search_law", "description": "as frozen"}}]
+    frozen = [{"name": "search_law", "description": "as frozen"}]
     return ToolsetSpec(name="law@1", tools=list(tools), functions=frozen, address=address)
 
 

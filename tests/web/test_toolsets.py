@@ -23,6 +23,7 @@ from chanote.tools.models import Toolset, ToolsetRevision
 from chanote.tools.services import ToolsetRefused, save_toolset
 from trainer.contract import Recipe, RunSpec
 from trainer.contract.toolsets import ToolLimits
+from trainer.rollouts.tool_client import read_tools
 
 pytestmark = pytest.mark.django_db
 LAW_TOOLS = ["search_law", "read_law"]
@@ -211,6 +212,8 @@ class TestRuns:
             {name: run.snapshot[name] for name in RunSpec.model_fields if name in run.snapshot}
         )
         assert spec.toolset.limits.top_k == 10
+        _, told = read_tools(spec.toolset)
+        assert [one["function"] for one in told] == frozen["functions"], "the policy is told what was frozen"
         client = client_of(researcher)
         page = client.get(f"/p/law/runs/{run.number}/").content.decode()
         assert "thai-law@1" in page

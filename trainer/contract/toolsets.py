@@ -58,7 +58,7 @@ class ToolsetSpec(Contract):
     """Toolset and revision, `name@revision`."""
     tools: list[str] = Field(min_length=1)
     functions: list[dict[str, Any]] = []
-    """The tools as OpenAI function schemas, as the service described them at launch."""
+    """What an OpenAI tool has as its `function` (name, description, parameters), as the service told it at launch."""
     limits: ToolLimits = ToolLimits()
     corpus: FrozenCorpus | None = None
     image_digest: str = ""

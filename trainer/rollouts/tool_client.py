@@ -122,7 +122,7 @@ def read_tools(toolset: ToolsetSpec) -> tuple[str, list[dict[str, Any]]]:
             f"recipe.toolset: the service at {toolset.address} has no {', '.join(missing)}; it has "
             f"{', '.join(offered)}."
         )
-    frozen = {str(one["function"]["name"]): one for one in toolset.functions}
+    frozen = {str(one["name"]): {"type": "function", "function": one} for one in toolset.functions}
     return key, [frozen.get(name, offered[name]) for name in toolset.tools]
 
 
