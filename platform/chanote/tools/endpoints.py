@@ -3,9 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.conf import settings
+
+from trainer.contract.addresses import is_address
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,4 @@ def find_endpoint(address: str = "") -> Endpoint | None:
 
 def check_address(address: str) -> str:
     """Why an address cannot be one of a service; empty when it can."""
-    parts = urlsplit(address)
-    try:
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.username or parts.query or parts.fragment or parts.path.strip("/"):
-        return f"{address} is no address like http://127.0.0.1:8930"
-    return ""
+    return "" if is_address(address) else f"{address} is no address like http://127.0.0.1:8930"
