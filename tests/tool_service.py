@@ -1,18 +1,15 @@
 """The real tool service as a process of its own for tests of the platform, and services that misbehave."""
 
-import json
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.sandbox_serving import begin_service, wait_until_served
+
 TOKEN = "a-token-of-the-tests-0123456789"
 
 
@@ -27,13 +24,9 @@ class ToolService:
         self.token_file.write_text(f"platform:{TOKEN}\n")
         limits = folder / "code.toml"
         limits.write_text(f'socket = "{folder / "no-engine.sock"}"\n')
-        words = ["serve", "--port", "0", "--corpus", corpus, "--index-folder", folder / "indexes"]
-        words += ["--token-file", self.token_file, "--language", "th"]
-        words += ["--code-settings-file", limits] if code else ["--no-code"]
-        with self.log.open("w") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "toolsandbox", *map(str, words)], cwd=REPOSITORY, stdout=file, stderr=file
-            )
+        words = ["--corpus", corpus, "--index-folder", folder / "indexes", "--token-file", self.token_file]
+        words += ["--language", "th"] + (["--code-settings-file", limits] if code else ["--no-code"])
+        self.process = begin_service(self.log, *words)
         self.address = ""
 
     def start(self) -> "ToolService":
@@ -41,10 +34,7 @@ class ToolService:
         from chanote.tools.client import ask
         from chanote.tools.endpoints import Endpoint
 
-        while not (begun := self.log.read_text()).count("\n"):
-            assert self.process.poll() is None, begun
-            time.sleep(0.02)
-        self.address = f"http://127.0.0.1:{json.loads(begun.splitlines()[0])['port']}"
+        self.address = wait_until_served(self.process, self.log)
         assert ask(Endpoint(self.address, self.token_file), "/readyz", seconds=120).status == 200
         return self
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from trainer.contract.addresses import is_address
+
 
 class SettingError(Exception):
     """A CHANOTE_* variable that cannot be used. The message says which, why and what to write instead."""
@@ -44,12 +46,7 @@ def read_addresses(name: str) -> list[str]:
     """Addresses of services such as http://127.0.0.1:8930, separated by commas, without a slash at the end."""
     addresses = [one.rstrip("/") for one in read_list(name, default=[])]
     for address in addresses:
-        parts = urlsplit(address)
-        try:
-            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable or parts.username or parts.path or parts.query or parts.fragment:
+        if not is_address(address):
             raise SettingError(f"{name}={address!r} is no address like http://127.0.0.1:8930")
     return list(dict.fromkeys(addresses))
 

@@ -11,10 +11,10 @@ import re
 import ssl
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from trainer.contract.addresses import is_address
 from trainer.contract.base import Contract
 from trainer.contract.exchange import exchange
 
@@ -36,14 +36,9 @@ class Address(Contract):
     @field_validator("base_url")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        address = urlsplit(value)
-        if address.username or address.password:
+        if "@" in value.partition("//")[2].partition("/")[0]:
             raise ValueError("holds a password; remove it and name the variable with the key in api_key_env")
-        try:
-            usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
-        except ValueError:
-            usable = False
-        if not usable or address.query or address.fragment or re.search(r"[\s\x00-\x1f]", value):
+        if not is_address(value, with_path=True):
             examples = cls.model_fields["base_url"].examples or ["http://127.0.0.1:8000"]
             raise ValueError(f"is no address like {examples[0]}")
         return value.rstrip("/")

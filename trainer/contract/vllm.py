@@ -1,11 +1,10 @@
 """Where and how vLLM samples for a stage that chooses it. Facts of a machine: of the run, not the recipe."""
 
-import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, field_validator
 
+from trainer.contract.addresses import is_address
 from trainer.contract.base import Contract
 
 VARIABLE = "TRAINER_VLLM_"
@@ -38,15 +37,7 @@ class VllmSettings(Contract):
     @field_validator("server")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        if not value:
-            return value
-        address = urlsplit(value)
-        try:
-            usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
-        except ValueError:
-            usable = False
-        extra = address.path.rstrip("/") or address.query or address.fragment or address.username
-        if not usable or extra or re.search(r"\s", value):
+        if value and not is_address(value):
             raise ValueError(f"{value} is no address like http://127.0.0.1:8001; leave out /v1, keys and passwords")
         return value.rstrip("/")
 

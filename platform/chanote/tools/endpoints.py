@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from trainer.contract.addresses import is_address
 from trainer.contract.toolsets import KEY_VARIABLE
 
 
@@ -73,11 +73,4 @@ def read_secrets(toolset: Any) -> dict[str, str]:
 
 def check_address(address: str) -> str:
     """Why an address cannot be one of a service; empty when it can."""
-    parts = urlsplit(address)
-    try:
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.username or parts.query or parts.fragment or parts.path.strip("/"):
-        return f"{address} is no address like http://127.0.0.1:8930"
-    return ""
+    return "" if is_address(address) else f"{address} is no address like http://127.0.0.1:8930"
