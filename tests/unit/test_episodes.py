@@ -340,6 +340,28 @@ def test_asking_to_stop_ends_what_waits_for_a_tool():
     assert [episode.ending for episode in episodes] == [Ending.INTERRUPTED, Ending.INTERRUPTED]
 
 
+def test_asking_to_stop_does_not_wait_for_a_tool_that_hangs():
+    """Also when every episode waits for one, and nothing is left to be sampled."""
+    hanging = threading.Semaphore(0)
+
+    async def answer(call: Call, session: str) -> ToolResult:
+        hanging.release()
+        await asyncio.sleep(3600)
+        return found()
+
+    left = [2]
+
+    def asked_to_stop() -> bool:
+        while left[0] and hanging.acquire(blocking=False):
+            left[0] -= 1
+        return not left[0]
+
+    episodes, tools = [make_episode(0), make_episode(1)], Answers(answer)
+    play_all(episodes, Scripted(call_then_answer), tools, should_stop=asked_to_stop)
+    assert [episode.ending for episode in episodes] == [Ending.INTERRUPTED, Ending.INTERRUPTED]
+    assert tools.closed
+
+
 def test_arguments_reach_the_service_as_they_were_written():
     seen: list[Any] = []
 
