@@ -145,15 +145,10 @@ def test_whatever_way_a_turn_is_split_it_is_read_kept_and_trained_as_it_was_samp
     play_all([episode], engine, Answers(answer))
     rollout = episode.rollout()
     assert (rollout.stop_reason, rollout.text) == (Ending.ANSWERED, "says ภาษี")
-    trained = [
-        (token, logp)
-        for token, logp, flag in zip(rollout.token_ids, rollout.logprobs, rollout.trained, strict=True)
-        if flag
-    ]
-    assert trained == sampled
+    kept = list(zip(rollout.token_ids, rollout.logprobs, rollout.trained, strict=True))
+    assert [(token, logp) for token, logp, trained in kept if trained] == sampled
     between = WRITER.between(["มาตรา 12"], ended=True)
-    given = [token for token, flag in zip(rollout.token_ids, rollout.trained, strict=True) if not flag]
-    assert given == between * 2
+    assert [token for token, _, trained in kept if not trained] == between * 2
     ids = (*rollout.prompt.ids, *rollout.token_ids)
     assert all(ids[: len(prompt)] == prompt for prompt in engine.prompts)  # every turn saw what is trained on
 

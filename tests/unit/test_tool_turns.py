@@ -59,7 +59,7 @@ def test_what_stands_between_two_turns(template: str | None):
 
 @pytest.mark.parametrize("template", [None, THINKING], ids=["ChatML", "Qwen 3"])
 def test_the_history_that_the_policy_sees_is_the_one_that_the_template_writes(template: str | None):
-    """Prompt, turn, what stands between, turn and so on: the ids of the whole conversation, two rounds of tools long."""
+    """Prompt, turn, what stands between, turn and so on: the whole conversation, two rounds of tools long."""
     tokenizer = make_tokenizer(template)
     writer = TurnWriter(tokenizer, [TOOL])
 
