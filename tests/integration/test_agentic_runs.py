@@ -1,6 +1,7 @@
 """A policy learns to call the real tool service in one stage and is rewarded for what it answers in the next."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import zstandard
 
 from tests.rollout_runs import read_rollouts
 from tests.sandbox_serving import serve_tools
-from tests.trainer_runs import TINY, events_of, metric, run_trainer, write_rows, write_run
+from tests.trainer_runs import TINY, events_of, metric, run_trainer, trainer_process, write_rows, write_run
 from trainer.contract.hashing import hash_directory, hash_file, list_files
 from trainer.contract.tool_calls import StoredToolCall
 
@@ -118,7 +119,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, service: str) -> Path:
     return directory
 
 
-def run(out: Path, stages: list[dict[str, Any]], base: Path, datasets: Any, service: str, **fields: Any) -> Path:
+def write(out: Path, stages: list[dict[str, Any]], base: Path, datasets: Any, service: str, **fields: Any) -> Path:
     out.mkdir()
     toolset = {"name": "law@1", "tools": ["search_law", "read_law"], "address": service}
     write_run(
@@ -130,7 +131,11 @@ def run(out: Path, stages: list[dict[str, Any]], base: Path, datasets: Any, serv
         toolset=toolset,
         **fields,
     )
-    result = run_trainer("run", str(out), seconds=600)
+    return out
+
+
+def run(out: Path, stages: list[dict[str, Any]], base: Path, datasets: Any, service: str, **fields: Any) -> Path:
+    result = run_trainer("run", str(write(out, stages, base, datasets, service, **fields)), seconds=600)
     assert result.returncode == 0, result.stderr[-4000:]
     return out
 
@@ -193,6 +198,28 @@ def test_a_stage_continued_in_its_middle_ends_the_same(
     last = "checkpoints/step-000154"
     for name in list_files(whole / last):
         assert hash_file(part / last / name) == hash_file(whole / last / name), name
+
+
+def test_a_run_killed_while_its_next_round_is_played_goes_on_to_the_same_end(
+    whole: Path, tmp_path: Path, datasets: Any, service: str
+):
+    """With episodes of older weights, against the real service: bit for bit, whatever was being played when it died."""
+    taught, stages = whole / "checkpoints/step-000150/model", [{**RFT, "stale_steps": 1}]
+    steady = run(tmp_path / "steady", stages, taught, datasets, service)
+    killed = write(tmp_path / "killed", stages, taught, datasets, service)
+    saved = killed / "checkpoints/step-000002"
+    with trainer_process("run", str(killed)) as process:
+        while process.poll() is None and not saved.is_dir():
+            time.sleep(0.05)
+        process.kill()
+    part = run(tmp_path / "part", stages, taught, datasets, service, resume_from=str(saved), attempt=2)
+    assert [max(one.age for one in read_rollouts(steady, step)) for step in range(1, 5)] == [0, 1, 1, 1]
+    assert sum(len(one.turns) == 2 for one in read_rollouts(steady, 4)) > 8  # they do use the tool
+    for step in (3, 4):
+        assert read_rollouts(part, step) == read_rollouts(steady, step)
+    last = "checkpoints/step-000004"
+    for name in list_files(steady / last):
+        assert hash_file(part / last / name) == hash_file(steady / last / name), name
 
 
 def test_without_a_service_the_run_says_so(tmp_path: Path, base: Path, datasets: Any):

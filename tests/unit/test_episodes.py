@@ -97,6 +97,62 @@ def test_tokens_are_never_split_anew(turns: list[list[int]]):
     assert list(ask(episode).prompt_ids) == history
 
 
+PIECES = {one for one in TOKENIZER.get_vocab() if one not in TOKENIZER.all_special_tokens}
+
+
+@st.composite
+def splits(draw: st.DrawFn, text: str) -> list[int]:
+    """Token ids of a text, split as a policy may and the tokenizer would not: any pieces of the vocabulary in a row."""
+    written = "".join(TOKENIZER.convert_ids_to_tokens(TOKENIZER(text, add_special_tokens=False)["input_ids"]))
+    ids, at = [], 0
+    while at < len(written):
+        fits = [size for size in range(1, 12) if written[at : at + size] in PIECES and at + size <= len(written)]
+        size = draw(st.sampled_from(fits))
+        ids.append(TOKENIZER.convert_tokens_to_ids(written[at : at + size]))
+        at += size
+    return ids
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_whatever_way_a_turn_is_split_it_is_read_kept_and_trained_as_it_was_sampled(data: st.DataObject):
+    """Calls and Thai letters whose bytes lie in several tokens, through all of an episode."""
+    query = "มาตรา ๑๒ the law"
+    call = f'<tool_call>\n{{"name": "search_law", "arguments": {{"query": "{query}"}}}}\n</tool_call>'
+    turns = [
+        [*data.draw(splits(text)), END]
+        for text in (
+            call,
+            "says ภาษี",
+        )
+    ]
+    turns.insert(1, [*data.draw(splits(call)), END])
+    logprobs = iter(range(1, 10_000))
+    sampled: list[tuple[int, float]] = []
+
+    def script(number: int, request: SamplingRequest) -> Completion:
+        ids = turns.pop(0)
+        logp = [-float(next(logprobs)) for _ in ids]
+        sampled.extend(zip(ids, logp, strict=True))
+        text = TOKENIZER.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Completion(token_ids=tuple(ids), logprobs=tuple(logp), text=text, stop_reason=StopReason.END_TOKEN)
+
+    async def answer(call: Call, session: str) -> ToolResult:
+        assert call.arguments == {"query": query}
+        return found("มาตรา 12")
+
+    episode, engine = make_episode(), Scripted(script)
+    play_all([episode], engine, Answers(answer))
+    rollout = episode.rollout()
+    assert (rollout.stop_reason, rollout.text) == (Ending.ANSWERED, "says ภาษี")
+    kept = list(zip(rollout.token_ids, rollout.logprobs, rollout.trained, strict=True))
+    assert [(token, logp) for token, logp, trained in kept if trained] == sampled
+    between = WRITER.between(["มาตรา 12"], ended=True)
+    assert [token for token, _, trained in kept if not trained] == between * 2
+    ids = (*rollout.prompt.ids, *rollout.token_ids)
+    assert all(ids[: len(prompt)] == prompt for prompt in engine.prompts)  # every turn saw what is trained on
+
+
 def test_a_call_in_the_last_turn_is_never_made():
     episode = make_episode()
     for _ in range(2):
@@ -338,6 +394,28 @@ def test_asking_to_stop_ends_what_waits_for_a_tool():
     episodes = [make_episode(0), make_episode(1)]
     play_all(episodes, Scripted(script), Answers(answer), should_stop=asked.is_set)
     assert [episode.ending for episode in episodes] == [Ending.INTERRUPTED, Ending.INTERRUPTED]
+
+
+def test_asking_to_stop_does_not_wait_for_a_tool_that_hangs():
+    """Also when every episode waits for one, and nothing is left to be sampled."""
+    hanging = threading.Semaphore(0)
+
+    async def answer(call: Call, session: str) -> ToolResult:
+        hanging.release()
+        await asyncio.sleep(3600)
+        return found()
+
+    left = [2]
+
+    def asked_to_stop() -> bool:
+        while left[0] and hanging.acquire(blocking=False):
+            left[0] -= 1
+        return not left[0]
+
+    episodes, tools = [make_episode(0), make_episode(1)], Answers(answer)
+    play_all(episodes, Scripted(call_then_answer), tools, should_stop=asked_to_stop)
+    assert [episode.ending for episode in episodes] == [Ending.INTERRUPTED, Ending.INTERRUPTED]
+    assert tools.closed
 
 
 def test_arguments_reach_the_service_as_they_were_written():

@@ -1,40 +1,12 @@
 """Requests that come while others are being sampled: they get the tokens that they would get alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from sampler_models import LLAMA_SHAPED, OTHERS, make_model, make_requests, make_tokenizer
 
-from trainer.sampling import Completion, SamplingRequest, StopReason, TorchEngine
-
-
-class Trickle:
-    """Gives the next requests after so many calls of `take`; counts how often it was asked to wait."""
-
-    def __init__(self, arrivals: Sequence[tuple[int, SamplingRequest]]) -> None:
-        self.arrivals = list(arrivals)
-        self.answers: dict[int, Completion] = {}
-        self.asked = 0
-        self.waits = 0
-        self.given = 0
-
-    def take(self) -> list[tuple[int, SamplingRequest]]:
-        self.asked += 1
-        found = []
-        while self.arrivals and self.arrivals[0][0] <= self.asked:
-            found.append((self.given, self.arrivals.pop(0)[1]))
-            self.given += 1
-        return found
-
-    def wait(self) -> bool:
-        self.waits += 1
-        if self.arrivals:
-            self.asked = self.arrivals[0][0]
-        return bool(self.arrivals)
-
-    def answer(self, number: int, completion: Completion) -> None:
-        assert number not in self.answers
-        self.answers[number] = completion
+from tests.arriving_requests import Trickle
+from trainer.sampling import SamplingRequest, StopReason, TorchEngine
 
 
 def tempered(count: int) -> list[SamplingRequest]:

@@ -57,6 +57,27 @@ def test_what_stands_between_two_turns(template: str | None):
     assert writer.between(["one", "two"], ended=False) == [end, *ids]
 
 
+@pytest.mark.parametrize("template", [None, THINKING], ids=["ChatML", "Qwen 3"])
+def test_the_history_that_the_policy_sees_is_the_one_that_the_template_writes(template: str | None):
+    """Prompt, turn, what stands between, turn and so on: the whole conversation, two rounds of tools long."""
+    tokenizer = make_tokenizer(template)
+    writer = TurnWriter(tokenizer, [TOOL])
+
+    def ids_of(messages: list[dict[str, Any]]) -> list[int]:
+        text = tokenizer.apply_chat_template(messages, tools=[TOOL], tokenize=False, add_generation_prompt=True)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    turns = ["<think>\nwhy\n</think>\n\nthe law", "<think>\nso\n</think>\n\nsection 12"]
+    answers = [["says that"], ["one", "in section 12"]]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "the law says?"}]
+    ids = ids_of(messages)
+    for turn, said in zip(turns, answers, strict=True):
+        ids += [*tokenizer(turn, add_special_tokens=False)["input_ids"], end, *writer.between(said, ended=True)]
+        messages += [{"role": "assistant", "content": turn}, *({"role": "tool", "content": one} for one in said)]
+        assert tokenizer.decode(ids) == tokenizer.decode(ids_of(messages))
+
+
 def test_our_template_writes_calls_and_answers():
     """Where a conversation with tools is trained on, it reads as the policy will write it."""
     call = {"function": {"name": "search_law", "arguments": {"query": "ภาษี"}}}

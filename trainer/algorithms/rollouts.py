@@ -126,20 +126,26 @@ class RolloutAlgorithm(Algorithm):
         from trainer.rollouts.scoring import describe_rollouts
 
         stage = self.stage
-        rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
+        rollouts = self.sample_round(stage.prompts_per_step * stage.updates_per_rollout, done=step - 1)
         kept, replaced = self.complete(rollouts)
         self._count_unvalued([*kept, *replaced])
         groups = groups_of(kept)
         updates: list[Update] = []
         self.engine.rest()
         for part in range(stage.updates_per_rollout):
-            share = groups[part :: stage.updates_per_rollout]
-            update = self.learn_from([rollout for group in share for rollout in group], part=part)
+            share = [rollout for group in groups[part :: stage.updates_per_rollout] for rollout in group]
+            for rollout in share:
+                rollout.age += part
+            update = self.learn_from(share, part=part)
             if part == 0:
                 update = Update(update.micro_batches, {**describe_rollouts([*kept, *replaced]), **update.metrics})
             updates.append(update)
         self._store([*kept, *replaced], step)
         return updates
+
+    def sample_round(self, count: int, *, done: int) -> "list[Rollout]":
+        """Valued groups for the next `count` prompts; `done` optimiser steps of the stage have been made."""
+        return self._sample_groups(count, first_group=0)
 
     def roll_out(self, prompts: "Sequence[Prompt]", *, first_group: int) -> "list[Rollout]":
         """A group of rollouts for each prompt, group after group, numbered from `first_group`."""
@@ -260,15 +266,19 @@ class RolloutAlgorithm(Algorithm):
         }
 
     def _sample_groups(self, count: int, *, first_group: int) -> "list[Rollout]":
-        """Whole groups are shared out over ranks; each values its own, and all get to know all."""
+        """Whole groups are shared out over ranks."""
         ranks, prompts, before = self.context.ranks, self.prompts.draw(count), self.sampled_groups
         mine = ranks.span(count)
         self.sampled_groups = before + mine.start  # seeds follow from the group's number, whoever samples it
         rollouts = self.roll_out(prompts[mine], first_group=first_group + mine.start)
         self.sampled_groups = before + count
+        return self.value_together(rollouts)
+
+    def value_together(self, rollouts: "list[Rollout]") -> "list[Rollout]":
+        """Each rank values its own, and all get to know all."""
         if rollouts:
             self.value(rollouts)
-        return ranks.join(rollouts)
+        return self.context.ranks.join(rollouts)
 
     def _count_unvalued(self, rollouts: "list[Rollout]") -> None:
         """Raises NothingLearnt rather than sample for ever what rewards cannot value, or what is filtered out whole.

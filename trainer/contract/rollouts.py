@@ -35,6 +35,8 @@ class StoredRollout(Contract):
     turns: list[tuple[NonNegativeInt, NonNegativeInt]] = []
     """Of an episode with tools: where each turn of the policy begins and ends in `tokens`; what stands between are the
     tools. Its calls are in the step's file of tool calls."""
+    age: NonNegativeInt = 0
+    """Optimiser steps between the weights that sampled it and those that learned from it."""
     masked: str = ""
     """Why this rollout gives no gradient; empty when it does."""
     detail: dict[str, float | int | str | bool] = {}

@@ -16,6 +16,9 @@ from trainer.rollouts.episode import Episode, State
 from trainer.rollouts.rollout import Ending, ToolResult
 from trainer.sampling.engine import Completion, Engine, Requests, SamplingRequest, TakesRequests
 
+LOOK_SECONDS = 0.2
+"""Between two looks for a wish to stop, while every episode waits for a tool."""
+
 
 class Tools(Protocol):
     """What makes calls; opened, used and closed within one event loop."""
@@ -44,7 +47,7 @@ def play(
 
     Raises whatever sampling raises; then, and when asked to stop, unfinished episodes end as interrupted.
     """
-    with _ToolThread(episodes, open_tools, request, name, in_step=in_step) as thread:
+    with _ToolThread(episodes, open_tools, request, name, in_step=in_step, should_stop=should_stop) as thread:
         serve = engine.serve if isinstance(engine, TakesRequests) else _in_rounds(engine)
         serve(
             thread,
@@ -68,7 +71,9 @@ class _ToolThread:
         name: Callable[[Episode], str],
         *,
         in_step: bool,
+        should_stop: Callable[[], bool],
     ) -> None:
+        self._should_stop = should_stop
         self._episodes, self._open_tools, self._request, self._name = episodes, open_tools, request, name
         self._in_step = in_step
         self._unfinished = len(episodes)
@@ -103,7 +108,9 @@ class _ToolThread:
 
     def wait(self) -> bool:
         with self._news:
-            self._news.wait_for(lambda: self._may_go_on() or self._over)
+            while not self._news.wait_for(lambda: self._may_go_on() or self._over, timeout=LOOK_SECONDS):
+                if self._should_stop():
+                    return False
             return bool(self._ready)
 
     def answer(self, number: int, completion: Completion) -> None:

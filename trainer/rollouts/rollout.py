@@ -90,6 +90,8 @@ class Rollout:
     turns: list[tuple[int, int]] = field(default_factory=list)
     """Of an episode with tools: where each turn of the policy begins and ends in `token_ids`."""
     calls: list[MadeCall] = field(default_factory=list)
+    age: int = 0
+    """Optimiser steps between the weights that sampled it and those that learn from it."""
 
     def __post_init__(self) -> None:
         """Token, mask and log-probability of a place belong together: one too few would shift all that follow."""

@@ -90,6 +90,7 @@ def _line(rollout: Rollout, prompt: list[str], tokens: list[str]) -> bytes:
         masked=rollout.masked,
         detail=rollout.detail,
         turns=rollout.turns,
+        age=rollout.age,
     )
     return stored.model_dump_json().encode() + b"\n"
 
