@@ -90,7 +90,7 @@ def _describe_agent(result: dict[str, Any]) -> list[str]:
     if found := result.get("episodes"):
         parts = [
             f"{found['turns']:.1f} turns and {found['calls']:.1f} calls an item",
-            f"of {found['calls_in_all']} calls {found['tool_errors']} failed and {found['malformed_calls']} were malformed",
+            f"of {found['calls_in_all']} calls {found['tool_errors']} failed, {found['malformed_calls']} malformed",
         ]
         if found["prompt_tokens"] is not None and found["completion_tokens"] is not None:
             parts.append(f"{found['prompt_tokens']:,} tokens read, {found['completion_tokens']:,} written")
