@@ -57,9 +57,23 @@ def _print_task(task: dict[str, Any]) -> None:
                 "high": one["high"],
                 "items": one["items"],
                 "failed": f"{100 * one['failed_share']:.0f} %",
+                **_describe_agent(one),
             }
             for one in task["models"]
         ],
         as_json=False,
     )
     print()
+
+
+def _describe_agent(model: dict[str, Any]) -> dict[str, Any]:
+    """What an agent took; nothing for other tasks."""
+    found = model["episodes"]
+    if not found:
+        return {}
+    return {
+        "left out": model["left_out"],
+        "turns": f"{found['turns']:.1f}",
+        "tool errors": f"{found['tool_errors'] + found['malformed_calls']} of {found['calls_in_all']}",
+        "cost": "" if found["cost"] is None else f"{found['cost']:.4f}",
+    }

@@ -22,7 +22,7 @@ class KeptAnswers:
         self.samples: dict[str, ScoredSample] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = self.partial.read_text("utf-8").splitlines() if self.partial.is_file() else []
+            lines = self.partial.read_bytes().splitlines() if self.partial.is_file() else []
             if lines:
                 self._read(lines)
             self._write_anew()
@@ -47,7 +47,7 @@ class KeptAnswers:
     def close(self) -> None:
         self._file.close()
 
-    def _read(self, lines: list[str]) -> None:
+    def _read(self, lines: list[bytes]) -> None:
         head, *rest = lines
         if _load(head) != {"evaluation": self.key}:
             raise TaskError(
@@ -67,7 +67,7 @@ class KeptAnswers:
         _write(self.partial, [head, *(sample.model_dump_json() for sample in self.samples.values())])
 
 
-def _load(line: str) -> Any:
+def _load(line: bytes) -> Any:
     try:
         return json.loads(line)
     except ValueError:
