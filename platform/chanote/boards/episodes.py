@@ -1,5 +1,6 @@
 """What a board says of agents beside their score: turns, tool errors, cost, and every reward with its interval."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,32 @@ def lay_out_agent(evaluation: Evaluation) -> AgentCells | None:
         cost="" if found["cost"] is None else word_cost(found["cost"]),
         toolset=found["toolset"],
         stops=word_stops(found["stops"]),
+    )
+
+
+@dataclass(frozen=True)
+class AllEpisodes:
+    """What all agents of a table did together."""
+
+    tools: str
+    calls: int
+    wrong: int
+    stops: str
+
+
+def sum_episodes(evaluations: Sequence[Evaluation]) -> AllEpisodes | None:
+    """None where no agent was scored."""
+    found = [one.episodes for one in evaluations if one.episodes]
+    if not found:
+        return None
+    stops: Counter[str] = Counter()
+    for one in found:
+        stops.update(one["stops"])
+    return AllEpisodes(
+        tools=", ".join(dict.fromkeys(one["toolset"] for one in found if one["toolset"])),
+        calls=sum(one["calls_in_all"] for one in found),
+        wrong=sum(one["tool_errors"] + one["malformed_calls"] for one in found),
+        stops=word_stops(dict(stops.most_common())),
     )
 
 

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.roles import may, require
+from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
@@ -239,7 +240,7 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
         facts["items"] = max(evaluation.count for evaluation in evaluations)
         facts["failed"] = sum(evaluation.failed for evaluation in evaluations)
         facts["left_out"] = sum(evaluation.left_out for evaluation in evaluations)
-        facts["tools"] = ", ".join(dict.fromkeys(one.episodes["toolset"] for one in evaluations if one.episodes))
+        facts["agents"] = sum_episodes(evaluations)
         facts["answers"] = sum(evaluation.count for evaluation in evaluations)
         facts["clusters"] = max(entry.estimate.clusters for entry in table.entries)
         facts["interval_method"] = table.entries[0].estimate.method
