@@ -68,7 +68,7 @@ def _print_task(task: dict[str, Any]) -> None:
 
 def _describe_agent(model: dict[str, Any]) -> dict[str, Any]:
     """What an agent took; nothing for other tasks."""
-    found = model["episodes"]
+    found = model.get("episodes")
     if not found:
         return {}
     return {
