@@ -4,11 +4,14 @@ import csv
 import re
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 
 from chanote.boards.models import Evaluation, Task
 from chanote.boards.selectors import describe_board, read_board
 from chanote.boards.services import create_board, freeze_task, hash_task, import_evaluation
+from chanote.cli import build_parser
+from chanote.commands.answers import CommandEnd
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.models.models import Model
 from chanote.runs.freezing import find_obstacles
@@ -218,3 +221,35 @@ def test_evaluations_with_other_tools_have_other_settings(project, task, board, 
     assert found[0].settings_sha256 != found[1].settings_sha256
     assert found[0].episodes["toolset"] == "law@1"
     assert (Evaluation.objects.count(), Task.objects.count()) == (2, 1)
+
+
+def test_what_was_evaluated_by_hand_is_put_on_a_board_by_a_command(project, project_admin, task, board, tmp_path):
+    Model.objects.create(project=project, slug="served", origin="directory", location="s", sha256="5" * 64)
+    samples = write_agent_samples(tmp_path / "served.jsonl", [1.0, 0.0, None], cost=0.5)
+    words = ["board", "add", "main", str(samples), "--task", "law-agent", "--model", "served"]
+    words += ["--toolset", "law@2", "--as", "project-admin"]
+
+    def add(*more: str):
+        args = build_parser().parse_args([*words, *more])
+        return args.action(args)
+
+    told = add()
+    assert (told["task"], told["mean"], told["items"], told["left_out"]) == ("law-agent@1", 0.5, 2, 1)
+    assert add() == told
+    (model,) = describe_board(read_board(board))[0]["models"]
+    assert (model["model"], model["episodes"]["toolset"], model["episodes"]["cost"]) == ("served", "law@2", 1.0)
+    for more, sentence in [
+        (["--task", "other"], "other is no task of this project"),
+        (["--model", "nobody"], "No model is called nobody"),
+    ]:
+        with pytest.raises(CommandEnd, match=sentence):
+            add(*more)
+
+
+def test_a_viewer_puts_nothing_on_a_board(project, viewer, task, board, tmp_path):
+    samples = write_agent_samples(tmp_path / "served.jsonl", [1.0, 0.0])
+    words = ["board", "add", "main", str(samples), "--task", "law-agent", "--model", "m", "--as", viewer.username]
+    args = build_parser().parse_args(words)
+    with pytest.raises(PermissionDenied):
+        args.action(args)
+    assert not Evaluation.objects.exists()

@@ -113,9 +113,11 @@ def import_evaluation(
     step: int | None = None,
     seconds: float = 0.0,
     harness: str = f"chanote {__version__}",
+    toolset: dict[str, Any] | None = None,
     actor: Any = None,
 ) -> Evaluation:
     """Store a samples file as an evaluation, whole or not at all; the same file again gives the same evaluation.
+    `toolset`: what an agent answered with, where that is not the run's.
 
     Raises BoardError naming the line that is no sample, or an item that stands twice.
     """
@@ -129,7 +131,7 @@ def import_evaluation(
     ).first()
     if evaluation is None:
         definition = TaskSpec.model_validate(task.definition)
-        toolset = run.snapshot.get("toolset") if run else None
+        toolset = toolset or (run.snapshot.get("toolset") if run else None)
         evaluation = Evaluation.objects.create(
             project=task.project,
             task=task,
