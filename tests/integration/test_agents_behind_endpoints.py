@@ -164,6 +164,28 @@ def test_calls_that_cannot_be_made_are_answered_with_what_is_wrong(
     assert (episode.malformed_calls, episode.tool_errors, episode.rewards["exact"]) == (1, 0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("written", "told", "repeated"),
+    [
+        ('{"name": "search_law", "arguments": {"query": "Nakhon"}}', "[1] Market Code", {"query": "Nakhon"}),
+        ('{"name": "search_law", ', "not valid JSON", {"unreadable": '{"name": "search_law", '}),
+    ],
+)
+def test_calls_that_a_server_leaves_in_the_text_are_read_as_training_reads_them(
+    evaluate, samples, written: str, told: str, repeated: Any
+):
+    def script(number: int, body: Body) -> Reply:
+        return says(day(0)) if number else says(f"Let me see. <tool_call>{written}</tool_call>")
+
+    with serve(script) as endpoint:
+        evaluate(endpoint, count=1)
+    *_, turn, answer = endpoint.asked[1]["messages"]
+    assert told in answer["content"]
+    assert (turn["content"], answer["tool_call_id"]) == ("Let me see. ", turn["tool_calls"][0]["id"])
+    assert json.loads(turn["tool_calls"][0]["function"]["arguments"]) == repeated
+    assert (samples()["market-0"].episode.calls, samples()["market-0"].score) == (1, 1.0)
+
+
 def test_endless_calls_end_at_the_limit_of_turns_and_count_as_wrong(evaluate, samples):
     with serve(lambda number, body: look_up(body)) as endpoint:
         assert evaluate(endpoint, count=1, limits={"turns": 3}) == ExitCode.FINISHED

@@ -15,7 +15,9 @@ from chanote.commands.answers import CommandEnd
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.models.models import Model
 from chanote.runs.freezing import find_obstacles
+from chanote.runs.reachable import find_unreachable
 from tests.agent_samples import write_agent_samples
+from tests.tool_service import find_dead_address
 from trainer.contract import Recipe, TaskSpec
 from trainer.contract.events import ScoredSample
 
@@ -208,6 +210,18 @@ def test_a_recipe_with_an_agents_task_and_no_toolset_is_refused_in_a_sentence(pr
     recipe = Recipe.model_validate({"base": "m", "stages": [{"kind": "evaluate", "tasks": ["law-agent"]}]})
     found = {str(problem) for problem in find_obstacles(project, recipe)}
     assert "stages[0].tasks[0]: law-agent is answered with tools; name a toolset of the project in toolset." in found
+
+
+def test_a_judge_of_an_agents_task_that_does_not_answer_is_named_before_launch(project, version):
+    judge = {"kind": "judge", "endpoint": {"base_url": find_dead_address(), "model": "judge"}}
+    agent = {"rewards": [{"kind": "exact"}, judge]}
+    spec = TaskSpec.model_validate({**DEFINITION.model_dump(mode="json"), "agent": agent})
+    freeze_task(project=project, definition=spec, dataset_version=version)
+    recipe = {"base": "m", "toolset": "law", "stages": [{"kind": "evaluate", "tasks": ["law-agent"]}]}
+    (problem,) = find_unreachable(Recipe.model_validate(recipe), project)
+    assert problem.field == "stages[0].tasks[0]"
+    assert problem.message.startswith("law-agent, rewards[1].endpoint: http://127.0.0.1:")
+    assert "cannot be reached" in problem.message
 
 
 def test_evaluations_with_other_tools_have_other_settings(project, task, board, tmp_path, score):

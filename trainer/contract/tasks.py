@@ -38,6 +38,9 @@ class AgentSettings(Contract):
     """Most tokens of one turn; empty: as many as the episode has room for."""
     tell_tools: bool = True
     """Describe the tools in every prompt; a policy that has learnt them can do without. An endpoint is told always."""
+    in_step: bool = False
+    """Sample the next turns of all episodes together, when every tool has answered. Slower; but no rounding depends on
+    how fast tools are."""
 
 
 class TaskStatistics(Contract):

@@ -13,7 +13,7 @@ from trainer.contract import TaskSpec
 from trainer.contract.toolsets import ToolLimits
 from trainer.evaluation.outputs.agent import WatchedEpisode
 from trainer.evaluation.tasks import Item
-from trainer.rollouts.calls import final_answer, read_offered
+from trainer.rollouts.calls import CALL_BEGINS, final_answer, read_calls, read_offered
 from trainer.rollouts.prompts import Prompt
 from trainer.rollouts.rollout import Ending
 from trainer.sampling.randomness import seed_for
@@ -125,12 +125,16 @@ class ChatEpisode(WatchedEpisode):
         self._count(reply)
         if reply.cut:
             return self.end(Ending.LENGTH)
-        ids = [call.id or f"call_{self.turns}_{place}" for place, call in enumerate(reply.calls)]
         calls = [
             read_offered(call.name, {} if call.arguments is None else call.arguments, self.tools)
             for call in reply.calls
         ]
-        self.messages.append(_write_turn(reply, ids))
+        offered = reply.calls
+        if not offered:  # a server that does not read calls, or could not read this one, leaves them in the text
+            calls = read_calls(reply.text, self.tools)
+            offered = tuple(ToolCall("", call.name, call.written if call.fault else call.arguments) for call in calls)
+        ids = [call.id or f"call_{self.turns}_{place}" for place, call in enumerate(offered)]
+        self.messages.append(_write_turn(reply.text, offered, ids))
         assert isinstance(self.writer, _Answers)
         self.writer.ids = ids
         self.take(calls, final_answer(reply.text))
@@ -181,17 +185,17 @@ def begin_chat(
     )
 
 
-def _write_turn(reply: Reply, ids: Sequence[str]) -> dict[str, Any]:
+def _write_turn(text: str, calls: Sequence[ToolCall], ids: Sequence[str]) -> dict[str, Any]:
     """The turn as the next request repeats it."""
-    turn: dict[str, Any] = {"role": "assistant", "content": reply.text}
-    if reply.calls:
+    turn: dict[str, Any] = {"role": "assistant", "content": text.partition(CALL_BEGINS)[0] if calls else text}
+    if calls:
         turn["tool_calls"] = [
             {
                 "id": named,
                 "type": "function",
                 "function": {"name": str(call.name or "none"), "arguments": _write_arguments(call.arguments)},
             }
-            for named, call in zip(ids, reply.calls, strict=True)
+            for named, call in zip(ids, calls, strict=True)
         ]
     return turn
 

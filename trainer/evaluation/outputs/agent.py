@@ -150,6 +150,7 @@ class Agent(OutputType):
             request=ask,
             name=lambda episode: f"{self.evaluation} {self.task.task} {items[episode.group].id}",
             longest=max(len(one.prompt.ids) + one.room for one in episodes),
+            in_step=self.settings.in_step,
             should_stop=should_stop,
         )
         if any(one.ending is Ending.INTERRUPTED for one in episodes):
