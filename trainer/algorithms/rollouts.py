@@ -52,17 +52,9 @@ class RolloutAlgorithm(Algorithm):
 
     def messages(self, row: "Row") -> list[dict[str, Any]]:
         """The conversation that the policy is to answer: a question, or a chat up to its last answer."""
-        if "question" in row:
-            messages = [{"role": "user", "content": row["question"]}]
-        else:
-            messages = list(row["messages"])
-            while messages and messages[-1]["role"] == "assistant":
-                messages.pop()
-            if not messages:
-                raise ValueError("it has no turn before the answer")
-        if self.stage.system_prompt and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": self.stage.system_prompt}, *messages]
-        return messages
+        from trainer.rollouts.prompts import asked_messages
+
+        return asked_messages(row, self.stage.system_prompt)
 
     def tools_told(self, row: "Row") -> Any:
         """Function schemas that the prompt describes; None: no tools."""

@@ -7,10 +7,11 @@ call. A call that cannot be read is a call all the same: it is answered with wha
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 THOUGHTS_END = "</think>"
+CALL_BEGINS = "<tool_call>"
 _CALL = re.compile(r"<tool_call>(.*?)(</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
 _FUNCTION = re.compile(r"\s*<function=([^>\s]*)>(.*?)(?:</function>)?\s*\Z", re.DOTALL)
 _PARAMETER = re.compile(r"<parameter=([^>\s]*)>\n?(.*?)\n?</parameter>", re.DOTALL)
@@ -34,6 +35,12 @@ def read_calls(text: str, tools: dict[str, dict[str, Any]]) -> list[Call]:
     """The calls of one turn in their order. `tools`: name → JSON schema of the arguments (`parameters`)."""
     _, _, said = text.rpartition(THOUGHTS_END)
     return [_read(match[1], closed=bool(match[2]), tools=tools) for match in _CALL.finditer(said)]
+
+
+def read_offered(name: object, arguments: object, tools: dict[str, dict[str, Any]]) -> Call:
+    """A call that came with its name and its arguments apart, as endpoints give them: the latter a JSON text."""
+    read = _read(json.dumps({"name": name, "arguments": arguments}), closed=True, tools=tools)
+    return replace(read, written=arguments if isinstance(arguments, str) else json.dumps(arguments))
 
 
 def final_answer(text: str) -> str:

@@ -88,9 +88,13 @@ class Episode:
             return self.end(Ending.INTERRUPTED)
         if completion.stop_reason in (StopReason.LENGTH, StopReason.CONTEXT):
             return self.end(Ending.LENGTH)
-        self._calls = read_calls(completion.text, self.tools)
+        return self.take(read_calls(completion.text, self.tools), final_answer(completion.text))
+
+    def take(self, calls: list[Call], answer: str) -> None:
+        """Go on from a whole turn: to its calls, or to the end with its answer."""
+        self._calls = calls
         if not self._calls:
-            self.answer = final_answer(completion.text)
+            self.answer = answer
             return self.end(Ending.ANSWERED)
         if self.turns >= self.limits.turns:
             return self.end(Ending.TURN_LIMIT)
