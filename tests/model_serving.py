@@ -1,0 +1,136 @@
+"""The endpoint over a small model: in a thread of the test, or as the process that people start."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from tests.trainer_runs import TINY
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TEXTS = [
+    "The market of Nakhon opens on day 1. When does the market of Phrae open?",
+    '<tool_call>\n{"name": "search_law", "arguments": {"query": "market Lampang", "top_k": 1}}\n</tool_call>',
+    "มาตรา 12 ผู้ใดฝ่าฝืน ต้องระวางโทษปรับไม่เกินหนึ่งหมื่นบาท",
+]
+
+
+@cache
+def make_policy(seed: int = 0, *, context: int = 256) -> Any:
+    """Random weights, and a byte-level tokenizer that knows ChatML: it writes anything, broken characters too."""
+    import torch
+
+    from trainer.contract.stages.cpt import ModelShape
+    from trainer.policy import initialise_policy
+    from trainer.tokenizer import train_tokenizer
+
+    shape = ModelShape(**{**TINY, "context_length": context})
+    tokenizer = train_tokenizer(TEXTS * 3, vocab_size=380, context_length=context)
+    policy = initialise_policy(shape, tokenizer, seed=seed, device=torch.device("cpu"))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():  # attention far from uniform and layers that outweigh the tied embedding: no loops
+        for name, weight in policy.model.named_parameters():
+            weight.normal_(1.0 if "norm" in name else 0.0, 0.2, generator=generator)
+    policy.answer_plainly()
+    policy.model.requires_grad_(False)
+    return policy
+
+
+class Endpoint:
+    """A client of one server."""
+
+    def __init__(self, address: str, served: Any = None) -> None:
+        self.address, self.served = address, served
+        self.http = httpx.Client(base_url=address, timeout=120, trust_env=False)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.http.post(path, json={"model": "tiny", **body})
+
+    def complete(self, **body: Any) -> dict[str, Any]:
+        reply = self.post("/v1/completions", **body)
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
+
+    def chat(self, *messages: dict[str, Any], **body: Any) -> dict[str, Any]:
+        reply = self.post("/v1/chat/completions", messages=list(messages), **body)
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
+
+    def stream(self, path: str, **body: Any) -> list[dict[str, Any]]:
+        """All events of a stream, which must end as streams do."""
+        with self.http.stream("POST", path, json={"model": "tiny", "stream": True, **body}) as reply:
+            assert reply.status_code == 200
+            assert reply.headers["content-type"].startswith("text/event-stream")
+            lines = [line for line in reply.iter_lines() if line]
+        assert lines[-1] == "data: [DONE]"
+        return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+@contextmanager
+def serve_here(policy: Any, *, tokens: tuple[bytes, ...] = (), **settings: Any) -> Iterator[Endpoint]:
+    """The endpoint on a real socket, in a thread; `settings` of the sampler."""
+    from trainer.serving.app import Served, build_app
+    from trainer.serving.command import open_socket
+    from trainer.serving.conversation import Writer
+    from trainer.serving.policy import open_sampler
+
+    sampler = open_sampler(policy, **{"context": None, "places": 8, "waiting": 64, **settings})
+    served = Served("tiny", sampler, Writer(policy.tokenizer))
+    config = uvicorn.Config(
+        build_app(served, tokens=tokens), lifespan="on", log_config=None, timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    with open_socket("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        endpoint = Endpoint(f"http://127.0.0.1:{listening.getsockname()[1]}", served)
+        try:
+            assert endpoint.http.get("/readyz").status_code == 200
+            yield endpoint
+        finally:
+            endpoint.http.close()
+            server.should_exit = True
+            thread.join()
+
+
+def begin_server(log: Path, directory: Path, *words: object, python: str = sys.executable) -> "subprocess.Popen[bytes]":
+    command = [python, "-m", "trainer", "serve", str(directory), "--port", "0", *map(str, words)]
+    with log.open("w") as file:
+        return subprocess.Popen(command, cwd=REPOSITORY, stderr=file, stdout=file)
+
+
+def wait_until(log: Path, event: str, server: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    """The line of the log that says so."""
+    while True:
+        ended = server.poll() is not None
+        for line in log.read_text().splitlines():
+            if line.startswith("{") and json.loads(line).get("event") == event:
+                return dict(json.loads(line))
+        assert not ended, log.read_text()[-3000:]
+        time.sleep(0.02)
+
+
+@contextmanager
+def serve_model(folder: Path, directory: Path, *words: object) -> Iterator[Endpoint]:
+    """`python -m trainer serve` on a free port under the name `tiny`; it must end cleanly when told to."""
+    log = folder / "serve.log"
+    server = begin_server(log, directory, "--name", "tiny", "--engine", "torch", *words)
+    try:
+        port = wait_until(log, "listening", server)["port"]
+        wait_until(log, "serving", server)
+        yield Endpoint(f"http://127.0.0.1:{port}")
+        server.terminate()
+        assert server.wait(timeout=120) == 0, log.read_text()[-3000:]
+        wait_until(log, "stopped", server)
+    finally:
+        server.kill()
+        server.wait()
