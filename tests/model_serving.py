@@ -78,13 +78,20 @@ class Endpoint:
 @contextmanager
 def serve_here(policy: Any, *, tokens: tuple[bytes, ...] = (), **settings: Any) -> Iterator[Endpoint]:
     """The endpoint on a real socket, in a thread; `settings` of the sampler."""
-    from trainer.serving.app import Served, build_app
-    from trainer.serving.command import open_socket
-    from trainer.serving.conversation import Writer
     from trainer.serving.policy import open_sampler
 
     sampler = open_sampler(policy, **{"context": None, "places": 8, "waiting": 64, **settings})
-    served = Served("tiny", sampler, Writer(policy.tokenizer))
+    with serve_sampler(sampler, policy.tokenizer, tokens=tokens) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def serve_sampler(sampler: Any, tokenizer: Any, *, tokens: tuple[bytes, ...] = ()) -> Iterator[Endpoint]:
+    from trainer.serving.app import Served, build_app
+    from trainer.serving.command import open_socket
+    from trainer.serving.conversation import Writer
+
+    served = Served("tiny", sampler, Writer(tokenizer))
     config = uvicorn.Config(
         build_app(served, tokens=tokens), lifespan="on", log_config=None, timeout_graceful_shutdown=2
     )
@@ -134,3 +141,61 @@ def serve_model(folder: Path, directory: Path, *words: object) -> Iterator[Endpo
     finally:
         server.kill()
         server.wait()
+
+
+class ScriptedEngine:
+    """Writes given texts, one for each request in turn, as the engine would: token by token, into the same reader.
+
+    With `held`, one token is written for each `let`; `None` as text writes without end.
+    """
+
+    def __init__(self, tokenizer: Any, texts: list[str | None], *, held: bool = False) -> None:
+        self.tokenizer, self.texts, self.held = tokenizer, list(texts), held
+        self.vocabulary = len(tokenizer)
+        self.prompts: list[tuple[int, ...]] = []
+        self.sampler: Any = None
+        self._allowed = threading.Semaphore(0)
+
+    def let(self, tokens: int = 1) -> None:
+        self._allowed.release(tokens)
+
+    def serve(self, requests: Any, *, most: int, longest: int, should_stop: Any) -> None:
+        from trainer.serving.sampling import ListeningReader
+
+        end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        reader = ListeningReader(
+            self.tokenizer, end_tokens=frozenset({end}), context=longest, vocabulary=len(self.tokenizer)
+        )
+        reader.sampler = self.sampler
+        while requests.wait():
+            for number, request in requests.take():
+                self.prompts.append(request.prompt_ids)
+                requests.answer(number, self._write(reader, request, end, should_stop))
+
+    def _write(self, reader: Any, request: Any, end: int, should_stop: Any) -> Any:
+        from trainer.sampling.engine import StopReason
+
+        row, text = reader.open(request), self.texts.pop(0)
+        ids = [*self.tokenizer(text)["input_ids"], end] if text is not None else None
+        place = 0
+        while row.reason is None:
+            while self.held and not self._allowed.acquire(timeout=0.01):
+                if should_stop() or request.ticket.gone:
+                    break
+            reader.look([row], None)
+            reader.add(row, ids[place] if ids else 300, -0.5)
+            self.sampler.flush()
+            place += 1
+            if should_stop():
+                row.reason = StopReason.INTERRUPTED
+        return reader.close(row)
+
+
+@contextmanager
+def serve_script(*texts: str | None, held: bool = False, places: int = 1, waiting: int = 8) -> Iterator[Any]:
+    """(endpoint, engine) of a server that writes these texts."""
+    from trainer.serving.sampling import Sampler
+
+    engine = ScriptedEngine(make_policy().tokenizer, list(texts), held=held)
+    with serve_sampler(Sampler(engine, context=2048, places=places, waiting=waiting), engine.tokenizer) as endpoint:
+        yield endpoint, engine

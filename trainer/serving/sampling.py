@@ -174,7 +174,7 @@ class Sampler:
     # In the engine's thread.
 
     def take(self) -> Sequence[tuple[int, SamplingRequest]]:
-        self._send()
+        self.flush()
         found = []
         with self._news:
             while self._waiting and len(self._in_work) < self.places:
@@ -185,7 +185,7 @@ class Sampler:
         return found
 
     def wait(self) -> bool:
-        self._send()
+        self.flush()
         with self._news:
             self._news.wait_for(lambda: self._waiting or self._stopping)
             return not self._stopping
@@ -201,7 +201,8 @@ class Sampler:
     def tell(self, ticket: Ticket, event: Event) -> None:
         self._told.append((ticket, event))
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Pass on what was told."""
         if self._told and self._loop is not None:
             told, self._told = self._told, []
             try:
@@ -230,7 +231,7 @@ class Sampler:
                 self._waiting.clear()
         for request in lost:
             self.tell(request.ticket, Refused(sentence, status=status))
-        self._send()
+        self.flush()
 
 
 def _deliver(told: Sequence[tuple[Ticket, Event]]) -> None:

@@ -15,6 +15,8 @@ class TextStream:
 
     def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
         self._tokenizer, self._stops = tokenizer, [stop for stop in stops if stop]
+        self._core = getattr(tokenizer, "backend_tokenizer", None)
+        """Decodes some tokens in microseconds, where the way around it takes half a millisecond."""
         self._ids: list[int] = []
         self._start = self._done = 0
         """Tokens that are decoded for the next piece, and those of them whose text is out."""
@@ -53,6 +55,8 @@ class TextStream:
     def _decode(self, ids: Sequence[int]) -> str:
         if not ids:
             return ""
+        if self._core is not None:
+            return str(self._core.decode(list(ids), skip_special_tokens=True))
         text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
