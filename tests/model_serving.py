@@ -112,7 +112,7 @@ def serve_sampler(sampler: Any, tokenizer: Any, *, tokens: tuple[bytes, ...] = (
 def begin_server(log: Path, directory: Path, *words: object, python: str = sys.executable) -> "subprocess.Popen[bytes]":
     command = [python, "-m", "trainer", "serve", str(directory), "--port", "0", *map(str, words)]
     with log.open("w") as file:
-        return subprocess.Popen(command, cwd=REPOSITORY, stderr=file, stdout=file)
+        return subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stderr=file, stdout=file)
 
 
 def wait_until(log: Path, event: str, server: "subprocess.Popen[bytes]") -> dict[str, Any]:
@@ -131,14 +131,20 @@ def serve_model(folder: Path, directory: Path, *words: object) -> Iterator[Endpo
     """`python -m trainer serve` on a free port under the name `tiny`; it must end cleanly when told to."""
     log = folder / "serve.log"
     server = begin_server(log, directory, "--name", "tiny", "--engine", "torch", *words)
+    assert server.stdin is not None
     try:
         port = wait_until(log, "listening", server)["port"]
         wait_until(log, "serving", server)
-        yield Endpoint(f"http://127.0.0.1:{port}")
+        endpoint = Endpoint(f"http://127.0.0.1:{port}")
+        try:
+            yield endpoint
+        finally:
+            endpoint.http.close()
         server.terminate()
         assert server.wait(timeout=120) == 0, log.read_text()[-3000:]
         wait_until(log, "stopped", server)
     finally:
+        server.stdin.close()
         server.kill()
         server.wait()
 

@@ -6,6 +6,7 @@ On standard error a line of JSON says `listening` with the port, and one says `s
 import argparse
 import importlib.util
 import json
+import os
 import signal
 import socket
 import sys
@@ -84,7 +85,8 @@ def end_with_input(stop: Callable[[], None]) -> None:
     """Call `stop` when standard input closes: who started the server has ended, however it ended."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not through `sys.stdin`: a thread that holds its lock aborts the interpreter's end.
+        while os.read(0, 4096):
             pass
         stop()
 
