@@ -25,7 +25,7 @@ TEXTS = [
 
 
 @cache
-def make_policy(seed: int = 0, *, context: int = 256) -> Any:
+def make_policy(seed: int = 0, *, context: int = 256, head_dim: int = 16) -> Any:
     """Random weights, and a byte-level tokenizer that knows ChatML: it writes anything, broken characters too."""
     import torch
 
@@ -33,7 +33,7 @@ def make_policy(seed: int = 0, *, context: int = 256) -> Any:
     from trainer.policy import initialise_policy
     from trainer.tokenizer import train_tokenizer
 
-    shape = ModelShape(**{**TINY, "context_length": context})
+    shape = ModelShape(**{**TINY, "context_length": context, "head_dim": head_dim})
     tokenizer = train_tokenizer(TEXTS * 3, vocab_size=380, context_length=context)
     policy = initialise_policy(shape, tokenizer, seed=seed, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
@@ -73,6 +73,16 @@ class Endpoint:
             lines = [line for line in reply.iter_lines() if line]
         assert lines[-1] == "data: [DONE]"
         return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+    def wait_until_healthy(self, server: "subprocess.Popen[bytes]", log: Path) -> None:
+        """For a server that says so over HTTP alone."""
+        while True:
+            assert server.poll() is None, log.read_text()[-3000:]
+            try:
+                if self.http.get("/health", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.2)
 
 
 @contextmanager
