@@ -37,6 +37,22 @@ class ToolLimits(Contract):
     """Sections that a search returns at most."""
 
 
+def cut_output(text: str, limits: ToolLimits) -> str:
+    """What the policy reads of a tool's output; says how much was left out."""
+    most = limits.output_characters
+    if len(text) <= most:
+        return text
+    mark = f"[{len(text) - most} characters left out]"
+    match limits.output_cut:
+        case "start":
+            return f"{mark}\n{text[-most:]}"
+        case "middle":
+            head = most - most // 2
+            return f"{text[:head]}\n{mark}\n{text[len(text) - most // 2 :]}"
+        case _:
+            return f"{text[:most]}\n{mark}"
+
+
 class FrozenCorpus(Contract):
     """The laws that the tools read."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from trainer.contract.toolsets import ToolLimits
+from trainer.contract.toolsets import ToolLimits, cut_output
 from trainer.rollouts.calls import Call, final_answer, read_calls
 from trainer.rollouts.prompts import Prompt
 from trainer.rollouts.rollout import NOT_MADE, SERVICE_FAILED, Ending, MadeCall, Rollout, ToolResult
@@ -166,19 +166,3 @@ class Episode:
         self.token_ids += tokens
         self.trained += [logprobs is not None] * len(tokens)
         self.logprobs += logprobs if logprobs is not None else [None] * len(tokens)
-
-
-def cut_output(text: str, limits: ToolLimits) -> str:
-    """What the policy reads of a tool's output; says how much was left out."""
-    most = limits.output_characters
-    if len(text) <= most:
-        return text
-    mark = f"[{len(text) - most} characters left out]"
-    match limits.output_cut:
-        case "start":
-            return f"{mark}\n{text[-most:]}"
-        case "middle":
-            head = most - most // 2
-            return f"{text[:head]}\n{mark}\n{text[len(text) - most // 2 :]}"
-        case _:
-            return f"{text[:most]}\n{mark}"

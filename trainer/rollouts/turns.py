@@ -26,9 +26,7 @@ class TurnWriter:
         """Raises InvalidSpec for a template that cannot write tools, or not in one history."""
         self.tokenizer = tokenizer
         self._render = chat_renderer(tokenizer, list(tools) or None)
-        self._special = re.compile(
-            "|".join(map(re.escape, sorted(tokenizer.all_special_tokens, key=len, reverse=True)))
-        )
+        self._marks = find_marks(tokenizer)
         self._turn_end = self._find_turn_end()
         self._check_history()
 
@@ -44,7 +42,7 @@ class TurnWriter:
 
     def _after_turn(self, answers: Sequence[str]) -> str:
         """Tokens that mean something to the policy, such as the end of a turn, mean nothing in what a tool says."""
-        plain = [self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", answer) for answer in answers]
+        plain = [break_marks(answer, self._marks) for answer in answers]
         asked = _render(self._render, [_user("question")])
         text = _render(self._render, [_user("question"), _turn(WRITTEN), *map(_answer, plain)])
         return text[text.index(WRITTEN, len(asked)) + len(WRITTEN) :]
@@ -75,6 +73,16 @@ class TurnWriter:
             turn = f"{THOUGHT}{WRITTEN}{number}"
             wanted = text + turn
             rounds += [_turn(turn), _answer(f"answer {number}")]
+
+
+def find_marks(tokenizer: Any) -> re.Pattern[str]:
+    """Finds the tokens that mean something to a policy beside their text."""
+    return re.compile("|".join(map(re.escape, sorted(tokenizer.all_special_tokens, key=len, reverse=True))) or r"(?!)")
+
+
+def break_marks(text: str, marks: re.Pattern[str]) -> str:
+    """The text without any of them: a space behind the first letter makes them text like other text."""
+    return marks.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
 
 def _user(text: str) -> Message:

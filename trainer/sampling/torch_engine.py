@@ -289,6 +289,7 @@ class _Draws:
         draw_R = self._draw_AR[self._taken % AHEAD]
         self._taken += 1
         self.token_R, logprob_R = self._chooser.choose(logits_RV, draw_R, tokens=reader.vocabulary)
+        reader.look(self._rows, logits_RV)
         for row, token, logprob in zip(self._rows, self.token_R.tolist(), logprob_R.tolist(), strict=True):
             reader.add(row, token, logprob)
 
