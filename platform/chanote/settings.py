@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "chanote.runs",
     "chanote.boards",
     "chanote.tools",
+    "chanote.review",
     "chanote.web",
     "chanote.api",
 ]

@@ -22,6 +22,7 @@ WORK = (
     ("Boards", "boards", ("boards:list", "boards")),
     ("Models", "models", ("models",)),
     ("Tools", "tools", ("toolsets",)),
+    ("Review", "review", ("review",)),
 )
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),
