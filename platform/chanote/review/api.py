@@ -25,7 +25,7 @@ PLACE: dict[str, Any] = {"min_value": 0, "max_value": MOST}
 
 class LabelAnswer(serializers.ModelSerializer[Label]):
     run = serializers.IntegerField(source="run.number")
-    label = serializers.ChoiceField(LabelKind.choices)
+    label = serializers.ChoiceField(LabelKind.choices)  # type: ignore[assignment]
     author = serializers.CharField(source="author_name")
 
     class Meta:
@@ -35,7 +35,7 @@ class LabelAnswer(serializers.ModelSerializer[Label]):
 
 class LabelsQuery(serializers.Serializer[Any]):
     run = serializers.IntegerField(required=False, help_text="Number of the run.", **NUMBER)
-    label = serializers.ChoiceField(LabelKind.choices, required=False)
+    label = serializers.ChoiceField(LabelKind.choices, required=False)  # type: ignore[assignment]
     author = serializers.CharField(max_length=150, required=False, help_text="User name.")
 
 
@@ -43,7 +43,7 @@ class LabelRequest(serializers.Serializer[Any]):
     step = serializers.IntegerField(**PLACE)
     group = serializers.IntegerField(**PLACE)
     index = serializers.IntegerField(help_text="Place within the group.", **PLACE)
-    label = serializers.ChoiceField(LabelKind.choices)
+    label = serializers.ChoiceField(LabelKind.choices)  # type: ignore[assignment]
     note = serializers.CharField(max_length=LONGEST_NOTE, required=False, default="", allow_blank=True)
 
 
@@ -101,7 +101,7 @@ class ExportAnswer(serializers.ModelSerializer[LabelExport]):
     rows = serializers.IntegerField(source="version.rows")
     sha256 = serializers.CharField(source="version.sha256")
     uses = serializers.ListField(source="version.uses", child=serializers.CharField())
-    source = serializers.CharField(source="version.source")
+    source = serializers.CharField(source="version.source")  # type: ignore[assignment]
     left_out = serializers.ListField(child=serializers.CharField(), help_text="Labelled rollouts that gave no row.")
     author = serializers.CharField(source="created_by.username", default="")
 

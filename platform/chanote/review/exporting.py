@@ -127,6 +127,8 @@ def _note_export(
     export, created = LabelExport.objects.get_or_create(
         version=version, defaults={"project": project, "labels": count, "left_out": told, "created_by": actor}
     )
+    # The one at hand knows whether it was made just now.
+    export.version = version
     if created:
         record("labels.exported", version, actor=actor, labels=count, runs=sorted({one.run.number for one in found}))
     return export
@@ -155,8 +157,9 @@ def _read_rollouts(wanted: Sequence[Labelled], left_out: list[str]) -> Iterable[
         missing = {(one.group, one.index): one for one in here}
         rollouts = StoredRollouts(RolloutFile.objects.select_related("attempt").get(pk=file.pk)) if file else None
         for rollout in rollouts or ():
-            if one := missing.pop((rollout.group, rollout.index), None):
-                yield one, rollout
+            place = (rollout.group, rollout.index)
+            if place in missing:
+                yield missing.pop(place), rollout
             if not missing:
                 break
         fault = rollouts.fault if rollouts else "Its step stored no rollouts."

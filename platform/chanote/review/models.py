@@ -81,7 +81,7 @@ class SiftedStep(models.Model):
     bytes = models.PositiveBigIntegerField()
     rollouts = models.PositiveIntegerField()
     """As the event told of the file: another number means another file."""
-    settled = models.BooleanField()
+    settled = models.BooleanField(default=False)
     """Whether every tool call of the step was stored by then."""
     current = models.BooleanField(default=True)
     """False: a later attempt went another way before this step."""

@@ -47,13 +47,13 @@ def set_label(*, run: Run, step: int, group: int, index: int, label: str, note: 
         old = Label.objects.filter(**place, author=actor).first()
         if old is not None and (old.label, old.note) == (label, note):
             return old
-        said = {"label": label, "note": note}
+        said: dict[str, Any] = {"label": label, "note": note}
         if old is None:
             new = Label.objects.create(**place, **said, author=actor, author_name=actor.username)
             new.is_new = True
             record("rollout.labelled", new, actor=actor, **said)
             return new
-        before = {"label_before": old.label, "note_before": old.note}
+        before: dict[str, Any] = {"label_before": old.label, "note_before": old.note}
         old.label, old.note = label, note
         old.save(update_fields=["label", "note", "changed"])
         record("rollout.label_changed", old, actor=actor, **said, **before)

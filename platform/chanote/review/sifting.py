@@ -6,12 +6,12 @@ event tells anew, a change of the rules, and calls that were stored later have a
 
 import hashlib
 import re
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
+from time import monotonic
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Q, QuerySet
@@ -55,14 +55,14 @@ class Progress:
 
 def sift_project(project: Project, *, run: Run | None = None, seconds: float = SECONDS) -> Progress:
     """Look through files that were not yet, for at most about `seconds`, those of `run` first; how far that came."""
-    until = time.monotonic() + seconds
+    until = monotonic() + seconds
     files = RolloutFile.objects.filter(attempt__run__project=project)
     due = list(find_due(files.filter(attempt__run=run)).values_list("pk", flat=True)[:AT_ONCE]) if run else []
     due += find_due(files).values_list("pk", flat=True)[:AT_ONCE]
     for key in dict.fromkeys(due):
         if file := files.filter(pk=key).select_related("attempt__run").first():
             sift(file)
-        if time.monotonic() > until:
+        if monotonic() > until:
             break
     mark_current(project)
     return Progress(files.count(), find_due(files).count())
