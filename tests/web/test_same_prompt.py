@@ -70,7 +70,7 @@ def test_rewards_calls_and_labels_stand_with_each_answer(run, client, researcher
     page = read(client, "1.1.1.0")
     assert "4 tool calls" in page
     assert "tool misused (researcher)" in page
-    assert "Group: 0: 1.00, 1: 0.00" in page
+    assert "Rewards of its group: 1.00, 0.00" in page
 
 
 def test_without_an_index_the_best_of_the_group_is_shown(run, client):

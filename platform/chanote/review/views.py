@@ -162,9 +162,11 @@ def same_prompt(request: HttpRequest, project: str) -> HttpResponse:
     shown = {(column.place.run, column.step, column.group): str(column.place) for column in comparison.columns}
     rows = []
     for one in page.object_list:
-        place = str(Place(one.run.number, one.step, one.group))
-        rows.append((one, shown.get((one.run.number, one.step, one.group), place), place in _bare(comparison.columns)))
-    hidden = [at for key, at in shown.items() if key not in {(one.run.number, one.step, one.group) for one, *_ in rows}]
+        key = (one.run.number, one.step, one.group)
+        rows.append((one, shown.get(key, str(Place(*key))), key in shown))
+    first = next(iter(shown.values()))
+    listed = {at for _, at, _ in rows}
+    hidden = [at for at in shown.values() if at not in listed and at != first]
     asked = request.GET.copy()
     asked.pop("page", None)
     context = {
@@ -173,11 +175,8 @@ def same_prompt(request: HttpRequest, project: str) -> HttpResponse:
         "page": page,
         "asked": asked.urlencode(),
         "rows": rows,
+        "first": first,
         "hidden": hidden,
         "most": MOST_COLUMNS,
     }
     return render(request, "review/same_prompt.html", context)
-
-
-def _bare(columns: Any) -> set[str]:
-    return {f"{column.place.run}.{column.step}.{column.group}" for column in columns}
