@@ -133,10 +133,13 @@ def test_one_request_looks_through_a_part_and_says_how_far_it_came(run, project,
     page = client.get(URL).content.decode()
     assert "1 of 5 steps are looked through so far." in page
     assert 'hx-trigger="load delay:500ms"' in page
+    assert 'hx-get="?looking=on"' in page
     for _ in range(4):
-        page = client.get(URL).content.decode()
-    assert "looked through so far" not in page
+        page = client.get(f"{URL}?looking=on").content.decode()
+    # What the first page lists is not all: the reader is told so, and nothing moves under their eyes.
+    assert "All 5 steps are looked through." in page
     assert "hx-trigger" not in page
+    assert "looked through" not in client.get(URL).content.decode()
 
 
 def test_rollouts_that_a_resume_left_behind_leave_the_inbox(run, client, tmp_path):

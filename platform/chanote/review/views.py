@@ -44,11 +44,16 @@ def inbox(request: HttpRequest, project: str) -> HttpResponse:
     progress = sift_project(found)
     wish = read_inbox_wish(request.GET)
     page = Paginator(find_picks(found, wish, request.user), PER_PAGE).get_page(request.GET.get("page"))
-    asked = request.GET.copy()
+    here = request.GET.copy()
+    # Asked by the page itself, which goes on looking while somebody reads: it says when all is looked through.
+    looking = bool(here.pop("looking", None))
+    asked = here.copy()
     asked.pop("page", None)
     context = {
         "project": found,
         "progress": progress,
+        "looking": looking,
+        "here": here.urlencode(),
         "wish": wish,
         "page": page,
         "asked": asked.urlencode(),
