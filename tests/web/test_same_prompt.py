@@ -70,13 +70,21 @@ def test_rewards_calls_and_labels_stand_with_each_answer(run, client, researcher
     page = read(client, "1.1.1.0")
     assert "4 tool calls" in page
     assert "tool misused (researcher)" in page
-    assert "Rewards of its group: 1.00, 0.00" in page
+    assert re.search(r'Rewards of its group: <b>1.00</b>, <a href="\?at=1.1.1.1"[^>]*>0.00</a>', page)
 
 
 def test_without_an_index_the_best_of_the_group_is_shown(run, client):
     store_step(run, 4, [ask(0, index, text=f"Answer {index}", reward=index / 10) for index in range(3)])
     page = read(client, "1.4.0", "1.1.0.0")
     assert "Answer 2" in page.split('id="column-1"')[1].split('id="column-2"')[0]
+
+
+def test_more_than_four_are_not_dropped_in_silence(run, client):
+    for step in (4, 5):
+        store_step(run, step, [ask(0, 0)])
+    page = read(client, "1.1.0.0", "1.2.5", "1.3.5", "1.4.0", "1.5.0")
+    assert len(columns(page)) == 4
+    assert "1 of those that were chosen is not shown." in page
 
 
 def test_another_projects_runs_are_not_shown(run, researcher, client, client_of, tmp_path):

@@ -76,6 +76,13 @@ def read_turns(rollout: StoredRollout) -> list[Message]:
         messages.append({"role": "assistant", "content": text})
         if place + 1 < len(spans):
             between = "".join(rollout.tokens[spans[place][1] : spans[place + 1][0]])
-            answers = ANSWERS.findall(between) or [CONTROL.sub("", between).strip()]
-            messages += [{"role": "tool", "content": answer} for answer in answers]
+            messages += [{"role": "tool", "content": answer} for answer in split_answers(between)]
     return messages
+
+
+def split_answers(between: str) -> list[str]:
+    """What each tool answered. Where an answer holds the marks of one itself, all stay together: nothing is lost."""
+    rest = CONTROL.sub("", ANSWERS.sub("", between)).split()
+    if set(rest) <= {"user", "assistant", "tool"} and (answers := ANSWERS.findall(between)):
+        return list(answers)
+    return [CONTROL.sub("", between).strip()]

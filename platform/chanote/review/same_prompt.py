@@ -68,8 +68,10 @@ class Column:
     calls: list[ToolCall]
     labels: list[Label]
     fault: str
-    others: str = ""
+    others: str
     """The address without this column; empty for the first."""
+    group_links: list[tuple[RolloutView, str]]
+    """The rollouts of the group, each with the address that shows it here."""
 
     @property
     def step(self) -> int:
@@ -159,7 +161,7 @@ def _read_columns(project: Project, places: Sequence[Place]) -> list[Column]:
         text = read_written(one.stored) if one else ""
         passages = compare_words(written, text) if columns else [Passage(text)]
         written = written if columns else text
-        others = [str(other) for other in places if other is not place]
+        others = [other for other in places if other is not place]
         columns.append(
             Column(
                 place=place,
@@ -171,10 +173,22 @@ def _read_columns(project: Project, places: Sequence[Place]) -> list[Column]:
                 calls=_read_calls(run, file, place, one) if file and one else [],
                 labels=_read_labels(run, file, place, one) if file and one else [],
                 fault="" if one else fault or f"Step {place.step:,} has no such rollout of prompt {place.group}.",
-                others="&".join(f"at={other}" for other in others) if number else "",
+                others=write_address(others) if number else "",
+                group_links=[
+                    (view, write_address(_exchange(places, place, replace(place, index=view.stored.index))))
+                    for view in views
+                ],
             )
         )
     return columns
+
+
+def write_address(places: Sequence[Place]) -> str:
+    return "&".join(f"at={place}" for place in places)
+
+
+def _exchange(places: Sequence[Place], old: Place, new: Place) -> list[Place]:
+    return [new if place is old else place for place in places]
 
 
 def _choose(views: Sequence[RolloutView], index: int | None) -> RolloutView | None:

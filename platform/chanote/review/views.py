@@ -181,6 +181,7 @@ def same_prompt(request: HttpRequest, project: str) -> HttpResponse:
         "asked": asked.urlencode(),
         "rows": rows,
         "first": first,
+        "dropped": max(0, len(set(request.GET.getlist("at"))) - MOST_COLUMNS),
         "hidden": hidden,
         "most": MOST_COLUMNS,
     }
