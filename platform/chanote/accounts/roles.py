@@ -45,6 +45,7 @@ PERMISSIONS = {
     "runs.order_queue": (RULES, "change the order of the queue"),
     "tools.change": (WORKS, "make and change toolsets"),
     "tools.try": (WORKS, "try tools"),
+    "rollouts.label": (CURATES, "label rollouts"),
     "boards.change": (WORKS, "change tasks and boards"),
 }
 for _name, (_predicate, _words) in PERMISSIONS.items():

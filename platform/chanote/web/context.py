@@ -23,6 +23,7 @@ WORK = (
     ("Models", "models", ("models",)),
     ("Tools", "tools", ("toolsets",)),
     ("Chat", "chat", ("chat",)),
+    ("Review", "review", ("review",)),
 )
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),
