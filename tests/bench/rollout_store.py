@@ -10,39 +10,8 @@ from trainer.contract.tool_calls import StoredToolCall
 
 GROUP = 8
 PROMPTS = 2_000
-ENGLISH = [
-    "the",
-    "act",
-    "fine",
-    "section",
-    "court",
-    "market",
-    "owner",
-    "debt",
-    "notice",
-    "guarantor",
-    "pays",
-    "within",
-    "sixty",
-    "days",
-    "of",
-    "default",
-    "and",
-]
-THAI = [
-    "มาตรา",
-    "ค่าปรับ",
-    "ลูกหนี้",
-    "เจ้าหนี้",
-    "ผู้ค้ำประกัน",
-    "ศาล",
-    "ภายใน",
-    "หกสิบวัน",
-    "บอกกล่าว",
-    "พระราชบัญญัติ",
-    "ดอกเบี้ย",
-    "ชำระ",
-]
+ENGLISH = ("the act fine section court market owner debt notice guarantor pays within sixty days of", "default and")
+THAI = ("มาตรา ค่าปรับ ลูกหนี้ เจ้าหนี้ ผู้ค้ำประกัน ศาล ภายใน", "หกสิบวัน บอกกล่าว พระราชบัญญัติ ดอกเบี้ย ชำระ")
 RARE = "มาตรา ๙๙๙/๗ zyzzyva"
 """Said once in a thousand rollouts."""
 SYSTEM = "<|im_start|>system\nUse the tools. " + "search_law finds sections; read_law reads one. " * 12 + "<|im_end|>\n"
@@ -84,7 +53,7 @@ def write_step(directory: Path, step: int, rollouts: int) -> dict[str, object]:
 def _make(
     draw: random.Random, step: int, group: int, index: int, asked: int
 ) -> tuple[StoredRollout, list[StoredToolCall]]:
-    words = THAI if draw.random() < 0.5 else ENGLISH
+    words = " ".join(THAI if draw.random() < 0.5 else ENGLISH).split()
     said = [f"{draw.choice(words)} " for _ in range(draw.randrange(60, 160))]
     if draw.random() < 0.001:
         said.append(RARE)
@@ -99,16 +68,12 @@ def _make(
     failed = draw.random() < 0.02
     stop = "length" if chance < 0.03 else "turn_limit" if chance < 0.05 else "answered"
     reward = None if failed else float(draw.random() < 0.2 + step / 400)
+    question = f"คำถาม {asked}: which section of act {asked % 97} applies?"
     stored = StoredRollout(
         group=group,
         index=index,
         row=f"questions@1#{asked}",
-        prompt=[
-            SYSTEM,
-            "<|im_start|>user\n",
-            f"คำถาม {asked}: which section of act {asked % 97} applies?",
-            "<|im_end|>\n",
-        ],
+        prompt=[SYSTEM, "<|im_start|>user\n", question, "<|im_end|>\n"],
         tokens=tokens,
         ids=list(range(len(tokens))),
         trained=trained,

@@ -30,7 +30,7 @@ class StoredRollout(Contract):
     rewards: dict[str, float | None] = {}
     """Components by name, before their weights; null: this component failed."""
     words: dict[str, str] = {}
-    """What a component said about its value, such as a judge's reply, up to a length; of components that say anything."""
+    """What components said about their values, such as a judge's reply, up to a length."""
     reward: float | None = None
     """Weighted sum; null when a component failed: the rollout is masked."""
     advantage: float | None = None

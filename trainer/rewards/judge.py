@@ -20,7 +20,6 @@ from trainer.rewards.judge_prompt import (
 )
 from trainer.rewards.reading import read_answer
 
-
 KEPT_WORDS = 4_000
 """Characters of a reply that are stored beside the rollout."""
 

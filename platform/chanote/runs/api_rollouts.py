@@ -1,4 +1,4 @@
-"""Rollouts over REST: the steps that stored some, their list under every filter, one of them whole, and all as lines."""
+"""Rollouts over REST: the steps that stored some, their list under every filter, one of them, and all as lines."""
 
 import json
 from typing import Any
@@ -151,9 +151,7 @@ class RolloutCallAnswer(serializers.Serializer[Any]):
     call = serializers.CharField(help_text="As the sandbox logged it.")
     turn = serializers.IntegerField()
     tool = serializers.CharField()
-    arguments = serializers.CharField(
-        allow_blank=True, help_text="As the policy wrote them, whether or not they parse."
-    )
+    arguments = serializers.CharField(allow_blank=True, help_text="As the policy wrote them, parsable or not.")
     status = serializers.CharField()
     wall_ms = serializers.FloatField()
     tries = serializers.IntegerField(help_text="0 for a call that was never made.")
