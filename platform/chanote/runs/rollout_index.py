@@ -36,9 +36,9 @@ class CallCount:
 
 
 def list_missing(files: QuerySet[RolloutFile], *, seconds: float = math.inf) -> int:
-    """Make the rows that are missing of these files, the latest step first; how many files still lack some then."""
+    """Make the rows that are missing of these files, the first step first; how many files still lack some then."""
     end = time.monotonic() + seconds
-    missing = files.filter(listed=False).select_related("attempt__run").order_by("-step")
+    missing = files.filter(listed=False).select_related("attempt__run").order_by("step")
     for file in missing.iterator(chunk_size=50):
         if time.monotonic() >= end or not list_file(file, end=end):
             return missing.count()

@@ -39,6 +39,11 @@ class Piece:
     count: int
     lang: str
 
+    @property
+    def is_blank(self) -> bool:
+        """Nothing to be seen, such as the line end between a thought and a call."""
+        return not self.rest.strip() and not any(token.text.strip() for token in self.tokens)
+
 
 @dataclass(frozen=True)
 class CardPart:
