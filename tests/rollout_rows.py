@@ -64,7 +64,7 @@ def make_tool_call(place: str = "0.0", **fields: Any) -> StoredToolCall:
         "tool": "search_law",
         "arguments": '{"query": "market"}',
         "status": "ok",
-        "wall_ms": 41.25,
+        "wall_ms": 41.0,
         "output": "[1] Market Code",
     }
     return StoredToolCall(**given | fields)

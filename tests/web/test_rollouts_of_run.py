@@ -240,7 +240,7 @@ def test_one_rollout_over_rest_has_its_calls_whole(stored, client):
     assert one["ids"][:2] == [100, 101]
     assert one["calls"] == [
         {"call": "b", "turn": 1, "tool": "search_law", "arguments": '{"query": "market"}', "status": "rejected",
-         "wall_ms": 41.25, "tries": 0, "output": "Error: not valid JSON.", "at": None}
+         "wall_ms": 41.0, "tries": 0, "output": "Error: not valid JSON.", "at": None}
     ]  # fmt: skip
     assert client.get(f"{API}rollouts/2/9/1/").status_code == 404
 
