@@ -53,6 +53,8 @@ class Score:
     value: float | None
     fault: str = ""
     """A short sentence; empty when there is a value."""
+    words: str = ""
+    """What the reward says about it, such as a judge's reply; for people to read."""
 
 
 class Fault(Exception):

@@ -83,6 +83,8 @@ class Rollout:
     stop_reason: StopReason | Ending
     reward: float | None = None
     components: dict[str, float | None] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    """What components said about their values."""
     advantage: float | None = None
     masked: str = ""
     """Why it gives no gradient; empty when it does."""

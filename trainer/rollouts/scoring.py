@@ -25,7 +25,7 @@ def score_rollouts(rollouts: Sequence[Rollout], rewards: Sequence[Reward], *, lo
         for rollout in rollouts
     ]
     for rollout, scored in zip(rollouts, score_all(rewards, answers), strict=True):
-        rollout.reward, rollout.components = scored.total, scored.components
+        rollout.reward, rollout.components, rollout.words = scored.total, scored.components, scored.words
         if scored.faults:
             rollout.masked = " ".join(f"Reward {name} failed: {fault}" for name, fault in scored.faults.items())
 

@@ -79,11 +79,13 @@ def _line(rollout: Rollout, prompt: list[str], tokens: list[str]) -> bytes:
         row=rollout.prompt.name,
         prompt=prompt,
         tokens=tokens,
+        ids=rollout.token_ids,
         trained=rollout.trained,
         logprobs=rollout.logprobs,
         text=rollout.text,
         reference=reference if isinstance(reference, str) else "",
         rewards=rollout.components,
+        words=rollout.words,
         reward=rollout.reward,
         advantage=rollout.advantage,
         stop_reason=rollout.stop_reason.value,
@@ -109,6 +111,7 @@ def _call_line(made: MadeCall, rollout: str, step: int, place: int) -> bytes:
             "status": made.result.status,
             "wall_ms": made.result.wall_ms,
             "output": made.result.text,
+            "tries": made.result.tries,
             "at": made.result.at,
         }
     )

@@ -63,6 +63,13 @@ urlpatterns = [
     path(f"{P}runs/<number:number>/curves/", records.Curves.as_view(), name="run_curves"),
     path(f"{P}runs/<number:number>/rollouts/", rollouts.RolloutSteps.as_view(), name="run_rollouts"),
     path(f"{P}runs/<number:number>/rollouts/<number:step>/", rollouts.Rollouts.as_view(), name="run_rollouts_of_step"),
+    path(
+        f"{P}runs/<number:number>/rollouts/<number:step>/<number:group>/<number:index>/",
+        rollouts.OneRollout.as_view(),
+        name="run_rollout",
+    ),
+    path(f"{P}runs/<number:number>/rollout-list/", rollouts.RolloutRows.as_view(), name="run_rollout_list"),
+    path(f"{P}runs/<number:number>/rollout-lines/", rollouts.RolloutLines.as_view(), name="run_rollout_lines"),
     path(f"{P}runs/<number:number>/tool-calls/", tools.ToolCalls.as_view(), name="run_tool_calls"),
     path(f"{P}runs/<number:number>/labels/", review.RunLabels.as_view(), name="run_labels"),
     path(f"{P}review/inbox/", review.Inbox.as_view(), name="review_inbox"),
