@@ -23,7 +23,7 @@ from chanote.review.rules import EDITION, OddRollout, SeenCall, SeenRollout, is_
 from chanote.runs.lineage import find_rollout_files
 from chanote.runs.models import RolloutFile, Run, RunEvent
 from chanote.runs.rollout_files import StoredRollouts
-from chanote.runs.rollout_list import excerpt, excerpt_question
+from chanote.runs.rollout_words import excerpt, excerpt_question
 from chanote.tools.calls import clean
 from chanote.tools.models import ToolCall
 from trainer.contract.rollouts import StoredRollout
