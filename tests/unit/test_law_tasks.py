@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer.__main__ import main
 from trainer.lawtasks.command import choose_test_laws
 from trainer.lawtasks.corpus import CorpusFault, Section, read_corpus, strip_heading
 from trainer.lawtasks.languages import LANGUAGES
 from trainer.lawtasks.questions import Question, make_questions
+from trainer.lawtasks.thai_numbers import read_thai_number
 
 LAW = "Market Code"
 SECTIONS = [
@@ -91,6 +94,88 @@ def test_thai_sections_are_read_as_they_are_written():
     assert [one.answer for one in found["cloze"]] == ["3"]
     assert "ร้อยละ ____ ของรายได้" in found["cloze"][0].question
     assert asked(found["definition"]) == {("มาตราใดของประมวลตลาดให้นิยามคำว่า “ตลาด”", "1")}
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("หนึ่ง", 1),
+        ("สิบ", 10),
+        ("สิบเอ็ด", 11),
+        ("ยี่สิบ", 20),
+        ("ยี่สิบเอ็ด", 21),
+        ("สามสิบห้า", 35),
+        ("หนึ่งร้อยแปดสิบ", 180),
+        ("หนึ่งร้อยเอ็ด", 101),
+        ("หนึ่งพันห้าร้อย", 1_500),
+        ("หกหมื่น", 60_000),
+        ("หนึ่งแสนสองหมื่น", 120_000),
+        ("สิบล้าน", 10_000_000),
+        ("สองล้านห้าแสน", 2_500_000),
+        ("หนึ่งล้านล้าน", 1_000_000_000_000),
+        ("สองสิบ", None),
+        ("หนึ่งสิบ", None),
+        ("เอ็ด", None),
+        ("พัน", None),
+        ("ล้าน", None),
+        ("ยี่", None),
+        ("สิบร้อย", None),
+        ("สองสาม", None),
+        ("สามร้อยสี่ร้อย", None),
+        ("สิบวัน", None),
+        ("", None),
+    ],
+)
+def test_a_number_in_thai_words(words: str, value: int | None):
+    assert read_thai_number(words) == value
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9_999_999_999))
+def test_every_number_is_read_as_it_is_spoken(value: int):
+    assert read_thai_number(speak(value)) == value
+
+
+def speak(value: int) -> str:
+    """By the rules of the language, from the largest unit to the smallest."""
+    if value >= 1_000_000:
+        return speak(value // 1_000_000) + "ล้าน" + (speak(value % 1_000_000) if value % 1_000_000 else "")
+    words = ["", "หนึ่ง", "สอง", "สาม", "สี่", "ห้า", "หก", "เจ็ด", "แปด", "เก้า"]
+    said = ""
+    for size, unit in ((100_000, "แสน"), (10_000, "หมื่น"), (1_000, "พัน"), (100, "ร้อย")):
+        said += words[value // size] + unit if value // size else ""
+        value %= size
+    tens, ones = divmod(value, 10)
+    said += ("" if tens == 1 else "ยี่" if tens == 2 else words[tens]) + "สิบ" if tens else ""
+    return said + ("เอ็ด" if ones == 1 and said else words[ones])
+
+
+@pytest.mark.parametrize(
+    ("text", "left", "key"),
+    [
+        ("ต้องระวางโทษจำคุกไม่เกินหกเดือนตามที่ศาลเห็นสมควรแก่ความผิด", "ไม่เกิน____เดือน", "6"),
+        ("ต้องระวางโทษปรับไม่เกินหนึ่งแสนสองหมื่นบาทตามที่ศาลเห็นสมควร", "ไม่เกิน____บาท", "120000"),
+        ("ให้อุทธรณ์ต่อคณะกรรมการภายในสามสิบวันนับแต่วันที่ได้รับแจ้งคำสั่ง", "ภายใน____วัน", "30"),
+        ("ให้เสียเงินเพิ่มอีกร้อยละสิบห้าของจำนวนเงินภาษีที่ต้องเสียอีกด้วย", "ร้อยละ____ของ", "15"),
+    ],
+)
+def test_an_amount_in_words_is_left_out_whole_and_its_key_is_written_in_digits(text: str, left: str, key: str):
+    (one,) = make([Section("ประมวลตลาด", "9", text)], "th")["cloze"]
+    assert left in one.question
+    assert one.answer == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "จำคุกไม่เกินหนึ่งปีหรือปรับไม่เกินสองหมื่นบาทหรือทั้งจำทั้งปรับ",  # two gaps
+        "ถ้าผู้ค้าไม่มาในวันหนึ่งวันใดให้ถือว่าผู้ค้านั้นสละสิทธิในที่ของตน",  # any day
+        "ให้ผู้ค้าชำระค่าเช่าครั้งต่อไปในปีที่สองปีถัดจากปีที่ได้ทำสัญญานี้",  # the second
+        "เมื่อผู้ค้าเกินกึ่งหนึ่งวันใดก็ตามเห็นชอบให้ตลาดหยุดทำการในวันนั้น",  # half of them
+    ],
+)
+def test_what_is_no_single_amount_is_no_question(text: str):
+    assert "cloze" not in make([Section("ประมวลตลาด", "9", text)], "th")
 
 
 @pytest.mark.parametrize(

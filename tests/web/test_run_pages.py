@@ -50,13 +50,13 @@ def test_the_table_of_runs_costs_the_same_queries_for_one_run_and_for_a_full_pag
     assert "Page 1 of 2" in page
 
 
-def test_the_head_says_how_much_of_the_last_step_the_device_was_idle(run, researcher, client_of):
+def test_the_facts_say_how_much_of_the_last_step_the_machine_was_idle(run, researcher, client_of):
     client = client_of(researcher)
     before = client.get("/p/law/runs/1/").content.decode()
-    assert "<dt>Idle</dt>" not in before  # a trainer that does not tell it is not idle for no time at all
+    assert "% idle" not in before  # a trainer that does not tell it is not idle for no time at all
     log_values(run, {"system/idle_share": [0.1, 0.375]})
     page = client.get("/p/law/runs/1/").content.decode()
-    assert '<span data-live="idle">38</span> <small>% of the step</small>' in page
+    assert '<span data-live="idle">38</span> % idle</small>' in page
     state = describe_state(run, read_figures(run, run.attempts.all(), run.series.all()))
     assert state["texts"]["idle"] == "38"
     charts = client.get("/p/law/runs/1/charts/").content.decode()

@@ -1,7 +1,15 @@
 """How questions are put, and what amounts, references and definitions look like, by language."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from trainer.lawtasks.thai_numbers import WORDS, read_thai_number
+
+
+def read_digits(written: str) -> int | None:
+    digits = re.sub(r"[,.]", "", written)
+    return int(digits) if digits.isdecimal() else None
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,7 @@ class Language:
     absent: str
     """The answer to `read` where there is no such section."""
     amount: re.Pattern[str]
-    """An amount or a period; the group `number` is what is left out."""
+    """An amount or a period; the group `number`, or else `counted`, is what is left out."""
     cited: re.Pattern[str]
     """A section of the same law; the group `number` is what is left out."""
     defined: re.Pattern[str]
@@ -23,8 +31,13 @@ class Language:
     """What makes a sentence speak of another law."""
     sentence: re.Pattern[str]
     """Where one sentence ends and the next begins."""
+    value: Callable[[str], int | None] = read_digits
+    """Of an amount as it is written; None where it is no number."""
 
 
+THAI_NUMBER = rf"(?P<number>\d{{1,3}}(?:,\d{{3}})+|\d+|(?:{'|'.join(WORDS)})+)"
+NO_AMOUNT = r"(?<![\d/.])" + "".join(f"(?<!{word})" for word in ("กึ่ง", "วัน", "ที่", *WORDS))
+"""Before a part of a longer number, the half of something (กึ่งหนึ่ง), any day (วันหนึ่งวันใด) and the second (ที่สอง)."""
 NUMBER = r"(?P<number>\d{1,3}(?:[,.]\d{3})+|\d+)"
 
 LANGUAGES = {
@@ -36,7 +49,8 @@ LANGUAGES = {
         read="มาตรา {number} แห่ง{law}บัญญัติว่าอย่างไร",
         absent="ไม่มีมาตรา {number} ใน{law}",
         amount=re.compile(
-            rf"(?:ร้อยละ\s?{NUMBER})|(?:(?<![\d/.]){NUMBER.replace('number', 'counted')}\s?(?:บาท|ปี|เดือน|วัน|ชั่วโมง))"
+            rf"(?:ร้อยละ\s?{THAI_NUMBER})|"
+            rf"(?:{NO_AMOUNT}{THAI_NUMBER.replace('number', 'counted')}\s?(?:บาท|ปี|เดือน|วัน|ชั่วโมง)(?!ใด))"
         ),
         cited=re.compile(
             r"มาตรา\s?(?P<number>\d+(?:/\d+)?)(?!\s?(?:ทวิ|ตรี|จัตวา|เบญจ|ฉ|สัตต|อัฏฐ|นว|ทศ|/|แห่ง|\d|ถึง|และ|หรือ|,))"
@@ -44,6 +58,7 @@ LANGUAGES = {
         defined=re.compile(r"“(?P<term>[^”]{2,60})”\s?หมายความ"),
         elsewhere=re.compile(r"แห่ง(?:พระราช|ประมวล)|กฎหมายว่าด้วย|มาตรานี้"),
         sentence=re.compile(r"\n+"),
+        value=lambda written: read_digits(written) or read_thai_number(written),
     ),
     "de": Language(
         find="Welcher Paragraph des Gesetzes „{law}“ bestimmt: „{sentence}“?",

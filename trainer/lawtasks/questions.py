@@ -1,7 +1,7 @@
 """Questions with exact keys, five kinds of them, from the sections of one law at a time.
 
     find         a sentence without its section → the section's number
-    cloze        a sentence with an amount or a period left out → that number
+    cloze        a sentence with an amount or a period left out, in digits or words → that number in digits
     reference    a sentence with a cited section left out → that section's number
     definition   a term → the section that defines it
     absent       a section that the law does not have → that there is none; with as many that it has (`present`)
@@ -78,13 +78,16 @@ def _find(sections: Sequence[Section], language: Language) -> Iterator[Question]
 def _cloze(sections: Sequence[Section], language: Language) -> Iterator[Question]:
     for one, sentence, gap in _gaps(sections, language, lambda text: list(language.amount.finditer(fold_digits(text)))):
         place = "number" if gap["number"] is not None else "counted"
+        value = language.value(gap[place])
+        if value is None:
+            continue
         asked = _leave_out(fold_digits(sentence), gap, place)
         yield Question(
             "cloze",
             one.law,
             one.number,
             language.cloze.format(law=one.law, number=one.number, sentence=asked),
-            gap[place].replace(",", ""),
+            str(value),
         )
 
 

@@ -2,10 +2,11 @@
 
 from trainer.citations import match_years, read_citations
 from trainer.contract.rewards.gold_section import GoldSectionReward
-from trainer.rewards.base import Answer, Fault, Row, SingleReward
+from trainer.rewards.base import Answer, Fault
+from trainer.rewards.cited import CitedReward
 
 
-class GoldSection(SingleReward):
+class GoldSection(CitedReward):
     config_class = GoldSectionReward
     config: GoldSectionReward
     range = (0.0, 1.0)
@@ -21,11 +22,3 @@ class GoldSection(SingleReward):
             for law, section in one.sections
         ]
         return len(match_years(read_citations(shown), right) & right) / len(right)
-
-    def missing(self, row: Row) -> str:
-        if reason := super().missing(row):
-            return reason
-        listed = row[self.config.citations]
-        if isinstance(listed, list) and len(read_citations(listed)) == len(listed):
-            return ""
-        return f"a `{self.config.citations}` that is no list of `law` and `section`"
