@@ -145,6 +145,13 @@ def test_calls_of_one_turn_are_answered_in_their_order_each_under_its_id(evaluat
     [
         ("search_law", '{"query": ', "not valid JSON", {"unreadable": '{"query": '}),
         ("search_law", '["a"]', "not a JSON object", {"unreadable": '["a"]'}),
+        ("search_law", '{"query": "\\ud800"}', "a character that JSON does not have", {"query": "\ud800"}),
+        (
+            "search_law",
+            '{"top_k": NaN}',
+            "a number or a character that JSON does not have",
+            {"unreadable": '{"top_k": NaN}'},
+        ),
         ("open_door", "{}", "there is no tool 'open_door'; the tools are: search_law, read_law", {}),
     ],
 )
@@ -184,6 +191,12 @@ def test_calls_that_a_server_leaves_in_the_text_are_read_as_training_reads_them(
     assert (turn["content"], answer["tool_call_id"]) == ("Let me see. ", turn["tool_calls"][0]["id"])
     assert json.loads(turn["tool_calls"][0]["function"]["arguments"]) == repeated
     assert (samples()["market-0"].episode.calls, samples()["market-0"].score) == (1, 1.0)
+
+
+def test_half_characters_of_an_endpoint_are_no_end_of_the_evaluation(evaluate, samples):
+    with serve(lambda number, body: says("\ud801") if number else says("\ud800", ("\udfff", "\ud800"))) as endpoint:
+        assert evaluate(endpoint, count=1) == ExitCode.FINISHED
+    assert (samples()["market-0"].output, samples()["market-0"].episode.malformed_calls) == ("?", 1)
 
 
 def test_endless_calls_end_at_the_limit_of_turns_and_count_as_wrong(evaluate, samples):

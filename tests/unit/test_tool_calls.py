@@ -64,6 +64,11 @@ def test_what_stands_in_thoughts_is_no_call():
         (wrap("<function=delete_law>\n</function>"), "there is no tool 'delete_law'"),
         ('<tool_call>\n{"name": "read_law", "arguments": {}}', "not closed; end it with </tool_call>"),
         (wrap('{"a":' * 100_000), "nested too deeply"),
+        (wrap('{"name": "search_law", "arguments": {"query": "\\ud800"}}'), "a character that JSON does not have"),
+        (wrap('{"name": "search_law", "arguments": {"top_k": NaN}}'), "a number or a character that JSON does not"),
+        (wrap('{"name": "search_law", "arguments": {"top_k": 1e999}}'), "a number or a character that JSON does not"),
+        (wrap('{"name": "\\udfff", "arguments": {}}'), "a character that JSON does not have"),
+        (wrap("<function=search_law>\n<parameter=top_k>NaN</parameter>\n</function>"), "that JSON does not have"),
         (wrap(""), "not valid JSON"),
     ],
 )

@@ -53,6 +53,8 @@ def _read(written: str, *, closed: bool, tools: dict[str, dict[str, Any]]) -> Ca
         return Call("", fault="the call is not closed; end it with </tool_call>", written=written)
     function = _FUNCTION.match(written)
     call = _from_elements(function, written, tools) if function else _from_json(written)
+    if not _can_be_sent(call):
+        return Call("", fault="the call holds a number or a character that JSON does not have", written=written)
     if call.fault or call.name in tools:
         return call
     offered = ", ".join(tools) or "none"
@@ -62,6 +64,15 @@ def _read(written: str, *, closed: bool, tools: dict[str, dict[str, Any]]) -> Ca
         fault=f"there is no tool {call.name[:SHOWN]!r}; the tools are: {offered}",
         written=written,
     )
+
+
+def _can_be_sent(call: Call) -> bool:
+    """Python reads NaN, and halves of characters such as \\ud800, which nobody else does."""
+    try:
+        json.dumps([call.name, call.arguments], ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _from_json(written: str) -> Call:

@@ -131,20 +131,25 @@ def _read(status_code: int, content: bytes, begun: float, attempt: int) -> ToolR
         body = json.loads(content)
         if status_code == 200:
             result = body["result"]
-            status, text = Reply.validate_python(result["status"]), str(result["text"])
+            status, text = Reply.validate_python(result["status"]), _whole(str(result["text"]))
             return ToolResult(
                 status,
                 text,
                 wall_ms=_ms(begun),
                 tries=attempt,
-                call_id=str(body["id"]),
+                call_id=_whole(str(body["id"])),
                 at=round(time.time(), 3),
                 sections=_sections(result),
             )
-        text = str(body["error"]["message"])
+        text = _whole(str(body["error"]["message"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         text = f"it answered {status_code} with what is no reply of a tool service"
     return ToolResult(SERVICE_FAILED, text, wall_ms=_ms(begun), tries=attempt)
+
+
+def _whole(text: str) -> str:
+    """JSON can hold halves of characters; no tokenizer and no file takes them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _sections(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:

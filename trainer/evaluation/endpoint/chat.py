@@ -68,16 +68,22 @@ def read_reply(content: Any) -> Reply:
 def _read_text(content: Any) -> str:
     """A text, or the texts of a list of parts."""
     if isinstance(content, list):
-        return "".join(one["text"] for one in content if one.get("type") == "text")
+        return _whole("".join(one["text"] for one in content if one.get("type") == "text"))
     if content is not None and not isinstance(content, str):
         raise TypeError
-    return content or ""
+    return _whole(content or "")
+
+
+def _whole(value: Any) -> Any:
+    """Without halves of characters, which JSON can hold and no file takes; what is no text stays as it is."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _read_call(one: Any) -> ToolCall:
     function = one["function"]
     named = one.get("id")
-    return ToolCall(named if isinstance(named, str) else "", function.get("name"), function.get("arguments"))
+    named = named if isinstance(named, str) else ""
+    return ToolCall(_whole(named), _whole(function.get("name")), _whole(function.get("arguments")))
 
 
 @dataclass
@@ -200,10 +206,14 @@ def _write_turn(text: str, calls: Sequence[ToolCall], ids: Sequence[str]) -> dic
     return turn
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
 def _write_arguments(arguments: object) -> str:
     """As they were written, where that is a JSON object; servers refuse a history that holds anything else."""
     try:
-        found = json.loads(arguments) if isinstance(arguments, str) else arguments
+        found = json.loads(arguments, parse_constant=_refuse) if isinstance(arguments, str) else arguments
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):
