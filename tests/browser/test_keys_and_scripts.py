@@ -1,9 +1,9 @@
 """The keyboard alone goes everywhere; without scripts every page can still be read and forms still work."""
 
 import re
-import subprocess
-import sys
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -11,7 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import LivedIn, Visit
 from tests.browser.test_accessibility import PHONE, find_overflow, find_violations
 from tests.chat_endpoint import KEY, call, piece, say, serve_answers
-from tests.trainer_runs import REPOSITORY
 
 pytestmark = [pytest.mark.browser, pytest.mark.trains, pytest.mark.timeout(300)]
 
@@ -152,17 +151,14 @@ def show_served(lived_in: LivedIn, address: str) -> None:
     """As `chanote serve` tells of a server."""
     home = lived_in.platform.home
     (home / "key-of-chat").write_text(KEY)
-    program = f"""
-from datetime import timedelta
-from django.utils import timezone
-from chanote.accounts.models import Project
-from chanote.chat.models import ServedModel
-ServedModel.objects.create(
-    project=Project.objects.get(slug="demo"), name="policy", address={address!r}, engine="torch", context=512,
-    token_file={str(home / "key-of-chat")!r}, seen=timezone.now() + timedelta(days=1),
-)"""
-    command = [sys.executable, str(REPOSITORY / "manage.py"), "shell", "--no-imports", "-c", program]
-    subprocess.run(command, env=lived_in.platform.environment, check=True, capture_output=True)
+    row = {"name": "policy", "address": address, "token_file": str(home / "key-of-chat"), "engine": "torch"}
+    row |= {"context": 512, "created": "2026-01-01", "seen": "2999-01-01"}
+    with closing(sqlite3.connect(home / "chanote.sqlite3", timeout=60)) as database, database:
+        database.execute(
+            f"INSERT INTO chat_servedmodel (project_id, {', '.join(row)}) "  # noqa: S608
+            f"SELECT id, {', '.join('?' for _ in row)} FROM accounts_project WHERE slug = 'demo'",
+            list(row.values()),
+        )
 
 
 def test_the_colour_theme_is_kept_and_drawn_by_the_server(member: Visit):
