@@ -140,7 +140,7 @@ function start(root) {
   // What one answer has put on the page so far.
   class Shown {
     constructor(open) {
-      this.article = open(settings.elements.served.selectedOptions[0].textContent, "is-model");
+      this.article = open(settings.elements.served.selectedOptions[0].dataset.name, "is-model");
       this.calls = new Map();
       this.said = "";
       this.tokens = 0;

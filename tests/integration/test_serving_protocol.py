@@ -19,7 +19,7 @@ PLACES = ("Nakhon", "Ban Mai", "Pak Nam", "Lampang")
 SFT: dict[str, Any] = {
     "kind": "sft",
     "data": [{"dataset": "chat@1"}],
-    "steps": 100,
+    "steps": 250,
     "batch_size": 4,
     "sequence_length": 512,
     "optimizer": {"learning_rate": 5e-3},

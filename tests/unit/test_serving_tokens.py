@@ -9,6 +9,7 @@ from sampler_models import forward_logprobs
 
 from tests.model_serving import Endpoint, make_policy, serve_here
 from trainer.sampling import SamplingRequest, TorchEngine
+from trainer.serving.sampling import ServingEngine
 
 PROMPT = "The market of Nakhon opens"
 
@@ -122,3 +123,11 @@ def test_a_completion_ends_before_the_stop_string(endpoint: Endpoint):
     (choice,) = endpoint.complete(prompt=PROMPT, temperature=1, seed=4, max_tokens=60, stop=stop)["choices"]
     assert choice["text"] == whole[: whole.index(stop)]
     assert choice["finish_reason"] == "stop"
+
+
+def test_as_many_completions_are_in_work_as_fit_into_memory(policy: Any):
+    engine = ServingEngine(policy.model, policy.tokenizer)
+    token_bytes = 2 * 1 * 2 * 16 * 4  # layers, key heads, keys and values, units, bytes of a number
+    for fitting, wanted, counted in ((3, 8, 3), (9, 8, 8), (0, 8, 1)):
+        engine.cache_bytes = fitting * 100 * token_bytes
+        assert engine.count_places(wanted, columns=100) == counted

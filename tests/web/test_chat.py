@@ -15,6 +15,7 @@ from law_rows import ROWS, write_corpus
 from run_rows import make_run
 from tool_service import ToolService, find_dead_address, point_platform_at
 
+from chanote.chat import views
 from chanote.chat.models import ServedModel
 from chanote.runs.models import Checkpoint
 from chanote.tools.models import ToolCall, Toolset, ToolsetRevision
@@ -189,6 +190,18 @@ async def test_a_tool_service_that_is_gone_is_said_at_once(person, project, tmp_
     assert "cannot be reached" in refusal["message"]
     status, (refusal,) = await ask(person, served, toolset="nothing")
     assert "is no toolset of this project" in refusal["message"]
+
+
+async def test_no_more_answers_than_places_are_written_at_a_time(person, project, tmp_path, monkeypatch):
+    monkeypatch.setattr(views, "_PLACES", threading.BoundedSemaphore(1))
+    with serve_answers(say("one"), say("two")) as model:
+        served = await make_async(project, model.address, tmp_path)
+        with views._PLACES:
+            _, events = await ask(person, served)
+            assert events == [{"type": "error", "message": "Many people are asking just now; try again in a moment."}]
+        for _ in range(2):
+            _, events = await ask(person, served)
+            assert events[-1] == {"type": "end", "reason": "answered"}
 
 
 async def test_a_page_that_goes_away_stops_the_model(person, project, tmp_path):

@@ -44,4 +44,5 @@ def open_sampler(policy: Policy, *, context: int | None, places: int, waiting: i
     longest = context or min(own or LONGEST_BY_DEFAULT, LONGEST_BY_DEFAULT)
     engine = ServingEngine(policy.model, policy.tokenizer, batch_rows=places)
     engine.context = longest
-    return Sampler(engine, context=longest, places=places, waiting=max(0, waiting))
+    fitting = engine.count_places(places, columns=longest)
+    return Sampler(engine, context=longest, places=fitting, waiting=max(0, waiting))

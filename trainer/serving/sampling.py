@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainer.failures import RunFailed
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
+from trainer.sampling.llama_decoder import LlamaDecoder
 from trainer.sampling.rows import Row, RowReader
 from trainer.sampling.torch_engine import TorchEngine
 from trainer.serving.refusals import Refused
@@ -101,6 +102,13 @@ class ServingEngine(TorchEngine):
     """The engine of training, with a reader that tells tokens as they come."""
 
     sampler: "Sampler"
+
+    def count_places(self, wanted: int, *, columns: int) -> int:
+        """Of `wanted` completions with so many tokens each, those whose keys and values fit beside one another."""
+        if self._weights is None:
+            return wanted
+        affordable = self._cache_budget(self._weights.device) // (columns * LlamaDecoder.bytes_per_token(self._weights))
+        return max(1, min(wanted, affordable))
 
     def _reader(self) -> RowReader:
         reader = ListeningReader(

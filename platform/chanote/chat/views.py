@@ -109,8 +109,6 @@ async def answer(request: HttpRequest, project: str) -> HttpResponse | Streaming
         return JsonResponse({"message": str(error)}, status=409)
     except PermissionDenied as error:
         return JsonResponse({"message": str(error)}, status=403)
-    if not _PLACES.acquire(blocking=False):
-        return JsonResponse({"message": "Many people are asking just now; try again in a moment."}, status=429)
     response = StreamingHttpResponse(_send(prepared, asked), content_type="application/x-ndjson")
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
@@ -167,7 +165,7 @@ async def _send(prepared: Prepared, asked: Asked) -> AsyncIterator[str]:
     """What the play tells, as it comes. When the page goes away, the play is stopped."""
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    play = prepared.play
+    play, places = prepared.play, _PLACES
 
     def tell(event: dict[str, Any] | None) -> None:
         try:
@@ -182,20 +180,27 @@ async def _send(prepared: Prepared, asked: Asked) -> AsyncIterator[str]:
             log.exception("an answer failed")
             tell({"type": "error", "message": "The platform failed; its log says why."})
         finally:
-            _PLACES.release()
+            places.release()
             tell(None)
 
     play.tell = tell
-    thread = threading.Thread(target=work, name="chat", daemon=True)
-    thread.start()
+    # Taken here and not before: a response that nobody reads never comes this far.
+    if not places.acquire(blocking=False):
+        yield _line({"type": "error", "message": "Many people are asking just now; try again in a moment."})
+        return
+    threading.Thread(target=work, name="chat", daemon=True).start()
     try:
         while (event := await events.get()) is not None:
             if event["type"] == "stored":
                 await sync_to_async(_store)(prepared.served, event["call"])
                 continue
-            yield json.dumps(event, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
+            yield _line(event)
     finally:
         play.stop()
+
+
+def _line(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
 
 
 def _store(served: ServedModel, call: StoredToolCall) -> None:
