@@ -126,6 +126,14 @@ def test_calls_that_are_stored_after_the_rollouts_count_once_they_are_there(run,
     assert SiftedStep.objects.get().settled
 
 
+def test_what_tools_answered_does_not_make_a_rollout_long(run, client):
+    flood = {"tokens": ["a"] * 400, "trained": [True] * 2 + [False] * 398, "logprobs": [None] * 400}
+    plain = {"tokens": ["a"] * 2, "trained": [True] * 2, "logprobs": [None] * 2}
+    right = {"reward": 1.0, "rewards": {"judge": 1.0, "exact": 1.0}}
+    store_step(run, 2, [ask(group, 0, **right, **plain) for group in range(9)] + [ask(9, 0, **right, **flood)])
+    assert picks(client) == [FIRST, SECOND]
+
+
 def test_one_request_looks_through_a_part_and_says_how_far_it_came(run, project, client, monkeypatch):
     for step in range(2, 6):
         store_step(run, step, [ask(0, 0, **FOOLED)])
