@@ -127,10 +127,14 @@ def test_calls_that_are_stored_after_the_rollouts_count_once_they_are_there(run,
 
 
 def test_what_tools_answered_does_not_make_a_rollout_long(run, client):
-    flood = {"tokens": ["a"] * 400, "trained": [True] * 2 + [False] * 398, "logprobs": [None] * 400}
-    plain = {"tokens": ["a"] * 2, "trained": [True] * 2, "logprobs": [None] * 2}
     right = {"reward": 1.0, "rewards": {"judge": 1.0, "exact": 1.0}}
-    store_step(run, 2, [ask(group, 0, **right, **plain) for group in range(9)] + [ask(9, 0, **right, **flood)])
+
+    def answer(group: int, told: int):
+        tokens = [f"word {group}", ".", *["x"] * told]
+        sampled = {"trained": [True, True, *[False] * told], "logprobs": [None] * len(tokens)}
+        return ask(group, 0, tokens=tokens, **sampled, **right)
+
+    store_step(run, 2, [*(answer(group, 0) for group in range(9)), answer(9, 400)])
     assert picks(client) == [FIRST, SECOND]
 
 
