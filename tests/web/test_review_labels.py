@@ -152,9 +152,8 @@ def test_a_script_gets_the_bar_alone_with_what_comes_next(run, researcher, clien
     assert "Judge gives 1.00, but exact gives 0.00." in page
 
 
-def test_any_page_may_name_the_rollout_as_it_likes(run, researcher, rf):
-    request = rf.get("/")
-    request.user = researcher
+def test_any_page_may_name_the_rollout_as_it_likes(run, researcher, client_of):
+    request = client_of(researcher).get(PAGE).wsgi_request
     for spot in ({"step": 1, "group": 1, "index": 0}, SimpleNamespace(step=1, group=1, index=0)):
         page = render_to_string("review/label_bar.html", {"run": run, "rollout": spot}, request)
         assert '<input type="hidden" name="group" value="1">' in page

@@ -18,8 +18,12 @@ WORDS = dict(LabelKind.choices)
 
 def read_spot(rollout: Any, step: Any) -> tuple[int, int, int]:
     """Step, group and index of whatever a page calls a rollout: a mapping or an object; the step may be given apart."""
-    get = rollout.get if isinstance(rollout, Mapping) else lambda name, other=None: getattr(rollout, name, other)
-    return int(get("step", step) or 0), int(get("group")), int(get("index"))
+
+    def get(name: str, other: Any = 0) -> int:
+        found = rollout.get(name) if isinstance(rollout, Mapping) else getattr(rollout, name, None)
+        return int(found if found is not None else other or 0)
+
+    return get("step", step), get("group"), get("index")
 
 
 @register.simple_tag(takes_context=True)
