@@ -1,4 +1,4 @@
-// The label bar: keys 1 to 5 label the open rollout, e goes to the note, Escape leaves it. Nothing typed is lost.
+// The label bar: keys 1 to 5 label the open rollout, m goes to the note, Escape leaves it. Nothing typed is lost.
 
 const bar = () => document.getElementById("label-bar");
 const singleKeys = () => localStorage.getItem("keys") !== "off";
@@ -48,7 +48,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && active?.id === "label-note") { active.blur(); return; }
   if (!singleKeys() || writes(active)) return;
   const button = place.querySelector(`[data-label-key="${CSS.escape(event.key)}"]`);
-  const note = event.key === "e" ? document.getElementById("label-note") : null;
+  const note = event.key === "m" ? document.getElementById("label-note") : null;
   if (!button && !note) return;
   event.preventDefault();
   button ? button.click() : note.focus();

@@ -53,7 +53,7 @@ def test_a_rollout_is_read_labelled_by_keyboard_and_exported(page: Page):
     expect(bar).to_contain_text("Why the inbox picked it")
     expect(bar).to_contain_text("Judge gives 1.00, but exact gives 0.00.")
     expect(page.locator("#opened")).to_have_text("Rollout 0.0")
-    page.keyboard.press("e")
+    page.keyboard.press("m")
     expect(page.locator("#label-note")).to_be_focused()
     # Digits of a note label nothing.
     page.keyboard.type("Cites section 4 of 5.")
@@ -115,7 +115,7 @@ def test_single_keys_that_are_switched_off_label_nothing(page: Page):
     page.goto("/p/law/runs/1/rollouts/?step=1&open=2.0")
     page.evaluate("localStorage.setItem('keys', 'off')")
     page.keyboard.press("1")
-    page.keyboard.press("e")
+    page.keyboard.press("m")
     expect(page.locator("#label-note")).not_to_be_focused()
     expect(page.locator("#label-bar [aria-pressed=true]")).to_have_count(0)
 

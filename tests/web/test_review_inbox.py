@@ -126,6 +126,18 @@ def test_calls_that_are_stored_after_the_rollouts_count_once_they_are_there(run,
     assert SiftedStep.objects.get().settled
 
 
+def test_what_tools_answered_does_not_make_a_rollout_long(run, client):
+    right = {"reward": 1.0, "rewards": {"judge": 1.0, "exact": 1.0}}
+
+    def answer(group: int, told: int):
+        tokens = [f"word {group}", ".", *["x"] * told]
+        sampled = {"trained": [True, True, *[False] * told], "logprobs": [None] * len(tokens)}
+        return ask(group, 0, tokens=tokens, **sampled, **right)
+
+    store_step(run, 2, [*(answer(group, 0) for group in range(9)), answer(9, 400)])
+    assert picks(client) == [FIRST, SECOND]
+
+
 def test_one_request_looks_through_a_part_and_says_how_far_it_came(run, project, client, monkeypatch):
     for step in range(2, 6):
         store_step(run, step, [ask(0, 0, **FOOLED)])

@@ -1,6 +1,9 @@
 """Labels of rollouts: who may give them, what is kept, what survives."""
 
+from types import SimpleNamespace
+
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 
 from chanote.accounts.models import Membership, Project, User
@@ -147,6 +150,15 @@ def test_a_script_gets_the_bar_alone_with_what_comes_next(run, researcher, clien
     assert "Saved: reward hacked." in page
     assert "?step=1&amp;open=1.0#rollouts" in page
     assert "Judge gives 1.00, but exact gives 0.00." in page
+
+
+def test_any_page_may_name_the_rollout_as_it_likes(run, researcher, client_of):
+    request = client_of(researcher).get(PAGE).wsgi_request
+    for spot in ({"step": 1, "group": 1, "index": 0}, SimpleNamespace(step=1, group=1, index=0)):
+        page = render_to_string("review/label_bar.html", {"run": run, "rollout": spot}, request)
+        assert '<input type="hidden" name="group" value="1">' in page
+        link = render_to_string("review/elsewhere.html", {"run": run, "rollout": spot}, request)
+        assert "?at=1.1.1.0" in link
 
 
 def test_labels_survive_when_events_are_read_again(run, researcher, client_of):

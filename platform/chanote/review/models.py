@@ -108,6 +108,7 @@ class Pick(models.Model):
     index = models.PositiveIntegerField()
     reward = models.FloatField()
     tokens = models.PositiveIntegerField()
+    """Sampled by the policy."""
     question = models.TextField(blank=True)
     answer = models.TextField(blank=True)
     """Beginnings, for a list."""

@@ -61,6 +61,7 @@ class SeenRollout:
     reward: float | None
     rewards: Mapping[str, float | None]
     tokens: int
+    """Sampled by the policy."""
     answer: str
     reference: str = ""
     calls: tuple[SeenCall, ...] = ()

@@ -161,7 +161,8 @@ def see_rollout(rollout: StoredRollout, calls: Sequence[SeenCall]) -> SeenRollou
         prompt=hash_prompt(rollout),
         reward=rollout.reward,
         rewards=rollout.rewards,
-        tokens=len(rollout.tokens),
+        # What tools answered says nothing about the policy.
+        tokens=sum(rollout.trained) or len(rollout.tokens),
         answer=read_answer(rollout),
         reference=rollout.reference,
         calls=tuple(calls),

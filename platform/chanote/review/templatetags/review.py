@@ -1,5 +1,6 @@
 """Tags of labels, for the pages of other apps too."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import template
@@ -15,12 +16,21 @@ register = template.Library()
 WORDS = dict(LabelKind.choices)
 
 
+def read_spot(rollout: Any, step: Any) -> tuple[int, int, int]:
+    """Step, group and index of whatever a page calls a rollout: a mapping or an object; the step may be given apart."""
+
+    def get(name: str, other: Any = 0) -> int:
+        found = rollout.get(name) if isinstance(rollout, Mapping) else getattr(rollout, name, None)
+        return int(found if found is not None else other or 0)
+
+    return get("step", step), get("group"), get("index")
+
+
 @register.simple_tag(takes_context=True)
-def label_state(context: Context, run: Any, rollout: Any, step: int | None = None) -> LabelState:
+def label_state(context: Context, run: Any, rollout: Any, step: Any = None) -> LabelState:
     """Labels of a rollout, which has `group`, `index` and, unless it is given, `step`."""
-    step = int(getattr(rollout, "step", step) or 0)
-    user = context["request"].user
-    return describe_labels(run, step=step, group=rollout.group, index=rollout.index, user=user)
+    step, group, index = read_spot(rollout, step)
+    return describe_labels(run, step=step, group=group, index=index, user=context["request"].user)
 
 
 @register.simple_tag(takes_context=True)
@@ -29,11 +39,10 @@ def may_label(context: Context, run: Any) -> bool:
 
 
 @register.simple_tag
-def elsewhere_url(run: Any, rollout: Any, step: int | None = None) -> str:
+def elsewhere_url(run: Any, rollout: Any, step: Any = None) -> str:
     """Address of the page that shows the prompt of a rollout in other steps and runs."""
-    step = int(getattr(rollout, "step", step) or 0)
-    address = reverse("review_same_prompt", args=[run.project.slug])
-    return f"{address}?at={run.number}.{step}.{rollout.group}.{rollout.index}"
+    step, group, index = read_spot(rollout, step)
+    return f"{reverse('review_same_prompt', args=[run.project.slug])}?at={run.number}.{step}.{group}.{index}"
 
 
 @register.filter
