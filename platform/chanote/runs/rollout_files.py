@@ -33,6 +33,7 @@ class StoredRollouts:
         self.file = file
         self.fault = ""
         self.read = 0
+        self.is_gone = False
 
     def __iter__(self) -> Iterator[StoredRollout]:
         return (rollout for _, rollout in self.with_offsets())
@@ -76,6 +77,7 @@ class StoredRollouts:
                             self.fault = self._say("is damaged", f"a line is longer than {LONGEST_LINE >> 20} MiB")
                             return
         except FileNotFoundError:
+            self.is_gone = True
             self.fault = (
                 f"The rollouts of step {self.file.step:,} are gone: {self.file.path} is no longer in the directory of "
                 f"attempt {self.file.attempt.number}."

@@ -58,8 +58,9 @@ def list_file(file: RolloutFile, *, end: float = math.inf) -> bool:
         _store(file, batch, counts)
         if time.monotonic() >= end:
             return False
+    # A file that is not there may come back, with the disk that it is on.
     RolloutFile.objects.filter(pk=file.pk).update(
-        listed=True, calls_listed=bool(file.calls_path), fault=stored.fault or fault
+        listed=not stored.is_gone, calls_listed=bool(file.calls_path), fault=stored.fault or fault
     )
     file.listed, file.fault = True, stored.fault or fault
     return True

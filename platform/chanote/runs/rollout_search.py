@@ -42,17 +42,24 @@ def hash_grams(grams: Sequence[str]) -> list[int]:
     return [(zlib.crc32(gram.encode()) ^ 0x80000000) - 0x80000000 for gram in grams]
 
 
-def add_texts(model: type[Model], rows: Sequence[Model]) -> None:
+def add_texts(model: type[Model], rows: Sequence[Any]) -> None:
     """Store rows with a `body`, with the trigrams where the database does not find them by itself."""
-    model._default_manager.bulk_create(rows)
     if connection.vendor != "postgresql":
+        model._default_manager.bulk_create(rows)
         return
-    table, key = model._meta.db_table, _key_column(model)
+    fields = [field for field in model._meta.concrete_fields if not (field.primary_key and row_has_no_key(rows))]
+    columns = ", ".join([f'"{field.column}"' for field in fields] + ["grams"])
+    places = ", ".join(["%s"] * (len(fields) + 1))
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET grams = %s WHERE {key} = %s",  # noqa: S608 - both are a model's own names
-            [(hash_grams(list_grams(row.body)), row.pk) for row in rows],  # type: ignore[attr-defined]
+            f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({places})',  # noqa: S608 - a model's own names
+            [[*(getattr(row, field.attname) for field in fields), hash_grams(list_grams(row.body))] for row in rows],
         )
+
+
+def row_has_no_key(rows: Sequence[Any]) -> bool:
+    """The database numbers them."""
+    return any(row.pk is None for row in rows)
 
 
 def find_said(run: Run, words: str) -> Q:
