@@ -4,9 +4,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from serving import Platform
 
 from tests.browser.conftest import PASSWORD, Visit, log_in
@@ -34,10 +35,29 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         started.stop()
 
 
+@pytest.fixture(scope="module")
+def session(platform: Platform, chromium: Browser) -> Any:
+    """Cookies of a researcher, who logs in once."""
+    context = chromium.new_context(base_url=platform.url)
+    page = Visit.watch(context.new_page()).page
+    log_in(page, "mali", PASSWORD)
+    page.wait_for_url("**/")
+    cookies = context.storage_state()
+    context.close()
+    return cookies
+
+
+@pytest.fixture
+def visit(platform: Platform, chromium: Browser, session: Any) -> Iterator[Visit]:
+    context = chromium.new_context(
+        base_url=platform.url, viewport={"width": 1280, "height": 800}, storage_state=session
+    )
+    yield Visit.watch(context.new_page())
+    context.close()
+
+
 @pytest.fixture
 def page(visit: Visit) -> Iterator[Page]:
-    log_in(visit.page, "mali", PASSWORD)
-    visit.page.wait_for_url("**/")
     yield visit.page
     assert not visit.faults, visit.faults
 
