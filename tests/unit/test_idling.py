@@ -2,11 +2,13 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from trainer import idling as idling_module
 from trainer.idling import Idling, _GpuLook, idle_share
 
 
@@ -28,8 +30,8 @@ def test_what_could_have_been_busy_and_was_not(wall: float, busy: float, width: 
 def test_spans_are_added_up_and_what_lies_between_them_is_not(monkeypatch: pytest.MonkeyPatch):
     """3 s of 4 busy, a pause that does not count, 1 s of 4 busy: half of 8 s."""
     walls, works = iter([10.0, 14.0, 100.0, 104.0]), iter([2.0, 5.0, 50.0, 51.0])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(walls))
-    monkeypatch.setattr(time, "process_time", lambda: next(works))
+    clocks = SimpleNamespace(perf_counter=lambda: next(walls), process_time=lambda: next(works))
+    monkeypatch.setattr(idling_module, "time", clocks)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     idling = Idling(torch.device("cpu"))
     for _ in range(2):
