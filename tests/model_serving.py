@@ -1,6 +1,7 @@
 """The endpoint over a small model: in a thread of the test, or as the process that people start."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -107,6 +108,8 @@ def serve_sampler(sampler: Any, tokenizer: Any, *, tokens: tuple[bytes, ...] = (
     )
     server = uvicorn.Server(config)
     with open_socket("127.0.0.1", 0) as listening:
+        # Little fits between the server and a client that reads nothing.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         endpoint = Endpoint(f"http://127.0.0.1:{listening.getsockname()[1]}", served)

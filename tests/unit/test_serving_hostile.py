@@ -123,17 +123,20 @@ def test_a_client_that_leaves_before_its_turn_is_never_sampled():
 
 
 def test_who_reads_nothing_is_let_go_and_others_are_served(monkeypatch: pytest.MonkeyPatch):
+    """The completion would never end by itself; signs of life fill what lies between."""
     monkeypatch.setattr(entrance, "WRITE_SECONDS", 0.2)
-    with serve_script(None, "next", places=2) as (endpoint, _):
+    monkeypatch.setattr(entrance, "ALIVE_SECONDS", 0)
+    with serve_script(None, "next", held=True) as (endpoint, engine):
         host, _, port = endpoint.address.removeprefix("http://").partition(":")
         with socket.socket() as silent:
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             silent.connect((host, int(port)))
-            body = b'{"model": "tiny", "messages": [{"role": "user", "content": "x"}], "stream": true, "n": 1}'
+            body = b'{"model": "tiny", "messages": [{"role": "user", "content": "x"}], "stream": true}'
             silent.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            wait_for(lambda: endpoint.served.sampler.load[0] == 0 or endpoint.served.sampler._next > 0)
+            wait_for(lambda: len(engine.prompts) == 1)
             wait_for(lambda: endpoint.served.sampler.load == (0, 0))
-        assert endpoint.chat(ASK)["choices"][0]["message"]["content"] == "next"
+            engine.let(20)
+            assert endpoint.chat(ASK)["choices"][0]["message"]["content"] == "next"
 
 
 def test_a_policy_without_probabilities_is_an_error_and_the_next_request_is_heard():

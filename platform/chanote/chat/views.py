@@ -94,14 +94,16 @@ def chat(request: HttpRequest, project: str) -> HttpResponse:
 @login_required
 async def answer(request: HttpRequest, project: str) -> HttpResponse | StreamingHttpResponse:
     """One answer as lines of JSON: turn, text, call, result, message, usage, then end or error."""
+    user = await request.auser()
+    # Before a word about anything else: to strangers there is nothing here.
+    found = await sync_to_async(get_project)(request, project)
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
-    user = await request.auser()
     try:
         if len(request.body) > MOST_BYTES:
             raise NotAskable("The conversation has grown too long to be sent; begin a new one.")
         asked = Asked.model_validate_json(request.body)
-        prepared = await sync_to_async(_prepare)(request, user, project, asked)
+        prepared = await sync_to_async(_prepare)(user, found, asked)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         return JsonResponse({"message": f"{'.'.join(map(str, first['loc']))}: {first['msg']}."}, status=422)
@@ -115,9 +117,8 @@ async def answer(request: HttpRequest, project: str) -> HttpResponse | Streaming
     return response
 
 
-def _prepare(request: HttpRequest, user: Any, project: str, asked: Asked) -> Prepared:
+def _prepare(user: Any, found: Project, asked: Asked) -> Prepared:
     """Raises NotAskable, PermissionDenied and Http404."""
-    found = get_project(request, project)
     require(user, "models.try", found)
     served = get_object_or_404(
         ServedModel.objects.visible_to(user).select_related("checkpoint__run", "model__checkpoint__run"),
