@@ -43,6 +43,8 @@ PATIENCE = 2.0
 """Seconds for making rows that are missing before the page is shown without them."""
 LABELS = "review/label_bar.html"
 """Where people label; shown where another app brings it."""
+ELSEWHERE = "review/elsewhere.html"
+"""Links to the same prompt in other steps and runs; likewise."""
 
 
 Place = tuple[int, int, int]
@@ -242,6 +244,7 @@ def show_one(file: RolloutFile, one: RolloutView, *, view: str, query: QueryDict
         "calls": calls,
         "calls_fault": fault,
         "labels": LABELS if _is_there(LABELS) else "",
+        "elsewhere": ELSEWHERE if _is_there(ELSEWHERE) else "",
     }
     if view == "tokens":
         context["token_page"] = read_token_page(one.stored, read_number(query.get("at", "")) or 0)
