@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import QuerySet
 
 from chanote.runs.models import Attempt, RolloutFile, RolloutPrompt, RolloutRow, RolloutText, Run
@@ -39,9 +39,13 @@ def list_missing(files: QuerySet[RolloutFile], *, seconds: float = math.inf) -> 
     """Make the rows that are missing of these files, the first step first; how many files still lack some then."""
     end = time.monotonic() + seconds
     missing = files.filter(listed=False).select_related("attempt__run").order_by("step")
-    for file in missing.iterator(chunk_size=50):
-        if time.monotonic() >= end or not list_file(file, end=end):
-            return missing.count()
+    try:
+        for file in missing.iterator(chunk_size=50):
+            if time.monotonic() >= end or not list_file(file, end=end):
+                return missing.count()
+    except OperationalError:
+        # Somebody else writes for long: who reads the list gets what is there.
+        return missing.count()
     return 0
 
 

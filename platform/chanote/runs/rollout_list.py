@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import Max, Min, Q, QuerySet
+from django.db import connection
+from django.db.models import F, Max, Min, Q, QuerySet
 
 from chanote.runs.lineage import find_counted, find_rollout_files
 from chanote.runs.models import RolloutRow, Run
@@ -111,12 +112,16 @@ def _read_reward(text: str) -> float | None:
 def find_rows(run: Run, wish: RolloutWish) -> QuerySet[RolloutRow]:
     """The rows that the wish admits, of the attempts that led to where the run is. Without order."""
     rows = RolloutRow.objects.filter(_of_counted(run), run=run)
+    worth = "reward"
+    if connection.vendor == "sqlite" and wish.sort != "reward":
+        # Without statistics SQLite would read a range of rewards off their index and sort half of the run.
+        rows, worth = rows.alias(worth=F("reward") + 0.0), "worth"
     bounds = {
         "step__gte": wish.first,
         "step__lte": wish.last,
         "group": wish.group,
-        "reward__gte": wish.low,
-        "reward__lte": wish.high,
+        f"{worth}__gte": wish.low,
+        f"{worth}__lte": wish.high,
         "stop_reason": wish.stop or None,
         "masked": {"masked": True, "trained": False}.get(wish.gradient),
         "cut": {"cut": True, "whole": False}.get(wish.ending),
