@@ -80,9 +80,10 @@ class AgenticRft(InkGrpo):
         """The likeliest episode of every prompt, each rank's share by that rank."""
         mine = range(len(store))[self.context.ranks.span(len(store))]
         episodes = [self._begin(store.prompt(place), place, 0, 0) for place in mine]
+        name = f"stage {self.context.number} held out"  # a later stage asks the same with another policy
         rollouts = self._play(
             episodes,
-            name=lambda episode: f"held out {self.sampled_groups} {store.rows.name} {episode.group}",
+            name=lambda episode: f"{name} {self.sampled_groups} {store.rows.name} {episode.group}",
             temperature=0.0,
         )
         self.engine.rest()
