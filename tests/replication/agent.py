@@ -8,13 +8,14 @@ and greedily.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.replication.laws import Row
-from tests.replication.runs import Scores, cpu_seconds, scratch
+from tests.replication.record import write_record
+from tests.replication.runs import RESULTS, Scores, cpu_seconds, scratch
 from tests.sandbox_serving import serve_tools
 from tests.trainer_runs import REPOSITORY, events_of, run_here, write_rows, write_run
 from trainer.contract.hashing import hash_directory
@@ -30,11 +31,11 @@ from trainer.demoworld.library import (
 )
 from trainer.demoworld.nation import found_nation
 
+NAME = "agent"
 TUNING_SEED = 100
 SEEDS = (1, 2, 3, 4, 5)
-ARMS = ("start", "grpo", "ink")
-CONTROLS = ("traces-longer",)
-ALL_ARMS = (*ARMS, *CONTROLS)
+ARMS = ("grpo", "ink", "traces-longer")
+"""What every seed is taken through after its start, which is the first exam of `grpo`."""
 
 MEASURES = {"success": "reward/exact", "called": "reward/called", "found": "reward/found", "calls": "calls"}
 """What is recorded of an exam, and what the trainer calls it."""
@@ -71,9 +72,8 @@ def read_stages(recipe: str = CHOSEN.recipe) -> list[dict[str, Any]]:
 
 
 def describe_arms(settings: Settings = CHOSEN) -> dict[str, list[dict[str, Any]]]:
-    """Arm → its stages after the start. Every arm ends with a measurement of the exam."""
-    _, *rewarded = read_stages(settings.recipe)
-    shown = read_stages(settings.recipe)[0]
+    """Arm → its stages after the start."""
+    shown, *rewarded = read_stages(settings.recipe)
     reading = {
         "corpus": [{"dataset": "library@1"}],
         "knowledge_weight": settings.knowledge_weight,
@@ -81,7 +81,6 @@ def describe_arms(settings: Settings = CHOSEN) -> dict[str, list[dict[str, Any]]
         "knowledge_batch_size": settings.knowledge_sequences,
     }
     return {
-        "start": [_measure(rewarded[-1])],
         "grpo": rewarded,
         "ink": [{**stage, **reading} for stage in rewarded],
         "traces-longer": [{**shown, "steps": settings.longer}, _measure(rewarded[-1])],
@@ -93,16 +92,26 @@ def _measure(stage: dict[str, Any]) -> dict[str, Any]:
     return {**stage, "steps": 1, "batch_size": stage["group_size"], "measure_every": 0}
 
 
-def run_arm(seed: int, arm: str, settings: Settings = CHOSEN) -> dict[str, float]:
-    """What the exam says after an arm, and its CPU-seconds beyond those of the start."""
-    start, made = teach_to_search(seed, settings)
+def run_families(seeds: Sequence[int], settings: Settings = CHOSEN) -> dict[str, Scores]:
+    """Every arm for every seed, arm after arm, so that what was begun and not finished has whole arms."""
+    by_seed: dict[str, Scores] = {str(seed): {} for seed in seeds}
+    for arm in ARMS:
+        for seed in seeds:
+            by_seed[str(seed)] |= run_arm(seed, arm, settings)
+            write_record(RESULTS / f"{NAME}.json", asdict(settings), by_seed)
+    return by_seed
+
+
+def run_arm(seed: int, arm: str, settings: Settings = CHOSEN) -> Scores:
+    """What the exam says after an arm, and its CPU-seconds beyond those of the start; with `grpo`, of the start too."""
+    start, made_in_s = teach_to_search(seed, settings)
     out, cpu_s = play(seed, arm, describe_arms(settings)[arm], base=start)
-    exam = read_exam(out, first=arm not in ("grpo", "ink"))
-    return {**exam, "cpu_s": round(made if arm == "start" else cpu_s, 1)}
-
-
-def run_family(seed: int, arms: Sequence[str] = ALL_ARMS, settings: Settings = CHOSEN) -> Scores:
-    return {arm: run_arm(seed, arm, settings) for arm in arms}
+    if arm == "traces-longer":
+        return {arm: {**read_exam(out, first=True), "cpu_s": round(cpu_s, 1)}}
+    scores = {arm: {**read_exam(out, first=False), "cpu_s": round(cpu_s, 1)}}
+    if arm == "grpo":
+        return {"start": {**read_exam(out, first=True), "cpu_s": round(made_in_s, 1)}, **scores}
+    return scores
 
 
 def teach_to_search(seed: int, settings: Settings = CHOSEN) -> tuple[Path, float]:
