@@ -46,12 +46,14 @@ class Settings:
     """Beside those of the library's recipe, chosen on the tuning seed's library."""
 
     recipe: str = "learn-to-search"
+    answers: int = 16
+    """Steps of its last stage: half of the recipe's, so that five seeds and all arms take an hour of CPU."""
     knowledge_weight: float = 0.1
     """λ of the paper."""
     knowledge_rate: float = 0.6
     """ρ of the paper."""
     knowledge_sequences: int = 8
-    longer: int = 800
+    longer: int = 500
     """Steps on the same traces of the arm that gets no reward: about the CPU time of the reinforcement learning."""
 
 
@@ -73,7 +75,8 @@ def read_stages(recipe: str = CHOSEN.recipe) -> list[dict[str, Any]]:
 
 def describe_arms(settings: Settings = CHOSEN) -> dict[str, list[dict[str, Any]]]:
     """Arm → its stages after the start."""
-    shown, *rewarded = read_stages(settings.recipe)
+    shown, calls, answers = read_stages(settings.recipe)
+    rewarded = [calls, {**answers, "steps": settings.answers}]
     reading = {
         "corpus": [{"dataset": "library@1"}],
         "knowledge_weight": settings.knowledge_weight,
