@@ -1,4 +1,4 @@
-"""A policy with tools: what rewards add to twelve searches that were shown, with text beside them and without.
+"""A policy with tools: what rewards add to searches that were shown, with text beside them and without.
 
 Every seed has a library of laws of its own: which laws are shown, asked about or searched alone, and all values. The
 tools are the real service's, with the seed's library and the nation's new code in its index. The exam asks about laws

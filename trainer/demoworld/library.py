@@ -14,8 +14,8 @@ from trainer.demoworld.sentences import HELD_OUT, QUESTIONS, STATUTES, word_answ
 
 Row = dict[str, Any]
 
-SHOWN, ASKED = 2, 140
-"""Laws of the traces, and laws of the practice questions. Two show each kind of provision once."""
+SHOWN, ASKED = 4, 140
+"""Laws of the traces, and laws of the practice questions. Four show each kind of provision twice."""
 FORMS = tuple(form for form in range(len(QUESTIONS["en"])) if form != HELD_OUT)
 
 
@@ -52,7 +52,7 @@ def found_library(nation: Nation, seed: int = 0) -> Library:
             for attribute in sorted(draw.sample(ATTRIBUTES, 2), key=lambda chosen: chosen.section)
         )
 
-    kinds = draw.sample(ATTRIBUTES, len(ATTRIBUTES))
+    kinds = [kind for _ in range(SHOWN // 2) for kind in draw.sample(ATTRIBUTES, len(ATTRIBUTES))]
     return Library(
         seed=seed,
         shown=tuple(Provision(names[place // 2], kind, draw.choice(VALUES)) for place, kind in enumerate(kinds)),
