@@ -32,8 +32,8 @@ from trainer.demoworld.library import (
 from trainer.demoworld.nation import found_nation
 
 NAME = "agent"
-TUNING_SEED = 100
-SEEDS = (1, 2, 3, 4, 5)
+TUNING_SEEDS = (100, 1, 2)
+SEEDS = (11, 12, 13, 14, 15)
 ARMS = ("grpo", "ink", "traces-longer")
 """What every seed is taken through after its start, which is the first exam of `grpo`."""
 

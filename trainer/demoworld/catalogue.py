@@ -144,7 +144,7 @@ DATASETS: list[dict[str, Any]] = [
         "search-traces",
         "chat",
         "Law library, searches shown",
-        "24 conversations on 4 laws in which somebody searches and answers with what was found.",
+        "12 conversations on 2 laws in which somebody searches and answers with what was found.",
         languages=("en",),
     ),
     _dataset(

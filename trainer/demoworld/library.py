@@ -14,8 +14,8 @@ from trainer.demoworld.sentences import HELD_OUT, QUESTIONS, STATUTES, word_answ
 
 Row = dict[str, Any]
 
-SHOWN, ASKED = 4, 140
-"""Laws of the traces, and laws of the practice questions. Four show each kind of provision twice."""
+SHOWN, ASKED = 2, 140
+"""Laws of the traces, and laws of the practice questions. Two show each kind of provision once."""
 FORMS = tuple(form for form in range(len(QUESTIONS["en"])) if form != HELD_OUT)
 
 
