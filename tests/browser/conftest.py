@@ -53,7 +53,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     started = Platform(
         home,
         command="demo",
-        CHANOTE_SANDBOX_CORPUS="demo/new-code@1",
+        CHANOTE_SANDBOX_CORPUS="demo/law-library@1",
         CHANOTE_SANDBOX_PORT="0",
         CHANOTE_SANDBOX_PATIENCE_MS="30000",
         CHANOTE_SANDBOX_CODE_SETTINGS=str(limits),

@@ -117,10 +117,11 @@ class AgenticRft(InkGrpo):
         mine = range(len(store))[self.context.ranks.span(len(store))]
         episodes = [self._begin(store.prompt(place), place, 0, 0, self.turns) for place in mine]
         self.context.placement.enter("rollout")
+        name = f"stage {self.context.number} held out"  # a later stage asks the same with another policy
         rollouts = self._play(
             episodes,
             engine=self.engine,
-            name=lambda episode: f"held out {self.sampled_groups} {store.rows.name} {episode.group}",
+            name=lambda episode: f"{name} {self.sampled_groups} {store.rows.name} {episode.group}",
             temperature=0.0,
         )
         self.context.stop.leave_together()
