@@ -11,7 +11,14 @@ import pytest
 from tests.model_serving import Endpoint, begin_server, make_policy, wait_until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.trains]
-TOOL = {"type": "function", "function": {"name": "search_law", "parameters": {"type": "object", "properties": {}}}}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "search_law",
+        "description": "Find sections.",  # vLLM would tell the model of one that is missing, as null
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
 KEY = "a-key-of-the-tests"
 
 
