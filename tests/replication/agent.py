@@ -78,7 +78,7 @@ def describe_arms(settings: Settings = CHOSEN) -> dict[str, list[dict[str, Any]]
     shown, calls, answers = read_stages(settings.recipe)
     rewarded = [calls, {**answers, "steps": settings.answers}]
     reading = {
-        "corpus": [{"dataset": "library@1"}],
+        "corpus": [{"dataset": "library"}],
         "knowledge_weight": settings.knowledge_weight,
         "knowledge_rate": settings.knowledge_rate,
         "knowledge_batch_size": settings.knowledge_sequences,
