@@ -354,9 +354,10 @@ def test_in_step_the_batches_do_not_depend_on_how_fast_tools_are():
     assert together == [[0, 1, 2], [1, 2], [2]]
 
 
-def test_the_deadline_of_an_episode_is_its_own():
+def test_the_deadline_of_an_episode_is_its_own_and_waits_for_no_tool():
     async def answer(call: Call, session: str) -> ToolResult:
-        await asyncio.sleep(0.2 if session == "rollout 1" else 0)
+        if session == "rollout 1":
+            await asyncio.Event().wait()  # never
         return found()
 
     limits = LIMITS.model_copy(update={"episode_seconds": 30.0})
@@ -364,6 +365,9 @@ def test_the_deadline_of_an_episode_is_its_own():
     episodes = [make_episode(0, limits=limits), make_episode(1, limits=late)]
     play_all(episodes, Scripted(call_then_answer), Answers(answer))
     assert [episode.ending for episode in episodes] == [Ending.ANSWERED, Ending.DEADLINE]
+    [call] = episodes[1].made
+    assert (call.result.status, call.call.name) == ("timeout", "search_law")
+    assert episodes[1].rollout().trained == [True] * len(episodes[1].token_ids), "nothing is put after its turn"
 
 
 def test_a_fault_of_the_program_itself_comes_out_and_leaves_no_thread():

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from trainer.contract.toolsets import ToolLimits, cut_output
 from trainer.rollouts.calls import Call, final_answer, read_calls
 from trainer.rollouts.prompts import Prompt
-from trainer.rollouts.rollout import NOT_MADE, SERVICE_FAILED, Ending, MadeCall, Rollout, ToolResult
+from trainer.rollouts.rollout import NOT_MADE, SERVICE_FAILED, TIMED_OUT, Ending, MadeCall, Rollout, ToolResult
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
 from trainer.sampling.randomness import seed_for
 
@@ -133,6 +133,13 @@ class Episode:
         self._append(between, None)
         self.state = State.WRITING
         return None
+
+    def run_out_of_time(self) -> None:
+        """The episode's time was over while calls were being made: they are told of, and nobody reads an answer."""
+        assert self.state is State.CALLING
+        unanswered = ToolResult(TIMED_OUT, "Error: the episode's time was over before the tool had answered.")
+        self.made += [MadeCall(self.turns, call, unanswered) for call in self.calls()]
+        self.end(Ending.DEADLINE)
 
     def end(self, ending: Ending, reason: str = "") -> None:
         self.state, self.ending, self.reason = State.ENDED, ending, reason

@@ -186,7 +186,12 @@ class _ToolThread:
                     tools.call(call, session=session, key=f"{session}/{episode.turns}/{place}")
                     for place, call in enumerate(episode.calls())
                 ]
-                episode.answered(await _all(made))
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        results = await _all(made)
+                except TimeoutError:
+                    return episode.run_out_of_time()
+                episode.answered(results)
         return None
 
     async def _sample(self, number: int, request: SamplingRequest) -> Completion:

@@ -49,6 +49,7 @@ class ToolResult:
 NOT_MADE = "rejected"
 """Calls that failed because of how the policy wrote them. A program that fails was called rightly."""
 SERVICE_FAILED = "infra_error"
+TIMED_OUT = "timeout"
 
 
 @dataclass(frozen=True)
