@@ -64,7 +64,7 @@ def page(visit: Visit) -> Iterator[Page]:
 
 def test_a_rollout_is_read_labelled_by_keyboard_and_exported(page: Page):
     page.goto(INBOX)
-    expect(page.locator(".picks > li")).to_have_count(2)
+    expect(page.locator(".inbox-picks > li")).to_have_count(2)
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_url("**open=0.0*")
@@ -85,8 +85,8 @@ def test_a_rollout_is_read_labelled_by_keyboard_and_exported(page: Page):
     expect(page.locator("#label-note")).to_have_value("Cites section 4 of 5.")
 
     page.goto(INBOX)
-    expect(page.locator(".picks > li")).to_have_count(1)
-    expect(page.locator(".picks")).to_contain_text("Called search_law 4 times with the same arguments.")
+    expect(page.locator(".inbox-picks > li")).to_have_count(1)
+    expect(page.locator(".inbox-picks")).to_contain_text("Called search_law 4 times with the same arguments.")
     page.get_by_role("link", name="rollout 1.0").click()
     page.wait_for_url("**open=1.0*")
     page.keyboard.press("1")
