@@ -32,13 +32,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def run_shortened(out: Path, address: str, *, kinds: tuple[str, ...] = ("sft", "agentic_rft")) -> int:
-    """A few steps of the stages of these kinds, with an exam of four questions."""
+    """A few steps of the stages of these kinds, with short turns and an exam of four questions."""
     content = yaml.safe_load(read_recipe("learn-to-search"))
     content["stages"] = [stage for stage in content["stages"] if stage["kind"] in kinds]
     for stage in content["stages"]:
         stage.update({"steps": 4 if stage["kind"] == "sft" else 1, "checkpoint_every": 0, "measure_every": 0})
         if stage["kind"] == "agentic_rft":
-            stage.update({"batch_size": 8, "group_size": 4})
+            stage.update({"batch_size": 4, "group_size": 2, "turn_tokens": 24})
     rows: dict[str, tuple[Any, Any]] = {
         "search-traces": ("chat", write_traces(LIBRARY)),
         "search-practice": ("prompts", write_practice(LIBRARY)),
