@@ -111,7 +111,8 @@ def test_a_chat_by_keys_alone_shows_what_model_and_tools_write_as_text(member: V
     page, never = member.page, threading.Event()
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     answers = (
-        call(("search_law", {"query": "fine"}), ("wipe", {"a": evil}), text=f"<think>{evil}</think>I look."),
+        call(("search_law", {"query": "fine"}), text=f"<think>{evil}</think>I look."),
+        call(("wipe", {"a": evil})),
         say(f"Done. {evil}"),
         [piece({"content": "A long answer"}), never],
         (400, b'{"error": {"message": "the context is 512"}}'),

@@ -233,6 +233,7 @@ def show_one(file: RolloutFile, one: RolloutView, *, view: str, query: QueryDict
     """The opened rollout as a conversation, or token by token."""
     calls, fault = read_calls_of(file, one.place)
     context: dict[str, Any] = {
+        "rollout": {"step": file.step, "group": one.stored.group, "index": one.stored.index},
         "reasons": list_reasons(one.stored, calls),
         "calls": calls,
         "calls_fault": fault,
