@@ -144,7 +144,7 @@ def test_a_chat_by_keys_alone_shows_what_model_and_tools_write_as_text(member: V
         page.set_viewport_size(PHONE)
         assert not find_overflow(page, "chat")
     asked = [[one["role"] for one in body["messages"]] for body in model.asked]
-    assert asked[2:] == [[*asked[1], "assistant", "user"], [*asked[1], "assistant", "user", "assistant", "user"]]
+    assert asked[3:] == [[*asked[2], "assistant", "user"], [*asked[2], "assistant", "user", "assistant", "user"]]
     assert not member.faults
 
 
