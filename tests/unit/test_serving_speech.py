@@ -1,7 +1,5 @@
 """Calls are found in what a policy writes, the same in pieces as whole."""
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,10 +61,10 @@ def test_thoughts_that_the_prompt_opened_hold_no_calls():
     assert parts == [Said(f"why {CALL} </think>"), FOUND]
 
 
-def test_arguments_that_no_encoding_takes_stay_json():
-    _, (call,) = read('<tool_call>{"name": "read_law", "arguments": {"law_name": "\\ud800"}}</tool_call>')
-    assert call.arguments.encode()
-    assert json.loads(call.arguments) == {"law_name": "\ud800"}
+def test_a_call_that_no_encoding_takes_is_no_call_but_what_was_said():
+    """As in training, where such a call is answered with what is wrong with it."""
+    text = '<tool_call>{"name": "read_law", "arguments": {"law_name": "\\ud800"}}</tool_call>'
+    assert read(text) == (text, [])
 
 
 PARTS = ["<think>", "</think>", CALL, "<tool_call>", "</tool_call>", "\n", "  ", "a <", "<tool_", "ก", '{"name": "x"}']

@@ -179,19 +179,9 @@ def test_a_broken_file_of_calls_is_told_and_the_rollout_still_read(run, client, 
     assert "leads out of the directory of attempt 1" in client.get(URL).content.decode()
 
 
-def test_another_app_may_bring_labels_and_links_elsewhere(run, client, settings, tmp_path):
+def test_labels_and_links_elsewhere_are_those_of_the_opened_rollout(run, client):
     store_step(run, 1, [make_rollout()])
-    before = client.get(URL).content.decode()
-    for place in ("labels", "elsewhere"):
-        assert re.search(f'<(aside|nav) id="{place}"[^>]* hidden></', before)
-    folder = tmp_path / "templates/review"
-    folder.mkdir(parents=True)
-    for name in ("label_bar", "elsewhere"):
-        (folder / f"{name}.html").write_text(
-            f"{name} of {{{{ run.number }}}}: {{{{ rollout.step }}}}.{{{{ rollout.group }}}}.{{{{ rollout.index }}}}"
-        )
-    [engine] = settings.TEMPLATES
-    settings.TEMPLATES = [{**engine, "DIRS": [*engine["DIRS"], tmp_path / "templates"]}]
-    after = text_of(client.get(URL).content.decode())
-    assert "label_bar of 1: 1.0.0" in after
-    assert "elsewhere of 1: 1.0.0" in after
+    page = client.get(URL).content.decode()
+    for name, value in (("step", 1), ("group", 0), ("index", 0)):
+        assert f'name="{name}" value="{value}"' in page
+    assert "/review/same-prompt/?at=1.1.0.0" in page
