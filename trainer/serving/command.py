@@ -22,6 +22,9 @@ from trainer.serving.tokens import read_tokens
 
 LONGEST_BY_DEFAULT = 8192
 """Tokens of prompt and completion: keys and values of every completion in work are reserved for as many."""
+IDLE_SECONDS = 30
+"""How long a connection may rest. Clients close theirs after five, which is the server's default, too: were they equal,
+one might be closed under a request that is just being sent."""
 NEEDED = ("starlette", "uvicorn")
 
 
@@ -118,6 +121,7 @@ def _serve_by_torch(arguments: argparse.Namespace, tokens: list[bytes]) -> int:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=arguments.grace,
+                timeout_keep_alive=IDLE_SECONDS,
             )
         )
 
