@@ -178,6 +178,10 @@ class ScriptedEngine:
     def let(self, tokens: int = 1) -> None:
         self._allowed.release(tokens)
 
+    def let_all(self) -> None:
+        """From now on without waiting, as many as there are."""
+        self.held = False
+
     def serve(self, requests: Any, *, most: int, longest: int, should_stop: Any) -> None:
         from trainer.serving.sampling import ListeningReader
 
