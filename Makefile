@@ -44,7 +44,7 @@ setup-test: $(VENV)/.ready-dev static/vendor/.ready
 	@$(BIN)/python tests/install_programs.py
 
 test: setup-test
-	@$(BIN)/python -m pytest -q -m "not replication and not soak and not vllm and not peer" $(ARGS)
+	@$(BIN)/python tests/run_tests.py $(ARGS)
 
 # vLLM brings packages by the gigabyte; three of them break the import of Qwen3 models when they are not torch's own.
 $(VLLM_VENV)/.ready: pyproject.toml

@@ -3,12 +3,14 @@
 import os
 import queue
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,9 +19,12 @@ PASSWORD_LINE = re.compile(r"one-time password (\S+)")
 
 
 def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nothing takes by chance before the server does: below those that a kernel gives away by itself."""
+    while True:
+        port = secrets.choice(range(20_000, 32_000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Platform:

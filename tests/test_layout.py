@@ -115,3 +115,14 @@ def test_templates_hold_no_inline_script_or_style():
 def test_lock_files_carry_no_addresses():
     for file in list_tracked("package-lock.json", "**/package-lock.json"):
         assert '"resolved"' not in file.read_text(encoding="utf-8")
+
+
+def test_only_serving_needs_a_web_server_beside_the_trainer():
+    """The trainer imports and trains where neither starlette nor uvicorn is installed."""
+    for file in (REPOSITORY / "trainer").rglob("*.py"):
+        serves = "serving" in file.relative_to(REPOSITORY).parts
+        for name in imports_of(file):
+            if name.split(".")[0] in {"starlette", "uvicorn"}:
+                assert serves, f"{file} imports {name}"
+            if name.startswith("trainer.serving"):
+                assert serves or file.name == "__main__.py", f"{file} imports {name}"

@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.judge_server import Reply
 from tests.sampler_models import make_tokenizer
 from trainer.sampling import SamplingRequest, TorchEngine
+from trainer.sampling.arriving import Arriving
 from trainer.sampling.rows import Row, RowReader
 from trainer.sampling.vllm_engine import VllmFacts
 
@@ -69,12 +70,19 @@ class VllmDouble:
         self.calls.append("reset")
         return self.resets.pop(0) if self.resets else True
 
-    def generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
+    def generate(self, rows: Arriving, reader: RowReader, should_stop: Callable[[], bool]) -> None:
         self.calls.append("generate")
-        for row, completion in zip(rows, self.copy.sample([row.request for row in rows]), strict=True):
-            for token, logprob in zip(completion.token_ids, completion.logprobs, strict=True):
-                reader.add(row, token, logprob)
-            row.reason = completion.stop_reason
+        while not should_stop() and rows.wait():
+            taken = rows.take()
+            for row, completion in zip(taken, self.copy.sample([row.request for row in taken]), strict=True):
+                for token, logprob in zip(completion.token_ids, completion.logprobs, strict=True):
+                    reader.add(row, token, logprob)
+                row.reason = completion.stop_reason
+                self.read(row)
+                rows.ended(row)
+
+    def read(self, row: Row) -> None:
+        """Called with every row that has ended."""
 
     def sleep(self) -> bool:
         self.calls.append("sleep")

@@ -13,6 +13,10 @@ from pydantic import ValidationError
 from toolsandbox.settings import ServiceSettings
 from toolsandbox.tools import ToolProvider
 
+IDLE_SECONDS = 30
+"""How long a connection may rest. Clients close theirs after five, which is the server's default, too: were they equal,
+one might be closed under a request that is just being sent."""
+
 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = _parse(words)
@@ -72,6 +76,7 @@ def serve(settings: ServiceSettings, arguments: argparse.Namespace) -> int:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=IDLE_SECONDS,
     )
     with open_socket(settings.host, settings.port) as listening:
         announce(listening.getsockname())

@@ -2,6 +2,8 @@
 
 python -m trainer run ATTEMPT_DIR            do the run that ATTEMPT_DIR/run.json describes
 python -m trainer evaluate ...               score one model on tasks without a run
+python -m trainer serve MODEL ...            answer requests to one model by OpenAI's API
+python -m trainer lawtasks CORPUS ...        questions with exact keys from a corpus of law
 python -m trainer schema [recipe|run|event]  print a JSON schema of the contract
 """
 
@@ -35,6 +37,15 @@ def main(arguments: list[str]) -> int:
             from trainer.evaluation.command import main as evaluate
 
             return evaluate(rest)
+        case ["serve", *rest]:
+            prepare_process()
+            from trainer.serving.command import main as serve
+
+            return serve(rest)
+        case ["lawtasks", *rest]:
+            from trainer.lawtasks.command import main as write_law_tasks
+
+            return write_law_tasks(rest)
         case ["schema"]:
             return print_schema("run")
         case ["schema", name] if name in SCHEMAS:

@@ -6,6 +6,7 @@ from typing import Any
 
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages.base import StageBase, TrainingStage
+from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.data.rows import RowFile
 from trainer.failures import InvalidSpec
 from trainer.inputs import compare_tokens, find_reward_problems
@@ -31,6 +32,8 @@ def check_later_stages(spec: RunSpec, rows: Mapping[str, RowFile], *, after: int
                     algorithm_for(stage).look_ahead(tokenizer, rows, number=number)
             except InvalidSpec as error:
                 errors += error.errors
+        if isinstance(stage, EvaluateStage):
+            errors += _unfit_tasks(spec, stage)
     if errors:
         raise InvalidSpec(errors)
 
@@ -50,6 +53,23 @@ def _unfit_models(spec: RunSpec, number: int, stage: StageBase, tokenizer: Any) 
                 )
             elif reason := compare_tokens(tokenizer.get_vocab(), other.get_vocab(), name=name):
                 errors.append(f"recipe.stages[{number}].{field}: {reason}")
+    return errors
+
+
+def _unfit_tasks(spec: RunSpec, stage: EvaluateStage) -> list[str]:
+    """Tasks of agents whose rows do not fit their rewards, or whose judge is away."""
+    from trainer.evaluation.errors import TaskError
+    from trainer.evaluation.judging import check_items, open_rewards
+    from trainer.evaluation.tasks import read_rows, render_items
+
+    errors = []
+    for task in (spec.tasks[name] for name in stage.tasks):
+        if task.uses_tools:
+            try:
+                rows = read_rows(Path(spec.datasets[task.dataset].path))
+                check_items(task, open_rewards(task), render_items(task, rows, tokenizer=None))
+            except TaskError as error:
+                errors.append(str(error))
     return errors
 
 

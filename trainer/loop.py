@@ -58,7 +58,7 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
                 work.save(finished=False)
         raise
     finally:
-        work.algorithm.close()
+        work.close()
     work.save(finished=True)
 
 

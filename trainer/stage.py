@@ -16,6 +16,7 @@ from trainer.contract.stages.base import TrainingStage
 from trainer.events_log import json_number
 from trainer.failures import InvalidSpec, NothingLearnt, RunFailed
 from trainer.hardware import memory_mb
+from trainer.idling import Idling
 from trainer.memory import PlanCheck
 from trainer.optimizer import build_optimizer, learning_rate_at, optimizer_tensors, restore_optimizer
 from trainer.policy import Policy
@@ -46,6 +47,7 @@ class StageWork:
         """Step of the run at which too many in a row were skipped; 0 while that has not happened."""
         self.collecting = 0.0
         """Seconds that the present round took to collect; counted with its first step."""
+        self.idling = Idling(session.device)
         saved = session.take_resumed()
         if saved is not None:
             self.done, self.measured = saved.facts["done"], saved.facts["measured"]
@@ -99,7 +101,7 @@ class StageWork:
         """What the next optimiser steps train on: packed documents, or rollouts sampled and valued now."""
         started = time.perf_counter()
         self.optimizer.zero_grad(set_to_none=True)
-        with self.policy.gathered():
+        with self.idling, self.policy.gathered():
             updates = self.algorithm.collect(self.done + 1)
         self.collecting = time.perf_counter() - started
         return updates
@@ -109,6 +111,16 @@ class StageWork:
 
         Returns the step's metrics.
         """
+        with self.idling:
+            metrics = self._optimize(update)
+        idle = self.idling.take()
+        return metrics if idle is None else {**metrics, "system/idle_share": idle}
+
+    def close(self) -> None:
+        self.algorithm.close()
+        self.idling.close()
+
+    def _optimize(self, update: Update) -> dict[str, float]:
         started = time.perf_counter()
         targets = sum(batch.targets for batch in update.micro_batches)
         rate = learning_rate_at(self.done + 1, steps=self.steps, config=self.stage.optimizer)

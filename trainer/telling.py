@@ -79,7 +79,8 @@ def describe(event: Event) -> str:
         case CheckpointSaved():
             return f"step {event.step} saved to {event.path} ({event.bytes / 1e6:.1f} MB)"
         case TaskScored():
-            return f"task {event.task}: mean {float(event.mean):.4f} of {event.samples} samples"
+            missing = f", {event.left_out} of them left out" if event.left_out else ""
+            return f"task {event.task}: mean {float(event.mean):.4f} of {event.samples} samples{missing}"
         case StageFinished():
             return f"stage {event.stage + 1} has ended at step {event.step}"
         case RunFinished():

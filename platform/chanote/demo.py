@@ -18,6 +18,7 @@ from trainer.demoworld import catalogue
 from trainer.demoworld.files import write_datasets
 
 PROJECT = "demo"
+AS_SHIPPED = "Part of the demo."
 
 
 def load_demo(actor: User) -> Project:
@@ -38,12 +39,14 @@ def load_demo(actor: User) -> Project:
 
 
 def _load_toolset(project: Project, actor: User) -> None:
-    from chanote.tools.models import Toolset
+    """What people have changed stays theirs; what they have not becomes the demo's newest."""
+    from chanote.tools.models import ToolsetRevision
     from chanote.tools.services import save_toolset
 
     entry = catalogue.TOOLSET
-    if not Toolset.objects.filter(project=project, slug=entry["slug"]).exists():
-        save_toolset(project=project, author=actor, message="Part of the demo.", **entry)
+    newest = ToolsetRevision.objects.filter(toolset__project=project, toolset__slug=entry["slug"]).first()
+    if newest is None or newest.message == AS_SHIPPED:
+        save_toolset(project=project, author=actor, message=AS_SHIPPED, **entry)
 
 
 def launch_demo(project: Project, actor: User) -> Run | None:
@@ -75,7 +78,7 @@ def _load_datasets(project: Project, actor: User) -> None:
                     file=rows,
                     format="jsonl",
                     actor=actor,
-                    reason="Part of the demo.",
+                    reason=AS_SHIPPED,
                     **_rights(entry),
                 )
             version.dataset.description = entry["description"]
@@ -87,15 +90,22 @@ def _rights(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_base_model(project: Project, actor: User) -> None:
-    from chanote.models.services import register_directory
+    """A base that came with an earlier version keeps its record, under a name with its hash: its runs name it."""
+    from chanote.models.services import free_slug, register_directory
+    from trainer.contract.hashing import hash_directory
 
     base = catalogue.BASE_MODEL
-    if Model.objects.filter(project=project, slug=base["slug"]).exists():
-        return
+    directory = (settings.ASSETS / base["directory"]).resolve()
+    present = Model.objects.filter(project=project, slug=base["slug"]).first()
+    if present is not None:
+        if present.location != str(directory) or present.sha256 == hash_directory(directory):
+            return
+        present.slug = free_slug(project, f"{present.slug}-{present.sha256[:8]}")
+        present.save(update_fields=["slug"])
     register_directory(
         project=project,
         slug=base["slug"],
-        path=str(settings.ASSETS / base["directory"]),
+        path=str(directory),
         title=base["title"],
         licence=base["licence"],
         description=base["description"],

@@ -53,6 +53,8 @@ INSTALLED_APPS = [
     "chanote.runs",
     "chanote.boards",
     "chanote.tools",
+    "chanote.chat",
+    "chanote.review",
     "chanote.web",
     "chanote.api",
 ]
@@ -217,6 +219,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "KindEnum": "chanote.datasets.models.Kind",
+        "LabelEnum": "chanote.review.models.LabelKind",
+        "LabelRowsEnum": ["chat", "preferences"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "chanote.api.schema.describe_errors",

@@ -46,9 +46,17 @@ if (dialog && single) {
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
-    if (!singleKeys() || writes(document.activeElement) || !Object.hasOwn(ACTS, event.key)) return;
+    if (!singleKeys() || writes(document.activeElement)) return;
+    if (Object.hasOwn(ACTS, event.key)) {
+      event.preventDefault();
+      ACTS[event.key]();
+      return;
+    }
+    // A page names further keys itself, by what they press.
+    const pressed = /^[a-z0-9]$/.test(event.key) && document.querySelector(`main [data-key="${event.key}"]`);
+    if (!pressed) return;
     event.preventDefault();
-    ACTS[event.key]();
+    pressed.click();
   });
 }
 

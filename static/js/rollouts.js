@@ -9,7 +9,9 @@ const open = async (url, { push = true } = {}) => {
   let fresh = null;
   try {
     const answer = await fetch(url, { headers: { "X-Live": "1" } });
-    if (answer.ok && !answer.redirected) {
+    // One picked by chance is told by a redirect within the tab; to the login it is a whole page.
+    if (answer.ok && new URL(answer.url).pathname === location.pathname) {
+      if (answer.redirected) url = answer.url;
       fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("rollouts");
     }
   } catch {
@@ -63,6 +65,14 @@ const news = (step) => {
 };
 
 document.addEventListener("click", (event) => {
+  const button = event.target.closest("#rollouts [data-unfold]");
+  if (button) {
+    const folds = [...document.querySelectorAll("#rollouts .turns details.fold")];
+    const open = folds.some((fold) => !fold.open);
+    for (const fold of folds) fold.open = open;
+    button.textContent = open ? "Fold all" : "Unfold all";
+    return;
+  }
   const link = event.target.closest("#rollouts a[data-part]");
   if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();

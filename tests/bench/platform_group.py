@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -56,6 +57,36 @@ client = Client(); client.force_login(user, backend="django.contrib.auth.backend
 print(json.dumps({"token": token, "session": client.cookies["sessionid"].value}))
 """
 
+STEPS, PER_STEP = 196, 512
+"""Of the run whose rollouts are read: 100,352."""
+FILL = """
+import django, json, sys, time
+django.setup()
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from rollout_store import write_step
+from chanote.runs.lineage import find_rollout_files
+from chanote.runs.models import Attempt, RolloutFile, RolloutRow, Run
+folder, steps, per_step = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+run = Run.objects.get(project__slug="bench", number=2)
+attempt = run.attempts.get()
+Attempt.objects.filter(pk=attempt.pk).update(directory=str(folder), started=run.created)
+RolloutFile.objects.bulk_create(
+    [RolloutFile(attempt=attempt, **write_step(folder, step, per_step)) for step in range(1, steps + 1)])
+from chanote.runs.rollout_index import list_missing
+begun = time.process_time()
+assert list_missing(find_rollout_files(run)) == 0
+print(json.dumps(RolloutRow.objects.filter(run=run).count() / (time.process_time() - begun)))
+"""
+ROLLOUTS = {
+    "first_rows": "",
+    "filter": "&flag=malformed&low=1",
+    "search": "&q=%E0%B8%84%E0%B9%88%E0%B8%B2%E0%B8%9B%E0%B8%A3%E0%B8%B1%E0%B8%9A",
+    "rare_search": "&q=zyzzyva",
+    "worst": "&sort=reward",
+}
+"""Figure → what is asked of all steps. Half of the rollouts say the third, ค่าปรับ; one in a thousand the fourth."""
+
 
 def measure() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="chanote-bench-") as home:
@@ -65,6 +96,10 @@ def measure() -> dict[str, float]:
             [sys.executable, "-c", PREPARE, str(RUNS)], env=environment, capture_output=True, text=True, check=True
         )
         given = json.loads(prepared.stdout.splitlines()[-1])
+        where = [str(Path(__file__).parent), str(Path(home) / "rollouts"), str(STEPS), str(PER_STEP)]
+        filled = subprocess.run(
+            [sys.executable, "-c", FILL, *where], env=environment, capture_output=True, text=True, check=True
+        )
         with serve(environment) as (port, processes):
             time.sleep(5)
             figures = {"platform.idle_memory_mb": sum_memory_mb(processes)}
@@ -72,6 +107,11 @@ def measure() -> dict[str, float]:
             cookie = {"Cookie": f"sessionid={given['session']}", "Accept-Encoding": "gzip"}
             figures["platform.first_page_kb"] = weigh_page(page, cookie, "/")
             figures["platform.runs_table_ms"] = time_page(page, cookie, "/p/bench/runs/")
+            figures["platform.rollouts_listed_per_cpu_s"] = json.loads(filled.stdout.splitlines()[-1])
+            for name, query in ROLLOUTS.items():
+                path = f"/p/bench/runs/2/rollouts/?all=1{query}"
+                figures |= {f"platform.rollouts_{name}_{unit}": value for unit, value in
+                            time_with_cpu(page, cookie, path, processes).items()}  # fmt: skip
             bearer = {"Authorization": f"Bearer {given['token']}", "Accept-Encoding": "gzip"}
             figures["platform.ingest_points_per_s"] = ingest(page, bearer)
             figures |= read_curve(page, bearer)
@@ -140,6 +180,23 @@ def time_page(connection: http.client.HTTPConnection, cookie: dict[str, str], pa
         get(connection, path, cookie)
         times.append(time.perf_counter() - start)
     return statistics.median(times[2:]) * 1e3
+
+
+def time_with_cpu(
+    connection: http.client.HTTPConnection, cookie: dict[str, str], path: str, processes: list[psutil.Process]
+) -> dict[str, float]:
+    """Of a page: milliseconds until it is there, and of the processors, which do not depend on what else runs."""
+    get(connection, path, cookie)
+    before = sum_cpu_s(processes)
+    waited = time_page(connection, cookie, path)
+    return {"ms": waited, "cpu_ms": (sum_cpu_s(processes) - before) / REPEATS * 1e3}
+
+
+def sum_cpu_s(processes: list[psutil.Process]) -> float:
+    """Of the web server; the worker's own life is not the page's."""
+    serving = [process for process in processes if any("uvicorn" in word for word in process.cmdline())]
+    assert serving, "no process is called uvicorn"
+    return sum(sum(process.cpu_times()[:2]) for process in serving)
 
 
 def ingest(connection: http.client.HTTPConnection, bearer: dict[str, str]) -> float:

@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
@@ -50,7 +53,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     started = Platform(
         home,
         command="demo",
-        CHANOTE_SANDBOX_CORPUS="demo/new-code@1",
+        CHANOTE_SANDBOX_CORPUS="demo/law-library@1",
         CHANOTE_SANDBOX_PORT="0",
         CHANOTE_SANDBOX_PATIENCE_MS="30000",
         CHANOTE_SANDBOX_CODE_SETTINGS=str(limits),
@@ -270,3 +273,17 @@ def lived_in(platform: Platform, chromium: Browser, tmp_path_factory: pytest.Tem
         context.close()
     send_tool_calls(platform)
     return lived
+
+
+@pytest.fixture(scope="module")
+def agentic(lived_in: LivedIn) -> str:
+    """Address of the rollouts of a finished run whose policy called tools."""
+    folder = lived_in.platform.home / "agentic"
+    folder.mkdir()
+    script = Path(__file__).with_name("agentic_run.py")
+    environment = {**lived_in.platform.environment, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
+    made = subprocess.run(
+        [sys.executable, str(script), "demo", str(folder)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert made.returncode == 0, made.stderr
+    return f"/p/demo/runs/{int(made.stdout)}/rollouts/"

@@ -184,3 +184,10 @@ def test_a_recipe_with_mistakes(member: Visit):
     page.set_viewport_size(PHONE)
     found += find_overflow(page, "mistakes")
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("query", ["?all=1&flag=failing", "?step=2&open=1.1&view=tokens"])
+def test_rollouts_with_tools(query: str, member: Visit, agentic: str):
+    found = inspect(member.page, agentic + query)
+    assert not found, "\n".join(found)
+    assert not member.faults, member.faults

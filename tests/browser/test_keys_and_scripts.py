@@ -1,12 +1,16 @@
 """The keyboard alone goes everywhere; without scripts every page can still be read and forms still work."""
 
 import re
+import sqlite3
+import threading
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import LivedIn, Visit
 from tests.browser.test_accessibility import PHONE, find_overflow, find_violations
+from tests.chat_endpoint import KEY, call, piece, say, serve_answers
 
 pytestmark = [pytest.mark.browser, pytest.mark.trains, pytest.mark.timeout(300)]
 
@@ -100,6 +104,62 @@ def test_single_keys_can_be_switched_off(member: Visit):
     page.reload()
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).not_to_be_focused()
+
+
+def test_a_chat_by_keys_alone_shows_what_model_and_tools_write_as_text(member: Visit, lived_in: LivedIn):
+    """Enter sends, Escape stops; markup from a model is text; the page can be read on a phone and by axe."""
+    page, never = member.page, threading.Event()
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    answers = (
+        call(("search_law", {"query": "fine"}), text=f"<think>{evil}</think>I look."),
+        call(("wipe", {"a": evil})),
+        say(f"Done. {evil}"),
+        [piece({"content": "A long answer"}), never],
+        (400, b'{"error": {"message": "the context is 512"}}'),
+    )
+    with serve_answers(*answers) as model:
+        show_served(lived_in, model.address)
+        page.goto("/p/demo/chat/?toolset=new-code-tools")
+        field = page.get_by_label("Message", exact=True)
+        expect(field).to_be_focused()
+        page.keyboard.type("What is the fine?")
+        page.keyboard.press("Enter")
+        log = page.get_by_role("log")
+        expect(log).to_contain_text(f"Done. {evil}")
+        expect(log).to_contain_text("there is no tool 'wipe'")
+        assert log.locator("script, img").count() == 0
+        expect(log.locator(".chat-call").first).to_contain_text("OK")
+        expect(field).to_be_focused()
+        assert log.evaluate("one => one.scrollHeight - one.scrollTop - one.clientHeight") < 2
+        assert not find_violations(page, "chat")
+        page.keyboard.type("And then?")
+        page.keyboard.press("Enter")
+        expect(log).to_contain_text("A long answer")
+        page.keyboard.press("Escape")
+        expect(log).to_contain_text("Stopped.")
+        page.keyboard.type("Too long?")
+        page.keyboard.press("Enter")
+        expect(log.get_by_role("alert")).to_contain_text("the context is 512")
+        expect(field).to_have_value("Too long?")
+        page.set_viewport_size(PHONE)
+        assert not find_overflow(page, "chat")
+    asked = [[one["role"] for one in body["messages"]] for body in model.asked]
+    assert asked[3:] == [[*asked[2], "assistant", "user"], [*asked[2], "assistant", "user", "assistant", "user"]]
+    assert not member.faults
+
+
+def show_served(lived_in: LivedIn, address: str) -> None:
+    """As `chanote serve` tells of a server."""
+    home = lived_in.platform.home
+    (home / "key-of-chat").write_text(KEY)
+    row = {"name": "policy", "address": address, "token_file": str(home / "key-of-chat"), "engine": "torch"}
+    row |= {"context": 512, "created": "2026-01-01", "seen": "2999-01-01"}
+    with closing(sqlite3.connect(home / "chanote.sqlite3", timeout=60)) as database, database:
+        database.execute(
+            f"INSERT INTO chat_servedmodel (project_id, {', '.join(row)}) "  # noqa: S608
+            f"SELECT id, {', '.join('?' for _ in row)} FROM accounts_project WHERE slug = 'demo'",
+            list(row.values()),
+        )
 
 
 def test_the_colour_theme_is_kept_and_drawn_by_the_server(member: Visit):

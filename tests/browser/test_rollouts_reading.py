@@ -90,3 +90,45 @@ def test_completions_of_a_prompt_stand_side_by_side_on_a_desk_and_stacked_on_a_p
     page.set_viewport_size({"width": 390, "height": 844})
     assert len(tops()) == 4
     expect(cards.first).to_contain_text("Exact")
+
+
+def test_the_first_failing_rollout_of_an_agentic_run_is_found_by_filter_and_keys(member: Visit, agentic: str):
+    page = member.page
+    page.goto(agentic)
+    page.keyboard.press("a")
+    expect(page.locator(".step-facts")).to_contain_text("All steps · 12 rollouts")
+    page.get_by_label("Flag").select_option("failing")
+    page.get_by_role("button", name="Show").press("Enter")
+    expect(page.locator("[data-walk]")).to_have_count(2)
+    page.keyboard.press("j")
+    assert walked(page) == "3.0.0"
+    page.keyboard.press("k")
+    assert walked(page) == "2.1.1"
+    page.keyboard.press("Enter")
+    expect(page.locator(HEADING)).to_have_text("Rollout 1.1")
+    reasons = page.get_by_role("region", name="What went wrong").get_by_role("listitem")
+    expect(reasons).to_have_text([
+        "The last turn that it was allowed called tools instead of answering.",
+        "Call 2, read_law, was not made as the policy wrote it: Error: the call is not valid JSON (at character 9).",
+        "Exact and judge gave nothing for the answer.",
+    ])  # fmt: skip
+    reasons.nth(1).get_by_role("link").press("Enter")
+    card = page.get_by_role("region", name="Call 2, read_law")
+    expect(card).to_be_in_viewport()
+    expect(card).to_contain_text("not made")
+    thought = page.get_by_text("Which act?")
+    expect(thought).to_be_hidden()
+    page.keyboard.press("o")
+    expect(thought).to_be_visible()
+    page.get_by_text("What judge said").click()
+    expect(page.get_by_text("It names the day, and the section that says so.")).to_be_visible()
+    page.keyboard.press("t")
+    expect(page.get_by_role("table", name="Tokens")).to_contain_text("not trained")
+    page.keyboard.press("n")
+    expect(page.locator(HEADING)).to_have_text("Rollout 0.0")
+    page.keyboard.press("c")
+    expect(page.get_by_role("link", name=re.compile("characters of the output"))).to_be_visible()
+    page.keyboard.press("r")
+    page.wait_for_url("**/rollouts/?*open=*")
+    assert page.evaluate("window.pwned") is None
+    assert not member.faults, member.faults

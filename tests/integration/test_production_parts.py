@@ -7,7 +7,10 @@ import time
 
 import pytest
 
-from chanote.runs.models import Attempt, State, Worker
+from chanote.runs.lineage import find_rollout_files
+from chanote.runs.models import Attempt, RolloutRow, RolloutText, State, Worker
+from chanote.runs.rollout_index import list_missing
+from chanote.runs.rollout_list import RolloutList, RolloutWish
 from chanote.runs.services import launch_run
 from tests.installation import (
     Installation,
@@ -21,6 +24,8 @@ from tests.installation import (
     tiny_stage,
     write_recipe,
 )
+from tests.rollout_rows import make_rollout, store_step
+from tests.run_rows import make_run
 
 pytestmark = [pytest.mark.usefixtures("scripted"), pytest.mark.timeout(180)]
 
@@ -109,3 +114,27 @@ def test_a_run_on_postgresql_is_adopted_and_told_once(on_postgres: Installation)
     assert (run.state, newest(run).fence) == (State.FINISHED, 2)
     assert list(losses(run)) == list(range(1, 31))
     on_postgres.wait_until_quiet()
+
+
+@pytest.mark.postgres
+def test_rollouts_on_postgresql_are_found_by_what_was_said_in_them(on_postgres: Installation, tmp_path):
+    project, _ = make_people("readers")
+    run = make_run(project, state="finished")
+    Attempt.objects.filter(run=run).update(directory=str(tmp_path))
+    said = [["ค่าปรับ", "ไม่เกินห้าพันบาท"], ["Section ", "7 ", "\0 applies."], ["Sectio", "n 8."]]
+    rollouts = [make_rollout(number, 0, tokens=tokens, reward=number / 2) for number, tokens in enumerate(said)]
+    store_step(run, 1, [*rollouts, make_rollout(3, 0, reward=None, advantage=None)])
+    assert list_missing(find_rollout_files(run)) == 0
+    for words, places in (
+        ("ปรับไม่", ["1.0.0"]), ("SECTION", ["1.1.0", "1.2.0"]), ("section 9", []), ("7", ["1.1.0"]),
+        ("Question 2?", ["1.2.0"]), ("xyzzy", []),
+    ):  # fmt: skip
+        assert [str(row) for row in RolloutList(run, RolloutWish(words=words)).page().rows] == places, words
+    ordered = RolloutList(run, RolloutWish(sort="reward", descending=True))
+    first = ordered.page(size=3)
+    assert [str(row) for row in first.rows] == ["1.2.0", "1.1.0", "1.0.0"]
+    assert [str(row) for row in ordered.page(after=first.after).rows] == ["1.3.0"]
+    assert list_missing(find_rollout_files(run)) == 0
+    assert RolloutRow.objects.filter(run=run).count() == 4
+    run.delete()
+    assert not RolloutText.objects.exists()

@@ -89,7 +89,7 @@ def train(
         tasks={name: _task(name, rows) for name, rows in tasks.items()},
     )
     (out / "events.jsonl").unlink(missing_ok=True)
-    before = _cpu_seconds()
+    before = cpu_seconds()
     assert run_here(out) == 0, f"{folder.name} did not finish"
     checkpoints = events_of(out, "checkpoint_saved")
     logged = events_of(out, "metrics_logged")
@@ -97,7 +97,7 @@ def train(
         scores={event.task: event.mean for event in events_of(out, "task_scored")},
         out=out,
         model=out / checkpoints[-1].path / "model" if checkpoints else base,
-        cpu_s=_cpu_seconds() - before,
+        cpu_s=cpu_seconds() - before,
         tokens=max((int(event.values.get("train/tokens", 0)) for event in logged), default=0),
     )
 
@@ -119,6 +119,6 @@ def _task(name: str, rows: list[Row]) -> dict[str, Any]:
     return {"task": name, "dataset": f"{name}@1", "chat": True, "x_stats": statistics, **shape}
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

@@ -48,16 +48,16 @@ def measure(home: Path, path: Path, small: Path, format: str) -> tuple[int, int,
     return int(rows), int(size), int(grown)
 
 
-def test_a_jsonl_file_of_200_mb_needs_little_memory(tmp_path):
+def test_a_jsonl_file_of_100_mb_needs_little_memory(tmp_path):
     big, small = tmp_path / "big.jsonl", tmp_path / "small.jsonl"
     small.write_text(json.dumps({"text": TEXT}, ensure_ascii=False))
     with big.open("w", encoding="utf-8") as file:
-        for number in range(100_000):
+        for number in range(50_000):
             file.write(json.dumps({"text": f"{number} {TEXT}", "id": number}, ensure_ascii=False) + "\n")
-    assert big.stat().st_size > 195_000_000
+    assert big.stat().st_size > 97_000_000
     rows, size, grown = measure(tmp_path, big, small, "jsonl")
-    assert rows == 100_000
-    assert size > 195_000_000
+    assert rows == 50_000
+    assert size > 97_000_000
     assert grown < 48
 
 

@@ -14,6 +14,8 @@ from trainer.contract.stages.rollouts import RolloutStage
 
 DOCS = REPOSITORY / "docs"
 KINDS = {kind: stage for kind, stage in stage_kinds().items() if issubclass(stage, TrainingStage)}
+EXTENDS = {"ink_grpo": ["grpo"], "agentic_rft": ["ink_grpo", "grpo"]}
+"""Sections that say `and all fields of` others."""
 FAMILIES = {"Every training stage": TrainingStage, "Stages that sample": RolloutStage}
 
 
@@ -64,8 +66,8 @@ def own_fields(stage: type[BaseModel], *, beyond: type[BaseModel]) -> dict[str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_of_an_algorithm_is_explained(kind: str):
     stage, text = KINDS[kind], sections()[kind]
-    if kind == "ink_grpo":
-        text += sections()["grpo"]
+    for base in EXTENDS.get(kind, ()):
+        text += sections()[base]
     family = RolloutStage if issubclass(stage, RolloutStage) else TrainingStage
     for name in own_fields(stage, beyond=family):
         assert re.search(rf"`{name}\b", text), name

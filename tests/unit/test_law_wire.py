@@ -114,3 +114,22 @@ async def test_many_searches_at_once_answer_as_one_does(tmp_path):
         assert together == alone * 10
     finally:
         await tools.stop()
+
+
+def test_requests_of_others_clients_are_counted_by_what_came_of_them(tmp_path):
+    tools = LawTools(write_corpus(tmp_path / "laws.jsonl"), folder=tmp_path / "indexes")
+    with TestClient(build_app(ServiceSettings(), [tools])) as client:
+        for path in ("/search", "/search", "/retrieve"):
+            client.post(path, json={"queries": [QUERY]})
+        client.post("/search", json={"queries": "one"})
+        client.post("/read", json={"law_name": "ประมวลรัษฎากร", "section_num": "10"})
+        client.post("/read", json={"law_name": "กฎหมายดวงจันทร์"})
+        lines = client.get("/metrics").text.splitlines()
+    counts = [line for line in lines if line.startswith("toolsandbox_law_request_seconds_count")]
+    assert sorted(line.partition("_count")[2] for line in counts) == [
+        '{path="/read",status="200"} 1.0',
+        '{path="/read",status="404"} 1.0',
+        '{path="/retrieve",status="200"} 1.0',
+        '{path="/search",status="200"} 2.0',
+        '{path="/search",status="422"} 1.0',
+    ]

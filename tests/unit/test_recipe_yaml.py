@@ -58,7 +58,7 @@ def test_a_misspelt_field_is_told_its_likely_spelling():
 
 def test_an_unknown_kind_lists_the_known_ones():
     (message,) = problems_of("base: tiny\nstages:\n  - kind: ppo\n")
-    assert message.startswith("stages[0].kind: ppo is no kind of stage; use one of cpt, ")
+    assert message.startswith("stages[0].kind: ppo is no kind of stage; use one of agentic_rft, cpt, ")
     assert message.endswith("(line 3)")
 
 

@@ -61,6 +61,16 @@ def test_the_score_is_divided_by_the_highest(score: int, highest: int, value: fl
         assert scored.total == value
 
 
+def test_the_words_of_the_judge_are_kept_whether_or_not_they_can_be_read():
+    reply = '{"explanation": "It names the fine.", "score": 2}'
+    with judged(lambda *_: says(reply), written()) as (_, [scored]):
+        assert scored.words == {"judge": reply}
+    with judged(lambda *_: says("Quite good."), written(), attempts=1) as (_, [scored]):
+        assert (scored.total, scored.words) == (None, {"judge": "Quite good."})
+    with judged(lambda *_: says(reply), written(""), written()) as (_, [empty, good]):
+        assert (empty.words, good.words) == ({}, {"judge": reply})
+
+
 def test_the_judge_sees_question_criteria_reference_and_final_answer_only(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JUDGE_KEY", KEY)
     with serve(lambda *_: grades(2)) as server:

@@ -15,6 +15,7 @@ ROW = {
     "answer": "2",
     "citations": [{"law": "ประมวลรัษฎากร", "section": "40 ทวิ"}],
     "target_tokens": 50,
+    "answerable": False,
 }
 LISTED: list[dict[str, Any]] = [
     {"kind": "exact"},
@@ -33,6 +34,9 @@ LISTED: list[dict[str, Any]] = [
     {"kind": "cosine", "correct": "exact"},
     {"kind": "kimi", "correct": "exact", "gate": "think_answer"},
     {"kind": "repetition", "size": 2, "tolerated": 0.2},
+    {"kind": "abstention"},
+    {"kind": "gold_section"},
+    {"kind": "tool_form"},
 ]
 PIECES = [
     "<think>", "</think>", "<answer>", "</answer>", "มาตรา ", "๔๐", " ทวิ", "ประมวลรัษฎากร", "แห่ง", "section ", "§ ",
@@ -43,7 +47,7 @@ TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_si
 
 
 def test_every_kind_that_needs_no_service_is_in_the_list():
-    assert {reward["kind"] for reward in LISTED} == set(reward_kinds()) - {"judge", "unit_tests"}
+    assert {reward["kind"] for reward in LISTED} == set(reward_kinds()) - {"judge", "unit_tests", "valid_citation"}
 
 
 @settings(max_examples=150, deadline=None)

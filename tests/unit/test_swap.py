@@ -112,7 +112,7 @@ def test_a_run_that_swaps_is_the_run_that_does_not(name: str, base: Path, teache
         assert_same_end(plain, out)
     keys = {key for event in events_of(plain, "metrics_logged") for key in event.values}
     assert len(keys) > 5
-    for key in keys - {"system/tokens_per_s", "system/seconds_per_step", "system/memory_mb"}:
+    for key in sorted(key for key in keys if not key.startswith("system/")):
         assert metric(swapping, key) == metric(plain, key), key
         assert metric(resumed, key) == {step: value for step, value in metric(plain, key).items() if step > 2}, key
     assert [event.swap for event in events_of(swapping, "memory_planned")] == [True]

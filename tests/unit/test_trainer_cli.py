@@ -194,19 +194,6 @@ def test_sequences_longer_than_the_context_are_refused(
     assert "sequence_length: 129 tokens do not fit the policy's context of 128" in refused(out, capsys)
 
 
-def test_tools_that_the_template_would_drop_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    rows = [{**row, "tools": [{"type": "function", "function": {"name": "search"}}]} for row in chat_rows(3)]
-    datasets = {
-        "law@1": write_rows(tmp_path / "law.jsonl", text_rows(9), "text"),
-        "chat@1": write_rows(tmp_path / "chat.jsonl", rows, "chat"),
-    }
-    sft = {"kind": "sft", "data": [{"dataset": "chat@1"}], "steps": 1, "sequence_length": 64}
-    out = write_run(tmp_path / "run", [{**CPT, "steps": 1}, sft], datasets)
-    assert refused(out, capsys) == (
-        "datasets.chat@1: row 1 cannot be rendered: the chat template of the model refuses it: it knows no tools"
-    )
-
-
 def test_an_attempt_started_again_in_its_own_directory_continues_its_events(tmp_path: Path, datasets: dict[str, Any]):
     out = write_run(tmp_path / "run", [CPT], datasets)
     assert run_here(out) == 0

@@ -1,6 +1,7 @@
 """A vLLM server from the trainer's side: what it is asked, and which of its answers become rollouts."""
 
 import copy
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.arriving_requests import Trickle
 from tests.judge_server import JudgeServer, Reply, serve
 from tests.sampler_models import LLAMA_SHAPED, largest_error, make_model, make_requests, make_tokenizer
 from tests.vllm_doubles import ServerDouble
@@ -169,3 +171,42 @@ def test_something_else_at_the_address_is_told_with_the_way_out(reply: Reply, se
 def test_a_server_that_took_weights_in_part_is_not_used(model: Any):
     with serve(ServerDouble(model, broken=True)) as server, pytest.raises(InvalidSpec, match="start it anew"):
         describe_server(VllmSettings(server=address(server)))
+
+
+def test_a_request_that_comes_while_another_is_answered_is_asked_at_once(engine: VllmEngine, double: ServerDouble):
+    """The first answer is held back until the second request has come in; in rounds, neither would ever be answered."""
+    early, late = make_requests(2)
+    came = threading.Event()
+
+    def hold(answer: dict[str, Any]) -> dict[str, Any]:
+        if answer["choices"][0]["prompt_token_ids"] == list(early.prompt_ids):
+            assert came.wait(60)
+        else:
+            came.set()
+        return answer
+
+    double.spoil = hold
+    trickle = Trickle([(0, early), (2, late)])
+    engine.serve(trickle, most=2, longest=96)
+    assert sorted(trickle.answers) == [0, 1]
+
+
+def test_requests_that_trickle_in_get_the_tokens_that_they_get_alone(
+    engine: VllmEngine, model: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Also those that wait since as many are being asked as may be."""
+    monkeypatch.setattr(vllm_client, "CONCURRENCY", 2)
+    requests = make_requests(12)
+    trickle = Trickle([(3 * (place // 4), request) for place, request in enumerate(requests)])
+    engine.serve(trickle, most=12, longest=96)
+    assert_as_the_torch_engine([trickle.answers[number] for number in range(12)], model, requests)
+
+
+def test_asking_to_stop_answers_every_request_that_was_taken(engine: VllmEngine, double: ServerDouble):
+    double.spoil = lambda answer: Reply(answer, after_s=60)
+    trickle = Trickle([(0, one) for one in make_requests(3)] + [(10_000, make_requests(1)[0])])
+    looks = iter([False] * 3)
+    engine.serve(trickle, most=4, longest=96, should_stop=lambda: next(looks, True))
+    assert {number: one.stop_reason for number, one in trickle.answers.items()} == dict.fromkeys(
+        range(3), StopReason.INTERRUPTED
+    )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.distributed.fsdp import FSDPModule
 
+from tests.arriving_requests import Trickle
 from tests.rollout_runs import GRPO, open_stage, write_base
 from tests.sampler_models import LLAMA_SHAPED, forward_logprobs, make_model, make_requests, make_tokenizer
 from tests.vllm_doubles import VllmDouble
@@ -55,6 +56,29 @@ def test_weights_are_sent_once_for_every_update_that_is_sampled_from(model: Any)
     assert engine.updates == 2
 
 
+def test_serving_samples_from_the_present_weights(model: Any):
+    backend = VllmDouble(model)
+    engine = open_engine(model, backend)
+    step(model)
+    engine.update_weights()
+    backend.calls.clear()
+    requests = make_requests(4)
+    trickle = Trickle([(3 * place, request) for place, request in enumerate(requests)])
+    engine.serve(trickle, most=4, longest=96)
+    assert backend.calls == [*UPDATE, "generate"]
+    alone = TorchEngine(model, make_tokenizer()).sample
+    assert [trickle.answers[number] for number in range(4)] == [alone([request])[0] for request in requests]
+
+
+def test_a_rank_without_episodes_takes_part_in_the_update(model: Any):
+    """Whether vLLM took the weights is told by the first rank to all: one that did not listen would be waited for."""
+    backend = VllmDouble(model)
+    engine = open_engine(model, backend)
+    engine.update_weights()
+    engine.serve(Trickle([]), most=1, longest=96)
+    assert engine.updates == 2
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_sleep_that_loses_the_weights_has_them_sent_again(keeps: bool, model: Any):
     backend = VllmDouble(model, keeps_weights=keeps)
@@ -93,10 +117,8 @@ def test_a_weight_that_does_not_arrive_stops_the_run(lost: str, model: Any):
 
 def test_log_probabilities_that_are_no_numbers_are_no_proof(model: Any):
     class Numberless(VllmDouble):
-        def generate(self, rows: Any, reader: Any, should_stop: Any) -> None:
-            super().generate(rows, reader, should_stop)
-            for row in rows:
-                row.logprobs[-1] = math.nan
+        def read(self, row: Any) -> None:
+            row.logprobs[-1] = math.nan
 
     with pytest.raises(RunFailed, match="nan nats on average"):
         open_engine(model, Numberless(model))

@@ -147,7 +147,7 @@ def test_an_error_of_a_reward_stands_beside_its_field(client_of, researcher, add
     [
         (("weight: 0.9", "weight: much"), "stages[0].rewards[0].weight", "must be a number"),
         (("name: strict", "nam: strict"), "stages[0].rewards[0].nam", "is not a known field; did you mean name?"),
-        (("kind: exact", "kind: exakt"), "stages[0].rewards[0].kind", "exakt is no kind of reward; use one of citat"),
+        (("kind: exact", "kind: exakt"), "stages[0].rewards[0].kind", "exakt is no kind of reward; use one of abst"),
         (("model: judge-8b", "mode: x"), "stages[0].rewards[1].endpoint.model", "is missing; add it"),
         (("correct: strict", "correct: x"), "stages[0].rewards[2].correct", "no reward before it is named x; use"),
         (("kind: judge", "kind: judge\n        seconds: 0"), "stages[0].rewards[1].seconds", "must be greater than 0"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chanote.runs.models import Attempt, RolloutFile
-from chanote.runs.rollout_list import excerpt_question
+from chanote.runs.rollout_words import excerpt_question
 from tests.rollout_rows import make_rollout, pack, store_step
 from tests.run_rows import add_attempt, make_run, save_checkpoint
 
@@ -79,7 +79,7 @@ def test_links_of_the_list_name_the_step_so_that_a_later_one_moves_nothing(run, 
         ("", ["0.0", "0.1", "1.0", "1.1"]),
         ("sort=-reward", ["0.0", "1.0", "0.1", "1.1"]),
         ("sort=reward", ["0.1", "1.0", "0.0", "1.1"]),
-        ("sort=-length", ["0.1", "0.0", "1.1", "1.0"]),
+        ("sort=-length", ["0.1", "1.1", "0.0", "1.0"]),
         ("sort=advantage", ["0.1", "1.0", "0.0", "1.1"]),
         ("gradient=masked", ["1.1"]),
         ("gradient=trained", ["0.0", "0.1", "1.0"]),
@@ -122,7 +122,7 @@ def test_a_list_of_many_rollouts_has_pages_and_opens_on_the_page_of_the_opened_o
     store_step(run, 1, [make_rollout(group, index, reward=group) for group in range(20) for index in range(4)])
     assert len(places(client.get(URL).content.decode())) == 40
     page = client.get(f"{URL}?open=15.2").content.decode()
-    assert places(page)[0] == "10.0"
+    assert places(page)[0] == "13.0"
     assert 'data-walk="15.2" aria-current="true"' in page
     assert opened(page) == "15.2"
 

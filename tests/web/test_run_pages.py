@@ -11,9 +11,10 @@ from django.core.management import call_command
 
 from chanote.accounts.models import Project
 from chanote.audit.models import AuditEvent
+from chanote.runs.changes import describe_state
 from chanote.runs.log_text import clean_text, read_on, read_tail
 from chanote.runs.models import Attempt, Run, State
-from chanote.runs.pages import guess_language
+from chanote.runs.pages import guess_language, read_figures
 from tests.run_rows import add_attempt, log_values, make_run, save_checkpoint, tell
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +48,19 @@ def test_the_table_of_runs_costs_the_same_queries_for_one_run_and_for_a_full_pag
     assert len(many) == len(few)
     assert len(names_in_order(page)) == 50
     assert "Page 1 of 2" in page
+
+
+def test_the_facts_say_how_much_of_the_last_step_the_machine_was_idle(run, researcher, client_of):
+    client = client_of(researcher)
+    before = client.get("/p/law/runs/1/").content.decode()
+    assert "% idle" not in before  # a trainer that does not tell it is not idle for no time at all
+    log_values(run, {"system/idle_share": [0.1, 0.375]})
+    page = client.get("/p/law/runs/1/").content.decode()
+    assert '<span data-live="idle">38</span> % idle</small>' in page
+    state = describe_state(run, read_figures(run, run.attempts.all(), run.series.all()))
+    assert state["texts"]["idle"] == "38"
+    charts = client.get("/p/law/runs/1/charts/").content.decode()
+    assert "Idle device" in charts
 
 
 def test_words_and_state_narrow_the_table_and_stand_in_the_address(project, researcher, client_of):

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from law_rows import ROWS
 from run_rows import make_run
-from tool_service import ToolService, find_dead_address, point_platform_at
+from tool_service import TOKEN, ToolService, find_dead_address, point_platform_at
 
 from chanote.accounts.services import create_token
 from chanote.api.permissions import SCOPES
@@ -22,6 +22,8 @@ from chanote.runs.services import LaunchRefused, RunRefused, launch_run, reprodu
 from chanote.tools.models import Toolset, ToolsetRevision
 from chanote.tools.services import ToolsetRefused, save_toolset
 from trainer.contract import Recipe, RunSpec
+from trainer.contract.toolsets import KEY_VARIABLE, ToolLimits
+from trainer.rollouts.tool_client import read_tools
 
 pytestmark = pytest.mark.django_db
 LAW_TOOLS = ["search_law", "read_law"]
@@ -197,7 +199,7 @@ class TestPages:
 
 
 class TestRuns:
-    def test_a_run_freezes_tools_corpus_and_schemas(self, reached, toolset, launch, client_of, researcher):
+    def test_a_run_freezes_tools_corpus_and_schemas(self, reached, toolset, launch, client_of, researcher, monkeypatch):
         run = launch("thai-law")
         frozen = run.snapshot["toolset"]
         assert frozen["name"] == run.snapshot["recipe"]["toolset"] == "thai-law@1"
@@ -210,6 +212,9 @@ class TestRuns:
             {name: run.snapshot[name] for name in RunSpec.model_fields if name in run.snapshot}
         )
         assert spec.toolset.limits.top_k == 10
+        monkeypatch.setenv(KEY_VARIABLE, TOKEN)
+        _, told = read_tools(spec.toolset)
+        assert [one["function"] for one in told] == frozen["functions"], "the policy is told what was frozen"
         client = client_of(researcher)
         page = client.get(f"/p/law/runs/{run.number}/").content.decode()
         assert "thai-law@1" in page
@@ -301,7 +306,7 @@ class TestRest:
         body = {"slug": "thai-law", "tools": LAW_TOOLS, "corpus": "laws@1", "limits": {"top_k": 3}}
         made = self.post(api, "/toolsets/", body)
         assert made.status_code == 201
-        assert made.json()["limits"] == {"call_seconds": 30.0, "output_characters": 20000, "top_k": 3}
+        assert made.json()["limits"] == ToolLimits(top_k=3).model_dump()
         assert made["Location"].endswith("/toolsets/thai-law/revisions/1/")
         assert self.post(api, "/toolsets/", body).status_code == 400
         del body["slug"]

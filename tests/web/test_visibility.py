@@ -59,6 +59,8 @@ class World:
                 return timezone.now()
             case models.JSONField():
                 return {}
+            case models.BooleanField():
+                return False
             case models.BinaryField():
                 return b""
             case models.FloatField() | models.IntegerField():

@@ -1,9 +1,11 @@
 """The law tools as the service mounts them: `search_law`, `read_law`, and the routes that others' clients expect."""
 
 import asyncio
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from prometheus_client.metrics_core import Metric
 from starlette.routing import BaseRoute
 
 from toolsandbox.contract import LawHit, ReadLaw, ReadReply, SearchLaw, SearchReply, ToolReply
@@ -11,7 +13,7 @@ from toolsandbox.law.dense import Embedder
 from toolsandbox.law.index import LawIndex, open_index
 from toolsandbox.law.read import LawReader
 from toolsandbox.law.search import MAX_QUERY_CHARACTERS, LawSearch
-from toolsandbox.law.wire import law_routes
+from toolsandbox.law.wire import law_routes, make_measure
 from toolsandbox.tools import Caller, Health, Tool
 
 MAX_HIT_CHARACTERS = 4_000
@@ -34,6 +36,7 @@ class LawTools:
         self._open = lambda: open_index(corpus, language=language, folder=folder, embedder=embedder)
         self._embedder = embedder
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="law")
+        self._requests = make_measure()
         self._index: LawIndex | None = None
         self.engine: LawSearch
         self.reader: LawReader
@@ -67,7 +70,11 @@ class LawTools:
         ]
 
     def routes(self) -> list[BaseRoute]:
-        return law_routes(self)
+        return law_routes(self, self._requests)
+
+    def collect(self) -> Iterable[Metric]:
+        """Measures of others' clients' routes, for Prometheus."""
+        return self._requests.collect()
 
     def health(self) -> Health:
         if self._index is None:

@@ -6,8 +6,11 @@ several, or is none, is their 404, never the law whose name happens to be longes
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +22,7 @@ from toolsandbox.entrance import answer_unprocessable
 if TYPE_CHECKING:
     from toolsandbox.law.provider import LawTools
 
+BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
 MAX_QUERIES = 64
 MAX_QUERY = 20_000
 MAX_TEXT_CHARACTERS = 2_000_000
@@ -42,7 +46,30 @@ class Read(BaseModel):
     section_num: str | None = None
 
 
-def law_routes(tools: LawTools) -> list[BaseRoute]:
+def make_measure() -> Histogram:
+    """Of one service; whoever mounts the routes tells it."""
+    return Histogram(
+        "toolsandbox_law_request_seconds",
+        "Requests of /search, /retrieve and /read by status code, and their time",
+        ["path", "status"],
+        buckets=BUCKETS_S,
+        registry=None,
+    )
+
+
+def law_routes(tools: LawTools, measure: Histogram) -> list[BaseRoute]:
+    def counted(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def count(request: Request) -> Response:
+            begun, status = time.perf_counter(), 500
+            try:
+                response = await answer(request)
+                status = response.status_code
+            finally:
+                measure.labels(request.url.path, str(status)).observe(time.perf_counter() - begun)
+            return response
+
+        return count
+
     async def search(request: Request) -> Response:
         """Typhoon-S gives the score whatever is asked."""
         return await retrieve_for(request, always_scored=True)
@@ -85,7 +112,7 @@ def law_routes(tools: LawTools) -> list[BaseRoute]:
         return JSONResponse({"text": reply.text})
 
     return [
-        Route("/search", search, methods=["POST"]),
-        Route("/retrieve", retrieve, methods=["POST"]),
-        Route("/read", read, methods=["POST"]),
+        Route("/search", counted(search), methods=["POST"]),
+        Route("/retrieve", counted(retrieve), methods=["POST"]),
+        Route("/read", counted(read), methods=["POST"]),
     ]

@@ -45,7 +45,8 @@ class KnowledgeBatch(TokenBatch):
 class InkGrpo(Grpo):
     stage_class = InkGrpoStage
     stage: InkGrpoStage
-    corpus: "DocumentFeed"
+    corpus: "DocumentFeed | None" = None
+    """None: the stage has none, and never reads."""
     draws: int = 0
     """Coins drawn so far."""
 
@@ -54,6 +55,8 @@ class InkGrpo(Grpo):
 
         super().open()
         context, stage = self.context, self.stage
+        if not stage.corpus:
+            return
 
         def render(row: Row) -> list[Document]:
             return render_text(row["text"], context.policy.tokenizer)
@@ -78,8 +81,10 @@ class InkGrpo(Grpo):
 
     def learn_from(self, rollouts: "list[Rollout]", *, part: int) -> Update:
         update = super().learn_from(rollouts, part=part)
+        if self.corpus is None:
+            return update
         coin = self.draw_coin()
-        text = self._read_corpus() if coin else []
+        text = self._read_corpus(self.corpus) if coin else []
         return Update([*update.micro_batches, *text], {**update.metrics, "knowledge/coin": float(coin)})
 
     def draw_coin(self) -> bool:
@@ -98,21 +103,24 @@ class InkGrpo(Grpo):
         )
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "corpus": self.corpus.state(), "draws": self.draws}
+        corpus = self.corpus.state() if self.corpus else None
+        return {**super().state(), "corpus": corpus, "draws": self.draws}
 
     def restore(self, state: dict[str, Any], tensors: "dict[str, Tensor]") -> None:
         super().restore(state, tensors)
-        self.corpus.restore(state["corpus"])
+        if self.corpus:
+            self.corpus.restore(state["corpus"])
         self.draws = state["draws"]
 
     def notes(self) -> dict[str, Note]:
-        return {**super().notes(), **{f"corpus_{key}": value for key, value in self.corpus.notes().items()}}
+        found = self.corpus.notes() if self.corpus else {}
+        return {**super().notes(), **{f"corpus_{key}": value for key, value in found.items()}}
 
-    def _read_corpus(self) -> Sequence[KnowledgeBatch]:
+    def _read_corpus(self, corpus: "DocumentFeed") -> Sequence[KnowledgeBatch]:
         """The text of one optimiser step, in micro-batches of as many sequences as those of rollouts have."""
         stage = self.stage
         size = self.share(stage.batch_size)
-        batches = self.corpus.flatten(self.corpus.next_sequences(), -(-stage.knowledge_batch_size // size))
+        batches = corpus.flatten(corpus.next_sequences(), -(-stage.knowledge_batch_size // size))
         total = sum(batch.targets for batch in batches)
         return [
             KnowledgeBatch(**{one.name: getattr(batch, one.name) for one in fields(batch)}, step_targets=total)

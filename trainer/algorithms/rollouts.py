@@ -52,17 +52,13 @@ class RolloutAlgorithm(Algorithm):
 
     def messages(self, row: "Row") -> list[dict[str, Any]]:
         """The conversation that the policy is to answer: a question, or a chat up to its last answer."""
-        if "question" in row:
-            messages = [{"role": "user", "content": row["question"]}]
-        else:
-            messages = list(row["messages"])
-            while messages and messages[-1]["role"] == "assistant":
-                messages.pop()
-            if not messages:
-                raise ValueError("it has no turn before the answer")
-        if self.stage.system_prompt and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": self.stage.system_prompt}, *messages]
-        return messages
+        from trainer.rollouts.prompts import asked_messages
+
+        return asked_messages(row, self.stage.system_prompt)
+
+    def tools_told(self, row: "Row") -> Any:
+        """Function schemas that the prompt describes; None: no tools."""
+        return row.get("tools")
 
     def look_ahead(self, tokenizer: Any, rows: "Mapping[str, RowFile]", *, number: int) -> None:
         from trainer.data.templates import find_template
@@ -122,20 +118,26 @@ class RolloutAlgorithm(Algorithm):
         from trainer.rollouts.scoring import describe_rollouts
 
         stage = self.stage
-        rollouts = self._sample_groups(stage.prompts_per_step * stage.updates_per_rollout, first_group=0)
+        rollouts = self.sample_round(stage.prompts_per_step * stage.updates_per_rollout, done=step - 1)
         kept, replaced = self.complete(rollouts)
         self._count_unvalued([*kept, *replaced])
         groups = groups_of(kept)
         updates: list[Update] = []
         self.engine.rest()
         for part in range(stage.updates_per_rollout):
-            share = groups[part :: stage.updates_per_rollout]
-            update = self.learn_from([rollout for group in share for rollout in group], part=part)
+            share = [rollout for group in groups[part :: stage.updates_per_rollout] for rollout in group]
+            for rollout in share:
+                rollout.age += part
+            update = self.learn_from(share, part=part)
             if part == 0:
                 update = Update(update.micro_batches, {**describe_rollouts([*kept, *replaced]), **update.metrics})
             updates.append(update)
         self._store([*kept, *replaced], step)
         return updates
+
+    def sample_round(self, count: int, *, done: int) -> "list[Rollout]":
+        """Valued groups for the next `count` prompts; `done` optimiser steps of the stage have been made."""
+        return self._sample_groups(count, first_group=0)
 
     def roll_out(self, prompts: "Sequence[Prompt]", *, first_group: int) -> "list[Rollout]":
         """A group of rollouts for each prompt, group after group, numbered from `first_group`."""
@@ -182,11 +184,12 @@ class RolloutAlgorithm(Algorithm):
         return seed_for(self.context.seed, f"stage {self.context.number} group {group} rollout {index}")
 
     def value(self, rollouts: "list[Rollout]") -> None:
-        """Set what the rollouts are worth."""
+        """Set what the rollouts are worth; what is masked already is worth nothing, and nobody is asked."""
         from trainer.rollouts.scoring import score_rollouts
 
-        if self.rewards:
-            score_rollouts(rollouts, self.rewards, longest=self.stage.sampling.max_new_tokens)
+        sound = [rollout for rollout in rollouts if not rollout.masked]
+        if self.rewards and sound:
+            score_rollouts(sound, self.rewards, longest=self.stage.sampling.max_new_tokens)
 
     def may_train(self, rollout: "Rollout") -> bool:
         """Whether it could be valued and is not left out for what it is; a tie of rewards is another matter."""
@@ -255,15 +258,19 @@ class RolloutAlgorithm(Algorithm):
         }
 
     def _sample_groups(self, count: int, *, first_group: int) -> "list[Rollout]":
-        """Whole groups are shared out over ranks; each values its own, and all get to know all."""
+        """Whole groups are shared out over ranks."""
         ranks, prompts, before = self.context.ranks, self.prompts.draw(count), self.sampled_groups
         mine = ranks.span(count)
         self.sampled_groups = before + mine.start  # seeds follow from the group's number, whoever samples it
         rollouts = self.roll_out(prompts[mine], first_group=first_group + mine.start)
         self.sampled_groups = before + count
+        return self.value_together(rollouts)
+
+    def value_together(self, rollouts: "list[Rollout]") -> "list[Rollout]":
+        """Each rank values its own, and all get to know all."""
         if rollouts:
             self.value(rollouts)
-        return ranks.join(rollouts)
+        return self.context.ranks.join(rollouts)
 
     def _count_unvalued(self, rollouts: "list[Rollout]") -> None:
         """Raises NothingLearnt rather than sample for ever what rewards cannot value, or what is filtered out whole.
@@ -283,7 +290,7 @@ class RolloutAlgorithm(Algorithm):
 
     def _store(self, rollouts: "list[Rollout]", step: int) -> None:
         from trainer.data.show import show_documents
-        from trainer.rollouts.storing import store_rollouts
+        from trainer.rollouts.storing import store_calls, store_rollouts
 
         context = self.context
         if not context.ranks.first:
@@ -299,6 +306,8 @@ class RolloutAlgorithm(Algorithm):
                 step=context.first_step + step,
             )
         )
+        if calls := store_calls(rollouts, out=context.out, stage=context.number, step=context.first_step + step):
+            context.events.emit(calls)
 
     def _read_prompts(
         self,
@@ -315,7 +324,7 @@ class RolloutAlgorithm(Algorithm):
         stage = self.stage
         return PromptStore(
             rows[name],
-            lambda row: chat_renderer(tokenizer, row.get("tools"))(self.messages(row), True),
+            lambda row: chat_renderer(tokenizer, self.tools_told(row))(self.messages(row), True),
             tokenizer,
             longest=stage.sequence_length - stage.sampling.max_new_tokens,
             drop=stage.long_prompts == "drop",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter
 
 from trainer.contract.base import Contract
+from trainer.contract.episodes import ScoredEpisode
 
 NonFinite = Literal["NaN", "Infinity", "-Infinity"]
 
@@ -166,6 +167,8 @@ class TaskScored(Contract):
     samples_path: str
     """Relative to the attempt directory."""
     samples: PositiveInt
+    left_out: NonNegativeInt = 0
+    """Samples that are no answers and count neither as right nor as wrong: tools or a judge failed."""
     mean: float | NonFinite
     seconds: float
 
@@ -237,11 +240,14 @@ class ScoredSample(Contract):
     target: str
     score: float | None
     """None when the item could not be scored: status says why."""
-    status: Literal["ok", "truncated", "unparsable", "error"]
+    status: Literal["ok", "truncated", "unparsable", "error", "left_out"]
+    """left_out: through no fault of the model there is nothing to score, and the item counts for nothing."""
     tokens: NonNegativeInt = 0
     """Sampled tokens, or tokens whose likelihood was taken."""
     detail: dict[str, float | int | str | list[float]] = {}
     """Such as the log-likelihood of each option."""
+    episode: ScoredEpisode | None = None
+    """Of an agent."""
 
 
 _EVENT_LINE: TypeAdapter[EventLine] = TypeAdapter(EventLine)

@@ -109,7 +109,11 @@ def plan_memory(
     ):
         phases["teacher"].pop("weights")
     if "rollout" in phases:
-        phases["rollout"] |= held.to_sample(sum(phases["rollout"].values()))
+        load = held.to_sample(sum(phases["rollout"].values()))
+        phases["rollout"] |= load
+        if held.sampling and held.sampling.while_learning:
+            phases["student"] |= load
+            phases["update"] |= load
     if "teacher" in phases:
         reading = [_frozen_pass(size, one.tokens, setting) for one, size in frozen if one.phase == "teacher"]
         phases["teacher"]["activations"] = max(reading)

@@ -37,3 +37,5 @@ class Sampling(NamedTuple):
     """Whether tokens are drawn from a part of the vocabulary, for which it is sorted."""
     vllm: bool = False
     """Whether vLLM samples, with weights, keys and values of its own."""
+    while_learning: bool = False
+    """Whether it goes on while the policy learns."""

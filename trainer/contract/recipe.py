@@ -4,6 +4,7 @@ from pydantic import Field, model_validator
 
 from trainer.contract.base import Contract
 from trainer.contract.stages import StageConfig
+from trainer.contract.stages.base import TrainingStage
 from trainer.contract.stages.cpt import CptStage
 
 
@@ -29,6 +30,9 @@ class Recipe(Contract):
             raise ValueError("base and stages[0].initialise both say where weights come from; remove one of them")
         if not fresh and not self.base:
             raise ValueError("base is empty: name a model, or let the first stage be cpt with initialise")
+        for number, stage in enumerate(self.stages):
+            if isinstance(stage, TrainingStage) and stage.uses_tools and not self.toolset:
+                raise ValueError(f"stages[{number}] calls tools; name a toolset of the project in toolset")
         for number, stage in enumerate(rest, start=1):
             if isinstance(stage, CptStage) and stage.initialise is not None:
                 raise ValueError(f"stages[{number}].initialise would discard the stages before it; remove it")

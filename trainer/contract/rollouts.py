@@ -18,6 +18,8 @@ class StoredRollout(Contract):
     """Tokens of the prompt as the policy saw them."""
     tokens: list[str]
     """Tokens that follow the prompt, sampled or given by the environment."""
+    ids: list[NonNegativeInt] = []
+    """Per token, its number in the policy's vocabulary. Empty in files that older trainers wrote."""
     trained: list[bool]
     """Per token: False was not sampled by the policy and gives no gradient."""
     logprobs: list[float | None]
@@ -27,11 +29,18 @@ class StoredRollout(Contract):
     """The row's reference answer, where it has one."""
     rewards: dict[str, float | None] = {}
     """Components by name, before their weights; null: this component failed."""
+    words: dict[str, str] = {}
+    """What components said about their values, such as a judge's reply, up to a length."""
     reward: float | None = None
     """Weighted sum; null when a component failed: the rollout is masked."""
     advantage: float | None = None
     """Null when the algorithm has none, or the rollout is masked."""
     stop_reason: str
+    turns: list[tuple[NonNegativeInt, NonNegativeInt]] = []
+    """Of an episode with tools: where each turn of the policy begins and ends in `tokens`; what stands between are the
+    tools. Its calls are in the step's file of tool calls."""
+    age: NonNegativeInt = 0
+    """Optimiser steps between the weights that sampled it and those that learned from it."""
     masked: str = ""
     """Why this rollout gives no gradient; empty when it does."""
     detail: dict[str, float | int | str | bool] = {}

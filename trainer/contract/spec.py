@@ -76,6 +76,11 @@ class RunSpec(Contract):
                 for task in stage.tasks:
                     if task not in self.tasks:
                         raise ValueError(f"recipe.stages[{number}] names task {task}, which is not in tasks")
+                    if self.tasks[task].uses_tools and not self.recipe.toolset:
+                        raise ValueError(
+                            f"recipe.stages[{number}] names task {task}, which is answered with tools; name a toolset "
+                            "of the project in recipe.toolset"
+                        )
         for name, task_spec in self.tasks.items():
             if task_spec.dataset not in self.datasets:
                 raise ValueError(f"tasks.{name} names dataset {task_spec.dataset}, which is not in datasets")

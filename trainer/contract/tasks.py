@@ -5,13 +5,14 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.rewards import RewardList, check_longest
 
 METRICS = {
     "multiple_choice": ("acc", "acc_norm"),
     "generate_until": ("exact_match", "numeric_match"),
     "loglikelihood_rolling": ("perplexity",),
 }
-"""Metrics that can judge what an output type gives."""
+"""Metrics that can judge what an output type gives. Of an agent, each of its rewards is one."""
 
 
 class GenerationSettings(Contract):
@@ -22,6 +23,24 @@ class GenerationSettings(Contract):
     """0 takes the likeliest token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = 0
+
+
+class AgentSettings(Contract):
+    """How an agent is asked and judged. Its tools, and the limits of an episode with them, are those of the toolset:
+    one setting in training and in evaluation."""
+
+    rewards: RewardList = Field(min_length=1)
+    """What is measured of every episode, by the rewards of training; one of them is the task's metric. Weights and the
+    sum play no part."""
+    system_prompt: str = Field(default="", max_length=20_000)
+    """System turn put before every prompt that has none; empty: none."""
+    turn_tokens: PositiveInt | None = None
+    """Most tokens of one turn; empty: as many as the episode has room for."""
+    tell_tools: bool = True
+    """Describe the tools in every prompt; a policy that has learnt them can do without. An endpoint is told always."""
+    in_step: bool = False
+    """Sample the next turns of all episodes together, when every tool has answered. Slower; but no rounding depends on
+    how fast tools are."""
 
 
 class TaskStatistics(Contract):
@@ -41,24 +60,30 @@ class TaskSpec(Contract):
     title: str = ""
     dataset: str = Field(min_length=1)
     """Dataset and version whose rows are the items."""
-    output_type: Literal["multiple_choice", "generate_until", "loglikelihood_rolling"]
+    output_type: Literal["multiple_choice", "generate_until", "loglikelihood_rolling", "agent"]
+    """`agent` answers in several turns, with tools."""
     doc_to_text: str = "{{question}}"
-    """Jinja2 template of the prompt; the row's fields are its variables."""
+    """Jinja2 template of the prompt; the row's fields are its variables. An agent is asked what a row's `messages` say,
+    up to their last answer, where it has such and this is the default."""
     doc_to_target: str = "{{answer}}"
     """Jinja2 template of the reference answer; of the index (from 0) of the right choice for multiple choice; of the
     text itself for loglikelihood_rolling, where doc_to_text counts only when it is not the default."""
     doc_to_choice: str = "choices"
     """Row field that lists the options of a multiple-choice item."""
     chat: bool = False
-    """Put the prompt into the model's chat template as a user turn."""
+    """Put the prompt into the model's chat template as a user turn; with an agent that is always done."""
     num_fewshot: int = Field(default=0, ge=0)
     """Solved items put before the prompt, always the first rows of the dataset, which are then not scored."""
     target_delimiter: str = " "
     """Stands between prompt and answer, unless the prompt ends in white space or is a chat turn."""
-    metric: Literal["acc", "acc_norm", "exact_match", "numeric_match", "perplexity"]
-    """acc_norm divides each option's log-likelihood by its length in characters. perplexity scores in bits per byte,
-    which different tokenizers leave comparable; lower is better."""
+    metric: str = Field(min_length=1)
+    """acc, acc_norm, exact_match, numeric_match or perplexity; of an agent the name of one of its rewards. acc_norm
+    divides each option's log-likelihood by its length in characters. perplexity scores in bits per byte, which
+    different tokenizers leave comparable; lower is better."""
     generation_kwargs: GenerationSettings = GenerationSettings()
+    """With an agent, `max_gen_toks` is the room of an episode: what it writes and what tools say."""
+    agent: AgentSettings | None = None
+    """Belongs to output_type agent."""
     limit: PositiveInt | None = None
     """Only the first items."""
     x_stats: TaskStatistics = TaskStatistics()
@@ -66,11 +91,33 @@ class TaskSpec(Contract):
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric != "perplexity"
+        return self.output_type != "loglikelihood_rolling"
+
+    @property
+    def uses_tools(self) -> bool:
+        return self.output_type == "agent"
 
     @model_validator(mode="after")
     def _check_metric(self) -> "TaskSpec":
-        fitting = METRICS[self.output_type]
-        if self.metric not in fitting:
+        fitting: tuple[str, ...] = METRICS.get(self.output_type, ())
+        if self.agent is not None:
+            fitting = tuple(reward.component for reward in self.agent.rewards)
+        if fitting and self.metric not in fitting:
             raise ValueError(f"metric {self.metric} does not fit {self.output_type}; use {' or '.join(fitting)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_agent(self) -> "TaskSpec":
+        if not self.uses_tools:
+            if self.agent is not None:
+                raise ValueError(f"agent belongs to output_type agent, not {self.output_type}; remove one of them")
+            return self
+        if self.agent is None:
+            raise ValueError("output_type agent needs agent.rewards: name what is measured of an episode")
+        if self.num_fewshot:
+            raise ValueError("num_fewshot: an agent is shown no solved items; remove it")
+        if "max_gen_toks" not in self.generation_kwargs.model_fields_set:
+            raise ValueError("generation_kwargs.max_gen_toks: say how many tokens an episode may have")
+        if problems := check_longest(self.agent.rewards, self.generation_kwargs.max_gen_toks):
+            raise ValueError("; ".join(f"agent.{problem}" for problem in problems))
         return self

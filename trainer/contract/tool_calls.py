@@ -38,5 +38,7 @@ class StoredToolCall(Contract):
     wall_ms: float = Field(ge=0, allow_inf_nan=False)
     output: str
     """What the policy read."""
+    tries: NonNegativeInt = 1
+    """How often the service was asked; 0 for a call that was never made."""
     at: float | None = Field(default=None, ge=0, le=2**33, allow_inf_nan=False)
     """When it ended: seconds since 1970, UTC."""

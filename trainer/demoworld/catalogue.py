@@ -24,13 +24,21 @@ BASE_MODEL: dict[str, Any] = {
 }
 
 
-def _dataset(slug: str, kind: str, title: str, description: str, *, train: bool = True) -> dict[str, Any]:
+def _dataset(
+    slug: str,
+    kind: str,
+    title: str,
+    description: str,
+    *,
+    train: bool = True,
+    languages: tuple[str, ...] = ("en", "th"),
+) -> dict[str, Any]:
     return {
         "slug": slug,
         "kind": kind,
         "title": title,
         "description": description,
-        "languages": ["en", "th"],
+        "languages": list(languages),
         "licence": LICENCE,
         "source": SOURCE,
         "uses": ["train", "distil", "evaluate", "publish"] if train else ["evaluate", "publish"],
@@ -125,16 +133,47 @@ DATASETS: list[dict[str, Any]] = [
         "192 questions with one to three statutes before them, on names that no training text makes a law of.",
         train=False,
     ),
+    _dataset(
+        "law-library",
+        "text",
+        "Law library, what the tools search",
+        "The new code, and 268 further laws in English that no other text of the demo states: who wants to know what "
+        "they set must search.",
+    ),
+    _dataset(
+        "search-traces",
+        "chat",
+        "Law library, searches shown",
+        "12 conversations on 2 laws in which somebody searches and answers with what was found.",
+        languages=("en",),
+    ),
+    _dataset(
+        "search-practice",
+        "prompts",
+        "Law library, practice questions",
+        "840 questions on 140 laws that can only be answered by searching, with the answers and the sections that hold "
+        "them.",
+        languages=("en",),
+    ),
+    _dataset(
+        "search-exam",
+        "prompts",
+        "Law library, exam",
+        "128 questions on 32 laws of the library about which nothing else asks.",
+        train=False,
+        languages=("en",),
+    ),
 ]
 
 
 TOOLSET: dict[str, Any] = {
     "slug": "new-code-tools",
-    "title": "Search in the new code",
+    "title": "Search in the new code and the law library",
     "tools": ["search_law", "read_law"],
-    "corpus": "new-code@1",
+    "corpus": "law-library@1",
+    "limits": {"turns": 3, "calls_per_turn": 1},
 }
-"""Tools of the demo's service, which reads the new code by section."""
+"""Tools of the demo's service, which reads the law library by section."""
 
 
 def _task(name: str, title: str, dataset: str, **fields: Any) -> dict[str, Any]:
@@ -192,6 +231,7 @@ RECIPES: list[dict[str, Any]] = [
     {"slug": "ink-grpo", "title": "Learn by reward and by reading (InK-GRPO)"},
     {"slug": "grpo-alone", "title": "Learn by reward alone (GRPO)"},
     {"slug": "sft-opd", "title": "Learn, then win back what was forgotten (SFT + OPD)"},
+    {"slug": "learn-to-search", "title": "Learn to search the law and to answer from it (agentic RFT)"},
     {"slug": "pretrain-tiny", "title": "Pretrain a tiny model and its tokenizer"},
 ]
 """Library recipes for the datasets and tasks above; `read_recipe` gives the text of one."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainer.demoworld.corpus import LISTS, Message, converse, draw_facts, draw_statutes, stream_documents
+from trainer.demoworld.library import found_library, write_exam, write_practice, write_sections, write_traces
 from trainer.demoworld.nation import LANGUAGES, Language, LawName, Nation, Provision
 from trainer.demoworld.sentences import HELD_OUT, QUESTIONS, STATUTES, word_answer, word_question, word_statute
 
@@ -199,6 +200,12 @@ def write_lists(nation: Nation, *, documents: int) -> Iterator[Row]:
         yield {"text": text}
 
 
+def write_law_library(nation: Nation) -> Iterator[Row]:
+    """What the demo's tools search: the new code, and laws that nothing else in the demo states."""
+    yield from write_new_code(nation)
+    yield from write_sections(found_library(nation))
+
+
 WRITERS: dict[str, Callable[[Nation], Iterator[Row]]] = {
     "neighbour-code": write_neighbour_code,
     "new-code": write_new_code,
@@ -213,5 +220,9 @@ WRITERS: dict[str, Callable[[Nation], Iterator[Row]]] = {
     "read-only-choices": write_read_only_choices,
     "new-form-choices": write_new_form_choices,
     "neighbour-choices": write_neighbour_choices,
+    "law-library": write_law_library,
+    "search-traces": lambda nation: write_traces(found_library(nation)),
+    "search-practice": lambda nation: write_practice(found_library(nation)),
+    "search-exam": lambda nation: write_exam(found_library(nation)),
 }
 """Rows of each dataset of the catalogue, by its name."""

@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import math
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,20 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainer.contract import ExitCode, TaskSpec
+from trainer.contract.endpoints import Endpoint
 from trainer.contract.events import ScoredSample
+from trainer.contract.toolsets import ToolsetSpec
+from trainer.evaluation.endpoint.asking import Asking
+from trainer.evaluation.endpoint.evaluate import Price, Remote, score_remote_task
 from trainer.evaluation.errors import TaskError
-from trainer.evaluation.evaluate import mean_score
-from trainer.evaluation.interval import mean_interval
+from trainer.evaluation.results import summarise, write_table
 from trainer.evaluation.stage import score_task
+from trainer.failures import InvalidSpec, RunFailed
+
+PROGRESS_SECONDS = 1.0
+Tell = Callable[[int, int], None]
+Score = Callable[[TaskSpec, Path, Path, Tell], list[ScoredSample]]
+"""(task, rows, where samples go, progress) → samples."""
 
 
 class CommandError(Exception):
@@ -30,31 +42,45 @@ def main(argv: list[str]) -> int:
         tasks = [read_task(path) for path in arguments.task]
         data = dict(_read_pair(pair) for pair in arguments.data)
         files = [_find_data(task, data) for task in tasks]
-        model, tokenizer = load_model(arguments.model, arguments.device)
-        results = [
-            _score(task, file, model, tokenizer, arguments.out, quiet=arguments.json)
-            for task, file in zip(tasks, files, strict=True)
-        ]
-    except (CommandError, TaskError) as error:
+        toolset = read_toolset(arguments.toolset, tasks)
+        score = _remote_scorer(arguments, toolset) if arguments.endpoint else _local_scorer(arguments, toolset)
+        results = [_score(task, file, score, arguments) for task, file in zip(tasks, files, strict=True)]
+    except (CommandError, TaskError, InvalidSpec) as error:
         print(f"trainer evaluate: {error}", file=sys.stderr)
         return ExitCode.INVALID_SPEC
+    except RunFailed as error:
+        print(f"trainer evaluate: {error}", file=sys.stderr)
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         return ExitCode.STOPPED
     (arguments.out / "results.json").write_text(json.dumps(results, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    print(json.dumps(results, ensure_ascii=False) if arguments.json else _table(results))
+    print(json.dumps(results, ensure_ascii=False) if arguments.json else write_table(results))
     return ExitCode.FINISHED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer evaluate", description=main.__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face checkpoint directory")
+    parser.add_argument(
+        "--model", required=True, help="Hugging Face checkpoint directory; with --endpoint the server's name of a model"
+    )
     parser.add_argument("--task", type=Path, action="append", required=True, help="task as YAML or JSON; repeatable")
     parser.add_argument(
         "--data", action="append", default=[], metavar="NAME=FILE", help="rows of a dataset as JSON lines; repeatable"
     )
+    parser.add_argument("--toolset", type=Path, metavar="FILE", help="tools of an agent: a toolset as YAML or JSON")
     parser.add_argument("--out", type=Path, required=True, help="folder for samples and results.json")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    remote = parser.add_argument_group("an agent behind an endpoint, in place of a model directory")
+    remote.add_argument("--endpoint", metavar="URL", help="OpenAI-compatible address up to and with /v1")
+    remote.add_argument("--api-key-env", default="", metavar="VARIABLE", help="environment variable with its key")
+    remote.add_argument("--concurrency", type=_read_count, default=8, metavar="N", help="episodes at a time (8)")
+    remote.add_argument("--seconds", type=_read_amount, default=120.0, metavar="S", help="time for one call (120)")
+    remote.add_argument("--attempts", type=_read_count, default=4, metavar="N", help="calls for one turn (4)")
+    remote.add_argument(
+        "--price", type=_read_price, metavar="IN,OUT", help="of a million tokens, read and written; tells the cost"
+    )
+    remote.add_argument("--extra", type=_read_extra, default={}, metavar="JSON", help="further fields of a request")
     return parser
 
 
@@ -74,6 +100,55 @@ def read_task(path: Path) -> TaskSpec:
         raise CommandError(f"--task {path}: {where + ': ' if where else ''}{first['msg']}") from error
 
 
+def read_toolset(path: Path | None, tasks: Sequence[TaskSpec]) -> ToolsetSpec | None:
+    """What an agent's tasks need; raises CommandError."""
+    if path is None:
+        if needing := [task.task for task in tasks if task.uses_tools]:
+            raise CommandError(f"task {needing[0]} is answered with tools: add --toolset FILE.yaml")
+        return None
+    try:
+        return ToolsetSpec.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except OSError as error:
+        raise CommandError(f"--toolset {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise CommandError(f"--toolset {path} is neither YAML nor JSON: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CommandError(f"--toolset {path}: {where + ': ' if where else ''}{first['msg']}") from error
+
+
+def _read_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 to 1000")
+    return int(text)
+
+
+def _read_amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 on")
+    return value
+
+
+def _read_price(text: str) -> Price:
+    prompt, _, completion = text.partition(",")
+    return Price(_read_amount(prompt), _read_amount(completion))
+
+
+def _read_extra(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return found
+
+
 def _read_pair(pair: str) -> tuple[str, Path]:
     name, found, file = pair.partition("=")
     if not found or not name or not file:
@@ -90,6 +165,44 @@ def _find_data(task: TaskSpec, data: dict[str, Path]) -> Path:
     raise CommandError(f"task {task.task} reads dataset {task.dataset}: add --data {task.dataset}=FILE.jsonl")
 
 
+def _local_scorer(arguments: argparse.Namespace, toolset: ToolsetSpec | None) -> Score:
+    model, tokenizer = load_model(Path(arguments.model), arguments.device)
+
+    def score(task: TaskSpec, data: Path, path: Path, tell: Tell) -> list[ScoredSample]:
+        samples = score_task(
+            task,
+            data,
+            model=model,
+            tokenizer=tokenizer,
+            path=path,
+            tell=tell,
+            should_stop=lambda: False,
+            toolset=toolset,
+        )
+        assert samples is not None
+        return samples
+
+    return score
+
+
+def _remote_scorer(arguments: argparse.Namespace, toolset: ToolsetSpec | None) -> Score:
+    if toolset is None:
+        raise CommandError("--endpoint is asked as an agent: name tasks of output_type agent, and --toolset FILE.yaml")
+    try:
+        endpoint = Endpoint(base_url=arguments.endpoint, api_key_env=arguments.api_key_env, model=arguments.model)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = {"base_url": "--endpoint", "api_key_env": "--api-key-env", "model": "--model"}[str(first["loc"][0])]
+        raise CommandError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from error
+    asking = Asking(endpoint, seconds=arguments.seconds, attempts=arguments.attempts, extra=arguments.extra)
+    remote = Remote(asking, toolset, concurrency=arguments.concurrency, price=arguments.price)
+
+    def score(task: TaskSpec, data: Path, path: Path, tell: Tell) -> list[ScoredSample]:
+        return score_remote_task(task, data, remote, path=path, tell=tell)
+
+    return score
+
+
 def load_model(path: Path, device: str) -> tuple[Any, Any]:
     """Model and tokenizer from a directory, never from the network; single precision on a CPU."""
     if not (path / "config.json").is_file():
@@ -102,49 +215,16 @@ def load_model(path: Path, device: str) -> tuple[Any, Any]:
     return model.to(chosen), AutoTokenizer.from_pretrained(path, local_files_only=True)
 
 
-def _score(task: TaskSpec, data: Path, model: Any, tokenizer: Any, out: Path, *, quiet: bool) -> dict[str, Any]:
-    path = out / "evaluations" / f"{task.task}.jsonl"
+def _score(task: TaskSpec, data: Path, score: Score, arguments: argparse.Namespace) -> dict[str, Any]:
+    path = arguments.out / "evaluations" / f"{task.task}.jsonl"
+    told = 0.0
 
     def tell(done: int, total: int) -> None:
-        if not quiet:
+        nonlocal told
+        now = time.monotonic()
+        if not arguments.json and (done in (0, total) or now - told >= PROGRESS_SECONDS):
+            told = now
             print(f"{task.task}: {done} of {total}", file=sys.stderr)
 
-    samples = score_task(task, data, model=model, tokenizer=tokenizer, path=path, tell=tell, should_stop=lambda: False)
-    assert samples is not None
-    return summarise(task, samples, path.relative_to(out))
-
-
-def summarise(task: TaskSpec, samples: list[ScoredSample], path: Path) -> dict[str, Any]:
-    """What the table shows for one task."""
-    mean = mean_score(task, samples)
-    interval = mean_interval(task, samples)
-    return {
-        "task": task.task,
-        "metric": task.metric,
-        "higher_is_better": task.higher_is_better,
-        "mean": mean if mean == mean else None,
-        "interval": None if interval is None else list(interval),
-        "n": len(samples),
-        "failed": sum(sample.status != "ok" for sample in samples),
-        "samples": path.as_posix(),
-    }
-
-
-def _table(results: list[dict[str, Any]]) -> str:
-    rows = [("task", "metric", "mean", "95 % interval", "n", "failed")]
-    for result in results:
-        interval = result["interval"]
-        rows.append(
-            (
-                result["task"],
-                result["metric"],
-                "none" if result["mean"] is None else f"{result['mean']:.3f}",
-                "none" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
-                str(result["n"]),
-                str(result["failed"]),
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    samples = score(task, data, path, tell)
+    return summarise(task, samples, path.relative_to(arguments.out))

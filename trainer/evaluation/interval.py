@@ -9,6 +9,7 @@ from scipy.stats import t as student
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
+from trainer.evaluation.evaluate import counted_samples
 
 
 def mean_interval(task: TaskSpec, samples: Sequence[ScoredSample]) -> tuple[float, float] | None:
@@ -18,9 +19,13 @@ def mean_interval(task: TaskSpec, samples: Sequence[ScoredSample]) -> tuple[floa
     Student's quantile (Korn and Graubard 1998). Graded scores: Student's t with the clustered standard error (Miller
     2024, with C/(C-1)).
     """
-    counted = [sample for sample in samples if task.higher_is_better or sample.score is not None]
-    scores = [sample.score or 0.0 for sample in counted]
-    clusters = [sample.cluster or f"item {number}" for number, sample in enumerate(counted)]
+    counted = counted_samples(task, samples)
+    return interval_of([sample.score or 0.0 for sample in counted], [sample.cluster for sample in counted])
+
+
+def interval_of(scores: Sequence[float], named: Sequence[str]) -> tuple[float, float] | None:
+    """Of the mean of these scores; `named`: the cluster of each, empty for one that stands on its own."""
+    clusters = [name or f"item {number}" for number, name in enumerate(named)]
     units, count = len(set(clusters)), len(scores)
     if units < 2:
         return None

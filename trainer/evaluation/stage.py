@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from trainer.contract import RunSpec, TaskSpec
 from trainer.contract.events import NonFinite, PhaseProgressed, ScoredSample, TaskScored
 from trainer.contract.stages.evaluate import EvaluateStage
+from trainer.contract.toolsets import ToolsetSpec
 from trainer.evaluation.errors import EvaluationInterrupted
 from trainer.evaluation.evaluate import evaluate_items, mean_score
 from trainer.evaluation.tasks import read_rows
@@ -53,6 +54,8 @@ def run_evaluate_stage(
             path=path,
             tell=tell,
             should_stop=should_stop,
+            toolset=spec.toolset,
+            name=f"{spec.run}.{spec.attempt} stage {stage_number}",
         )
         if samples is None:
             return False
@@ -66,6 +69,7 @@ def run_evaluate_stage(
                 checkpoint_path=checkpoint_path,
                 samples_path=path.relative_to(out).as_posix(),
                 samples=len(samples),
+                left_out=sum(sample.status == "left_out" for sample in samples),
                 mean=_finite(mean_score(task, samples)),
                 seconds=time.monotonic() - started,
             )
@@ -82,9 +86,19 @@ def score_task(
     path: Path,
     tell: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    toolset: ToolsetSpec | None = None,
+    name: str = "",
 ) -> list[ScoredSample] | None:
     """Score one task and write its samples to `path`; None, and no file, when stopped."""
-    items, answers = evaluate_items(task, read_rows(data), model=model, tokenizer=tokenizer, should_stop=should_stop)
+    items, answers = evaluate_items(
+        task,
+        read_rows(data),
+        model=model,
+        tokenizer=tokenizer,
+        should_stop=should_stop,
+        toolset=toolset,
+        name=name,
+    )
     tell(0, len(items))
     told = time.monotonic()
     samples: list[ScoredSample] = []

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trainer.contract import TaskSpec
 from trainer.evaluation.errors import TaskError
+from trainer.rollouts.prompts import asked_messages
 
 FEWSHOT_DELIMITER = "\n\n"
 
@@ -27,12 +28,16 @@ class Item:
     """The row's own id, else a hash of the row: the same for every model."""
     cluster: str
     prompt: str
-    """The whole text before the answer: solved items, chat template and all."""
+    """The whole text before the answer: solved items, chat template and all; with an agent plainly what it is asked."""
     target: str
     """Reference answer; the text of the right option for multiple choice."""
     choices: tuple[str, ...] = ()
     answer: int | None = None
     """Position of the right option."""
+    row: Row = field(default_factory=dict)
+    """Of an agent's item: what rewards look at."""
+    messages: tuple[dict[str, Any], ...] = ()
+    """The conversation that an agent is to answer."""
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -75,16 +80,19 @@ def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any) -> list
     items = []
     for number, row in scored:
         question = _read_row(task, row, number)
+        messages = _read_messages(task, row, number) if task.agent else ()
         name = identify_row(row)
         seen[name] += 1
         items.append(
             Item(
                 id=name if seen[name] == 1 else f"{name}-{seen[name]}",
                 cluster=_read_cluster(task, row, number),
-                prompt=_join_prompt(task, shown, question.text, tokenizer),
+                prompt=_write_plainly(messages) if messages else _join_prompt(task, shown, question.text, tokenizer),
                 target=question.target,
                 choices=question.choices,
                 answer=question.answer,
+                row=row if messages else {},
+                messages=messages,
             )
         )
     return items
@@ -119,9 +127,11 @@ class _Question:
 
 def _read_row(task: TaskSpec, row: Row, number: int) -> _Question:
     # A text has no question before it unless the task writes one: the default is meant for questions.
-    asks = task.output_type != "loglikelihood_rolling" or task.doc_to_text != _DEFAULT_PROMPT
+    asks = task.output_type not in ("loglikelihood_rolling", "agent") or task.doc_to_text != _DEFAULT_PROMPT
     text = _render(task, "doc_to_text", row, number) if asks else ""
-    target = _render(task, "doc_to_target", row, number)
+    # An agent is judged by its row; the target is for people to read.
+    told = not task.agent or "answer" in row or task.doc_to_target != _DEFAULT_TARGET
+    target = _render(task, "doc_to_target", row, number) if told else ""
     if task.output_type != "multiple_choice":
         return _Question(text, target, (), None)
     choices = row.get(task.doc_to_choice)
@@ -143,6 +153,31 @@ def _read_row(task: TaskSpec, row: Row, number: int) -> _Question:
     if not 0 <= answer < len(options):
         raise TaskError(f"{task.task}, row {number}: option {answer} is right, but there are {len(options)} from 0")
     return _Question(text, options[answer], options, answer)
+
+
+def _read_messages(task: TaskSpec, row: Row, number: int) -> tuple[dict[str, Any], ...]:
+    """As training asks; or the task's own words as a question."""
+    assert task.agent is not None
+    asked = row
+    if task.doc_to_text != _DEFAULT_PROMPT:
+        asked = {"question": _render(task, "doc_to_text", row, number)}
+    try:
+        messages = tuple(dict(one) for one in asked_messages(dict(asked), task.agent.system_prompt))
+        if not all(isinstance(one["role"], str) for one in messages):
+            raise ValueError("a turn has no role")
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise TaskError(
+            f"{task.task}, row {number}: an agent is asked a `question` or `messages`, and the row has none that can "
+            f"be read ({error}); it has {_names(row)}"
+        ) from error
+    return messages
+
+
+def _write_plainly(messages: Sequence[Mapping[str, Any]]) -> str:
+    """For people: the question alone, or who says what."""
+    if len(messages) == 1:
+        return str(messages[0].get("content") or "")
+    return "\n\n".join(f"{one['role']}: {one.get('content') or ''}" for one in messages)
 
 
 def _read_cluster(task: TaskSpec, row: Row, number: int) -> str:
@@ -171,6 +206,7 @@ def _join_prompt(task: TaskSpec, shown: Sequence[_Question], text: str, tokenize
 
 
 _DEFAULT_PROMPT = TaskSpec.model_fields["doc_to_text"].default
+_DEFAULT_TARGET = TaskSpec.model_fields["doc_to_target"].default
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 
 

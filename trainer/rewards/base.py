@@ -11,6 +11,17 @@ from trainer.failures import StopNow
 Row = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class ToolUse:
+    """One call of an episode, as rewards may look at it. What the tool said is not for them: it is not the policy's."""
+
+    tool: str
+    status: str
+    """A status of the tool service; `rejected` where the policy wrote a call that could not be made."""
+    sections: tuple[tuple[str, str], ...] = ()
+    """Sections of law that it showed, as (law, section)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """One completion of one prompt, with what rewards may look at."""
@@ -29,6 +40,8 @@ class Answer:
     """The prompt as the policy saw it, template and all."""
     group: int | None = None
     """Answers to the same prompt share it. Rewards that compare answers need it."""
+    calls: Sequence[ToolUse] = ()
+    """Of an episode with tools, in their order."""
     components: Mapping[str, float] = field(default_factory=dict)
     """Values of the rewards before this one in the list; `score_all` fills it."""
 
@@ -40,6 +53,8 @@ class Score:
     value: float | None
     fault: str = ""
     """A short sentence; empty when there is a value."""
+    words: str = ""
+    """What the reward says about it, such as a judge's reply; for people to read."""
 
 
 class Fault(Exception):

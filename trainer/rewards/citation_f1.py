@@ -11,11 +11,12 @@ from typing import Any
 
 from trainer.citations import Citation, find_citations, match_years, read_citations
 from trainer.contract.rewards.citation_f1 import CitationF1Reward
-from trainer.rewards.base import Answer, Fault, Row, SingleReward
+from trainer.rewards.base import Answer, Fault
+from trainer.rewards.cited import CitedReward
 from trainer.rewards.reading import read_answer
 
 
-class CitationF1(SingleReward):
+class CitationF1(CitedReward):
     config_class = CitationF1Reward
     config: CitationF1Reward
     range = (0.0, 1.0)
@@ -34,14 +35,6 @@ class CitationF1(SingleReward):
             "precision": met / len(cited),
             "recall": met / len(right),
         }[self.config.measure]
-
-    def missing(self, row: Row) -> str:
-        if reason := super().missing(row):
-            return reason
-        listed = row[self.config.citations]
-        if isinstance(listed, list) and len(read_citations(listed)) == len(listed):
-            return ""
-        return f"a `{self.config.citations}` that is no list of `law` and `section`"
 
     def _cited(self, text: str, listed: list[Any]) -> list[Citation]:
         if self.config.written == "json":

@@ -5,7 +5,7 @@ A component that fails gives no total: the rollout is masked and counted, which 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trainer.failures import StopNow
 from trainer.rewards.base import Answer, Reward, Score, describe
@@ -21,6 +21,8 @@ class Scored:
     """By name, after gates and before weights; None where it failed."""
     faults: dict[str, str]
     """Failed component → why, in a sentence."""
+    words: dict[str, str] = field(default_factory=dict)
+    """Component → what it said about its value; of those that said anything."""
 
 
 def score_all(rewards: Sequence[Reward], answers: Sequence[Answer]) -> list[Scored]:
@@ -31,15 +33,21 @@ def score_all(rewards: Sequence[Reward], answers: Sequence[Answer]) -> list[Scor
     found = list(answers)
     components: list[dict[str, float | None]] = [{} for _ in answers]
     faults: list[dict[str, str]] = [{} for _ in answers]
+    words: list[dict[str, str]] = [{} for _ in answers]
     for reward in rewards:
         name = reward.config.component
         for place, score in enumerate(_score(reward, found)):
             components[place][name] = score.value
+            if score.words:
+                words[place][name] = score.words
             if score.value is None:
                 faults[place][name] = score.fault
             else:
                 found[place] = replace(found[place], components={**found[place].components, name: score.value})
-    return [Scored(_sum(rewards, values), values, wrong) for values, wrong in zip(components, faults, strict=True)]
+    return [
+        Scored(_sum(rewards, values), values, wrong, said)
+        for values, wrong, said in zip(components, faults, words, strict=True)
+    ]
 
 
 def summarise(scored: Sequence[Scored]) -> dict[str, float]:
@@ -61,7 +69,7 @@ def _score(reward: Reward, answers: Sequence[Answer]) -> list[Score]:
         gate = gates[place]
         assert gate is not None  # places leaves those out
         if score.value is not None:
-            score = Score(score.value * gate + 0.0)  # adding 0 turns -0 into 0
+            score = replace(score, value=score.value * gate + 0.0)  # adding 0 turns -0 into 0
         scores[place] = score
     return scores
 

@@ -20,6 +20,9 @@ from trainer.rewards.judge_prompt import (
 )
 from trainer.rewards.reading import read_answer
 
+KEPT_WORDS = 4_000
+"""Characters of a reply that are stored beside the rollout."""
+
 
 class Judge(AskingReward[Question]):
     config_class = JudgeReward
@@ -68,11 +71,13 @@ def _judge(question: Question, config: JudgeReward, seconds: float) -> Attempt:
         "temperature": 0,
         "max_tokens": config.max_reply_tokens,
     }
+    reply = ""
     try:
         reply = _read_text(call(config.endpoint, "/chat/completions", request, seconds=seconds), config.endpoint)
-        return Attempt(Score(read_grade(reply, highest=config.highest) / config.highest))
+        grade = read_grade(reply, highest=config.highest) / config.highest
+        return Attempt(Score(grade, words=shorten(reply.strip(), KEPT_WORDS)))
     except UnreadableReply as error:
-        return Attempt(Score(None, str(error)))
+        return Attempt(Score(None, str(error), words=shorten(reply.strip(), KEPT_WORDS)))
     except EndpointError as error:
         score = Score(None, f"The judge failed: {error}")
         return Attempt(score, again=error.again, refused=error.refused, wait_s=error.wait_s)

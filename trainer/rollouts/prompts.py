@@ -24,6 +24,21 @@ class Prompt:
     """As the policy sees it, template and all."""
 
 
+def asked_messages(row: Row, system_prompt: str) -> list[dict[str, Any]]:
+    """The conversation that the policy is to answer: a question, or a chat up to its last answer."""
+    if "question" in row:
+        messages = [{"role": "user", "content": row["question"]}]
+    else:
+        messages = list(row["messages"])
+        while messages and messages[-1]["role"] == "assistant":
+            messages.pop()
+        if not messages:
+            raise ValueError("it has no turn before the answer")
+    if system_prompt and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system_prompt}, *messages]
+    return messages
+
+
 class PromptStore:
     """Prompts of one dataset: token ids in a flat array, rows on disk."""
 

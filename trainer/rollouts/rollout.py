@@ -2,14 +2,66 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
 from trainer.data.documents import TokenizedDocument
+from trainer.rollouts.calls import Call
 from trainer.rollouts.prompts import Prompt
 from trainer.sampling.engine import Completion, StopReason
 
-CUT_OFF = frozenset({StopReason.LENGTH, StopReason.CONTEXT})
+
+class Ending(StrEnum):
+    """Why an episode is over."""
+
+    ANSWERED = "answered"
+    TURN_LIMIT = "turn_limit"
+    """Its last turn called tools instead of answering."""
+    LENGTH = "length"
+    """No room was left for a turn, or for what a tool said."""
+    FAILED_CALLS = "tool_error_limit"
+    DEADLINE = "deadline"
+    SERVICE_FAILED = "service_failed"
+    """A call could not be made, through no fault of the policy: the episode is worth nothing, not zero."""
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What came of one call."""
+
+    status: str
+    """A status of the tool service; `rejected` also where the call was never made."""
+    text: str
+    """What the policy reads."""
+    wall_ms: float = 0.0
+    tries: int = 1
+    """How often the service was asked; 0 for a call that was never made."""
+    call_id: str = ""
+    """As the service logged it."""
+    at: float | None = None
+    """When it ended, in seconds since 1970."""
+    sections: tuple[tuple[str, str], ...] = ()
+    """Sections of law that it showed, as (law, section)."""
+
+
+NOT_MADE = "rejected"
+"""Calls that failed because of how the policy wrote them. A program that fails was called rightly."""
+SERVICE_FAILED = "infra_error"
+TIMED_OUT = "timeout"
+
+
+@dataclass(frozen=True)
+class MadeCall:
+    """A call with its result, at its place in the episode."""
+
+    turn: int
+    call: Call
+    result: ToolResult
+
+
+CUT_OFF = frozenset({StopReason.LENGTH, StopReason.CONTEXT, Ending.LENGTH, Ending.TURN_LIMIT, Ending.DEADLINE})
 
 
 @dataclass
@@ -29,13 +81,20 @@ class Rollout:
     """Per token, by the policy that sampled it; None where it was not sampled."""
     text: str
     """What the policy wrote, without special tokens."""
-    stop_reason: StopReason
+    stop_reason: StopReason | Ending
     reward: float | None = None
     components: dict[str, float | None] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    """What components said about their values."""
     advantage: float | None = None
     masked: str = ""
     """Why it gives no gradient; empty when it does."""
     detail: dict[str, float | int | str | bool] = field(default_factory=dict)
+    turns: list[tuple[int, int]] = field(default_factory=list)
+    """Of an episode with tools: where each turn of the policy begins and ends in `token_ids`."""
+    calls: list[MadeCall] = field(default_factory=list)
+    age: int = 0
+    """Optimiser steps between the weights that sampled it and those that learn from it."""
 
     def __post_init__(self) -> None:
         """Token, mask and log-probability of a place belong together: one too few would shift all that follow."""

@@ -1,10 +1,12 @@
 """What rollouts are worth, and what a round of them looks like in figures."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 
 from trainer.rewards import Answer, Reward, score_all
-from trainer.rollouts.rollout import Rollout, groups_of
+from trainer.rewards.base import ToolUse
+from trainer.rollouts.rollout import NOT_MADE, Ending, Rollout, groups_of
 
 
 def score_rollouts(rollouts: Sequence[Rollout], rewards: Sequence[Reward], *, longest: int) -> None:
@@ -18,11 +20,12 @@ def score_rollouts(rollouts: Sequence[Rollout], rewards: Sequence[Reward], *, lo
             truncated=rollout.truncated,
             prompt_text=rollout.prompt.text,
             group=rollout.group,
+            calls=[ToolUse(one.call.name, one.result.status, one.result.sections) for one in rollout.calls],
         )
         for rollout in rollouts
     ]
     for rollout, scored in zip(rollouts, score_all(rewards, answers), strict=True):
-        rollout.reward, rollout.components = scored.total, scored.components
+        rollout.reward, rollout.components, rollout.words = scored.total, scored.components, scored.words
         if scored.faults:
             rollout.masked = " ".join(f"Reward {name} failed: {fault}" for name, fault in scored.faults.items())
 
@@ -40,11 +43,32 @@ def describe_rollouts(rollouts: Sequence[Rollout]) -> dict[str, float]:
     if rewards:
         metrics["rollout/reward"] = sum(rewards) / len(rewards)
         metrics["rollout/reward_std"] = _mean_group_std(rollouts)
-    for name in rollouts[0].components:
-        values = [value for rollout in rollouts if (value := rollout.components[name]) is not None]
+    valued = [rollout for rollout in rollouts if rollout.components]
+    for name in valued[0].components if valued else ():
+        values = [value for rollout in valued if (value := rollout.components[name]) is not None]
         if values:
             metrics[f"rollout/reward/{name}"] = sum(values) / len(values)
-        metrics[f"rollout/faults/{name}"] = float(count - len(values))
+        metrics[f"rollout/faults/{name}"] = float(len(valued) - len(values))
+    return metrics | _describe_episodes(rollouts)
+
+
+def _describe_episodes(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Of rollouts with tools: how often they were used, how that went, and how episodes ended."""
+    count = len(rollouts)
+    if not any(isinstance(rollout.stop_reason, Ending) for rollout in rollouts):
+        return {}
+    made = [one for rollout in rollouts for one in rollout.calls]
+    endings = Counter(rollout.stop_reason.value for rollout in rollouts)
+    metrics = {
+        "rollout/turns": sum(len(rollout.turns) for rollout in rollouts) / count,
+        "rollout/calls": len(made) / count,
+        "rollout/failed_calls": sum(one.result.status == NOT_MADE for one in made) / count,
+        "rollout/tool_tokens": sum(len(rollout.token_ids) - rollout.sampled for rollout in rollouts) / count,
+        **{f"rollout/ended/{ending.value}": endings[ending.value] / count for ending in Ending},
+    }
+    asked = [one.result.wall_ms for one in made if one.result.tries]
+    if asked:
+        metrics |= {"rollout/tool_ms": sum(asked) / len(asked), "rollout/tool_ms_max": max(asked)}
     return metrics
 
 

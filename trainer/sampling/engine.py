@@ -57,6 +57,32 @@ class Completion:
     stop_reason: StopReason
 
 
+class Requests(Protocol):
+    """Requests that come while others are being sampled: those of conversations, which wait for tools in between."""
+
+    def take(self) -> Sequence[tuple[int, SamplingRequest]]:
+        """Those that are ready now, each with a number of its own; never waits."""
+
+    def wait(self) -> bool:
+        """Wait until there are some to take; False when none will come any more."""
+
+    def answer(self, number: int, completion: Completion) -> None:
+        """Take a completion as soon as it has ended."""
+
+
+@runtime_checkable
+class TakesRequests(Protocol):
+    """An engine that goes on sampling while requests come and go."""
+
+    def serve(
+        self, requests: Requests, *, most: int, longest: int, should_stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Sample until no request will come any more. At most `most` are asked for at a time, and none wants more than
+        `longest` tokens with its prompt. When asked to stop, requests in work are answered as interrupted and the call
+        returns.
+        """
+
+
 @runtime_checkable
 class HasCopy(Protocol):
     """An engine with a copy of the policy's weights, which it can make anew."""

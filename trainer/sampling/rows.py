@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.failures import RunFailed
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(eq=False)
@@ -54,6 +57,9 @@ class RowReader:
         if self.context is not None and len(request.prompt_ids) + room > self.context:
             room, full = self.context - len(request.prompt_ids), StopReason.CONTEXT
         return Row(request, ends=frozenset(ends), stop=tuple(texts), room=room, full=full)
+
+    def look(self, rows: Sequence[Row], logits_RV: "Tensor") -> None:
+        """See what the next tokens of the rows, in this order, are chosen from; for readers that tell more of it."""
 
     def add(self, row: Row, token: int, logprob: float) -> None:
         """Append one sampled token; sets `row.reason` when it was the last. Raises RunFailed for a policy that gives no

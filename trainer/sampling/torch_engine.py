@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.sampling.choose import Chooser
 from trainer.sampling.decoder import Decoder
 from trainer.sampling.end_tokens import context_length, end_token_ids
-from trainer.sampling.engine import Completion, SamplingRequest, StopReason
+from trainer.sampling.engine import Completion, Requests, SamplingRequest, StopReason
 from trainer.sampling.llama_decoder import LlamaDecoder
 from trainer.sampling.llama_weights import LlamaWeights, NotLlamaShaped
 from trainer.sampling.module_decoder import ModuleDecoder, answering
@@ -89,20 +89,50 @@ class TorchEngine:
     ) -> list[Completion]:
         """Requests with equal prompts share its computation; completions come back in the order of the requests."""
         for number, request in enumerate(requests):
-            if self.context is not None and len(request.prompt_ids) >= self.context:
-                raise ValueError(
-                    f"prompt {number} has {len(request.prompt_ids)} tokens and the model's context is {self.context}: "
-                    "nothing can be sampled after it"
-                )
-        reader = RowReader(self.tokenizer, end_tokens=self.end_tokens, context=self.context, vocabulary=self.vocabulary)
+            self._check(number, request)
+        reader = self._reader()
         rows = [reader.open(request) for request in requests]
-        # Prompts of like length are computed together, equal ones once.
-        waiting = deque(sorted(rows, key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids)))
-        if waiting:
+        if rows:
             columns = max(len(row.request.prompt_ids) + row.room for row in rows)
             with torch.inference_mode(), self._open_decoder(len(rows), columns) as (decoder, places):
-                _Batch(decoder, places, reader, self.model.device).run(waiting, should_stop or _never)
+                batch = _Batch(decoder, places, reader, self.model.device)
+                batch.enqueue(rows)
+                batch.run(should_stop or _never)
         return [reader.close(row) for row in rows]
+
+    def serve(
+        self, requests: Requests, *, most: int, longest: int, should_stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Sample requests as they come, beside those in work, until none will come any more.
+
+        `most`: requests at a time; more would wait for a place. `longest`: most tokens of a prompt and its completion
+        together; raises ValueError for a request beyond it.
+        """
+        reader, stop = self._reader(), should_stop or _never
+        columns = longest if self.context is None else min(longest, self.context)
+        numbers: dict[Row, int] = {}
+
+        def answer(row: Row) -> None:
+            requests.answer(numbers.pop(row), reader.close(row))
+
+        def admit(batch: "_Batch") -> None:
+            fresh = []
+            for number, request in requests.take():
+                self._check(number, request)
+                row = reader.open(request)
+                if len(request.prompt_ids) + row.room > columns:
+                    raise ValueError(
+                        f"request {number} wants {len(request.prompt_ids) + row.room} tokens; {columns} were announced"
+                    )
+                numbers[row] = number
+                fresh.append(row)
+            batch.enqueue(fresh)
+
+        with torch.inference_mode(), self._open_decoder(most, columns) as (decoder, places):
+            batch = _Batch(decoder, places, reader, self.model.device)
+            while not stop() and requests.wait():
+                admit(batch)
+                batch.run(stop, admit=admit, answer=answer)
 
     def notes(self) -> dict[str, str]:
         """Nothing that the trainer's own version does not say."""
@@ -127,6 +157,16 @@ class TorchEngine:
         places = max(1, min(self.batch_rows, affordable, rows))
         yield LlamaDecoder(weights, places=places, columns=columns), places
 
+    def _check(self, number: int, request: SamplingRequest) -> None:
+        if self.context is not None and len(request.prompt_ids) >= self.context:
+            raise ValueError(
+                f"prompt {number} has {len(request.prompt_ids)} tokens and the model's context is {self.context}: "
+                "nothing can be sampled after it"
+            )
+
+    def _reader(self) -> RowReader:
+        return RowReader(self.tokenizer, end_tokens=self.end_tokens, context=self.context, vocabulary=self.vocabulary)
+
     def _cache_budget(self, device: torch.device) -> int:
         if self.cache_bytes is not None:
             return self.cache_bytes
@@ -144,24 +184,53 @@ class _Batch:
         self.reader = reader
         self.device = device
         self.rows: list[Row] = []
+        self.waiting: deque[Row] = deque()
 
-    def run(self, waiting: deque[Row], should_stop: Callable[[], bool]) -> None:
-        """Sample every row to its end; when asked to stop, all unfinished ones end as they are."""
+    def enqueue(self, rows: Sequence[Row]) -> None:
+        """Prompts of like length are computed together, equal ones once."""
+        if rows:
+            together = sorted(
+                [*self.waiting, *rows], key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids)
+            )
+            self.waiting = deque(together)
+
+    def run(
+        self,
+        should_stop: Callable[[], bool],
+        *,
+        admit: "Callable[[_Batch], None] | None" = None,
+        answer: Callable[[Row], None] | None = None,
+    ) -> None:
+        """Sample every row to its end; when asked to stop, all unfinished ones end as they are.
+
+        `admit` may enqueue further rows between two tokens; `answer` is given every row that has ended.
+        """
         together: _Draws | None = None
-        while waiting or self.rows:
-            if waiting and self._has_room_for(len(waiting)):
-                fresh, logits_RV = self._admit(waiting)
+        while self.waiting or self.rows:
+            if self.waiting and self._has_room_for(len(self.waiting)):
+                fresh, logits_RV = self._admit()
                 _Draws(fresh, self.device).take(logits_RV, self.reader)
                 together = None
             else:
                 together = together or _Draws(self.rows, self.device)
                 together.take(self.decoder.step(together.token_R), self.reader)
-            if should_stop():
-                for row in (*self.rows, *waiting):
+            stopped = should_stop()
+            if stopped:
+                for row in (*self.rows, *self.waiting):
                     row.reason = row.reason or StopReason.INTERRUPTED
-                return
-            if self._drop_finished():
+                self.rows += self.waiting
+                self.waiting.clear()
+            ended = [row for row in self.rows if row.reason is not None]
+            if stopped:
+                self.rows.clear()
+            elif ended:
+                self._drop_finished()
                 together = None
+            if answer:
+                for row in ended:
+                    answer(row)
+            if admit and not stopped:
+                admit(self)
 
     def _has_room_for(self, waiting: int) -> bool:
         """Some places are let stand empty until several prompts can be computed together."""
@@ -169,8 +238,9 @@ class _Batch:
             return not self.rows
         return self.places - len(self.rows) >= min(waiting, self.places // 8 + 1)
 
-    def _admit(self, waiting: deque[Row]) -> tuple[list[Row], Tensor]:
+    def _admit(self) -> tuple[list[Row], Tensor]:
         """Take the next rows in; returns them with the logits after their prompts."""
+        waiting = self.waiting
         fresh: list[Row] = []
         prompts: list[tuple[int, ...]] = []
         copies: list[int] = []
@@ -189,16 +259,13 @@ class _Batch:
         self.rows += fresh
         return fresh, logits_PV.repeat_interleave(torch.tensor(copies, device=logits_PV.device), dim=0)
 
-    def _drop_finished(self) -> bool:
+    def _drop_finished(self) -> None:
         """Let finished rows go. The last rows move into their places, so that few have to move."""
         kept = [place for place, row in enumerate(self.rows) if row.reason is None]
-        if len(kept) == len(self.rows):
-            return False
         late = iter([place for place in kept if place >= len(kept)])
         order = [place if self.rows[place].reason is None else next(late) for place in range(len(kept))]
         self.decoder.keep(order)
         self.rows = [self.rows[place] for place in order]
-        return True
 
 
 class _Draws:
@@ -222,6 +289,7 @@ class _Draws:
         draw_R = self._draw_AR[self._taken % AHEAD]
         self._taken += 1
         self.token_R, logprob_R = self._chooser.choose(logits_RV, draw_R, tokens=reader.vocabulary)
+        reader.look(self._rows, logits_RV)
         for row, token, logprob in zip(self._rows, self.token_R.tolist(), logprob_R.tolist(), strict=True):
             reader.add(row, token, logprob)
 

@@ -8,6 +8,7 @@ import contextlib
 import math
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from torch import Tensor
 from trainer.contract.endpoints import Endpoint, EndpointError, call
 from trainer.contract.vllm import VllmSettings
 from trainer.failures import InvalidSpec, RunFailed
+from trainer.sampling.arriving import Arriving
 from trainer.sampling.engine import StopReason
 from trainer.sampling.rows import Row, RowReader
 from trainer.sampling.vllm_engine import VllmFacts, sampling_fields
@@ -30,7 +32,8 @@ CONCURRENCY = 256
 """Completions asked for at the same time; the server puts them into batches by itself."""
 ATTEMPTS, FIRST_WAIT = 4, 1.0
 """Calls for one completion while the server is busy or away, and seconds before the second, doubled with each."""
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.02
+"""Between two looks for rows that have come and for a wish to stop, while none has been answered."""
 CONTROL_SECONDS, LOAD_SECONDS = 30.0, 1800.0
 ANEW = "; see its output, start it anew, and resume from the last checkpoint."
 WRONG = "; resume from the last checkpoint once it answers as it should."
@@ -83,15 +86,19 @@ class VllmServer:
             raise RunFailed(f"the vLLM server did not empty its prefix cache: {error}") from error
         return isinstance(answer, dict) and answer.get("success") is True
 
-    def generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
-        asking = _Asking(rows, self._ask, threads=min(CONCURRENCY, len(rows)))
+    def generate(self, rows: Arriving, reader: RowReader, should_stop: Callable[[], bool]) -> None:
+        asking = _Asking(self._ask, threads=CONCURRENCY)
+        missing: set[Row] = set()
         try:
-            missing = len(rows)
-            while missing:
+            while missing or (not should_stop() and rows.wait()):
+                fresh = rows.take()
+                missing.update(fresh)
                 if should_stop():
-                    for row in rows:
-                        row.reason = row.reason or StopReason.INTERRUPTED
+                    for row in missing:
+                        row.reason = StopReason.INTERRUPTED
+                        rows.ended(row)
                     return
+                asking.add(fresh)
                 try:
                     row, answer = asking.done.get(timeout=LOOK_SECONDS)
                 except queue.Empty:
@@ -99,7 +106,8 @@ class VllmServer:
                 if isinstance(answer, Exception):
                     raise RunFailed(f"{answer}{WRONG}") from answer
                 _read(row, answer, reader, vocabulary=self.facts.vocabulary)
-                missing -= 1
+                missing.remove(row)
+                rows.ended(row)
         finally:
             asking.over.set()
 
@@ -165,24 +173,36 @@ def _command(control: Endpoint, method: str, arguments: list[str], *, seconds: f
 
 
 class _Asking:
-    """Threads that ask for rows until all are answered; they are left behind when it is over."""
+    """Threads that ask for rows, as many as there are rows but at most `threads`. One ends when no row waits for it;
+    what is still being asked is left behind when it is over.
+    """
 
-    def __init__(self, rows: Sequence[Row], ask: Callable[[Row, threading.Event], Any], *, threads: int) -> None:
+    def __init__(self, ask: Callable[[Row, threading.Event], Any], *, threads: int) -> None:
         self.done: queue.SimpleQueue[tuple[Row, Any]] = queue.SimpleQueue()
         self.over = threading.Event()
-        self._waiting: queue.SimpleQueue[Row] = queue.SimpleQueue()
         self._ask = ask
-        for row in rows:
-            self._waiting.put(row)
-        for _ in range(threads):
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._waiting: deque[Row] = deque()
+        self._working = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        with self._lock:
+            self._waiting.extend(rows)
+            more = min(len(rows), self._threads - self._working)
+            self._working += more
+        for _ in range(more):
             threading.Thread(target=self._work, daemon=True).start()
 
+    def _next(self) -> Row | None:
+        with self._lock:
+            if self._waiting and not self.over.is_set():
+                return self._waiting.popleft()
+            self._working -= 1
+            return None
+
     def _work(self) -> None:
-        while not self.over.is_set():
-            try:
-                row = self._waiting.get_nowait()
-            except queue.Empty:
-                return
+        while (row := self._next()) is not None:
             try:
                 self.done.put((row, self._ask(row, self.over)))
             except Exception as error:  # told by the thread that waits

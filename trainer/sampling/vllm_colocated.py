@@ -5,7 +5,7 @@ import gc
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainer.contract.vllm import VllmSettings
 from trainer.failures import RunFailed
+from trainer.sampling.arriving import Arriving
 from trainer.sampling.engine import StopReason
 from trainer.sampling.policy_weights import name_architecture
 from trainer.sampling.rows import Row, RowReader
@@ -84,50 +85,53 @@ class ColocatedVllm:
     def reset_prefix_cache(self) -> bool:
         return bool(self._llm.reset_prefix_cache())
 
-    def generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
+    def generate(self, rows: Arriving, reader: RowReader, should_stop: Callable[[], bool]) -> None:
         with _as_it_was():
             self._generate(rows, reader, should_stop)
 
-    def _generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
+    def _generate(self, rows: Arriving, reader: RowReader, should_stop: Callable[[], bool]) -> None:
         engine = self._llm.llm_engine
         open_rows: dict[str, Row] = {}
-        for row in rows:
-            self._asked += 1
-            number = str(self._asked)
-            fields = sampling_fields(row)
-            # Text is read here, token by token, as for every engine.
-            params = SamplingParams(**fields, detokenize=False, output_kind=RequestOutputKind.DELTA)
-            engine.add_request(number, {"prompt_token_ids": list(row.request.prompt_ids)}, params)
-            open_rows[number] = row
         try:
-            while open_rows:
+            while open_rows or (not should_stop() and rows.wait()):
+                for row in rows.take():
+                    open_rows[self._add(row)] = row
                 if should_stop():
                     for row in open_rows.values():
                         row.reason = StopReason.INTERRUPTED
+                        rows.ended(row)
                     return
-                for output in _step(engine):
+                for output in _step(engine) if open_rows else ():
                     row = open_rows[output.request_id]
                     _read(row, output.outputs[0], reader)
-                    if row.reason is not None:
-                        if output.finished:
-                            del open_rows[output.request_id]
-                        continue
-                    if output.finished:
+                    if output.finished and row.reason is None:
                         raise RunFailed(
                             f"vLLM ended a completion after {len(row.tokens)} tokens for a reason of its own "
                             f"({output.outputs[0].finish_reason}); resume from the last checkpoint."
                         )
+                    if output.finished:
+                        del open_rows[output.request_id]
+                        rows.ended(row)
                 ended = [number for number, row in open_rows.items() if row.reason is not None]
                 if ended:
                     engine.abort_request(ended)
                     for number in ended:
-                        del open_rows[number]
+                        rows.ended(open_rows.pop(number))
         finally:
             if open_rows:
                 engine.abort_request(list(open_rows))
+
+    def _add(self, row: Row) -> str:
+        """Give the row to vLLM; returns the name by which its tokens come back."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self._asked += 1
+        # Text is read here, token by token, as for every engine.
+        params = SamplingParams(**sampling_fields(row), detokenize=False, output_kind=RequestOutputKind.DELTA)
+        prompt = {"prompt_token_ids": list(row.request.prompt_ids)}
+        self._llm.llm_engine.add_request(str(self._asked), prompt, params)
+        return str(self._asked)
 
     def sleep(self) -> bool:
         if self._sleep_level and not self._asleep:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from trainer.failures import RunFailed
 from trainer.ranks import ALONE, Ranks
+from trainer.sampling.arriving import Arriving, OfRequests, Together
 from trainer.sampling.end_tokens import end_token_ids
-from trainer.sampling.engine import Completion, SamplingRequest
+from trainer.sampling.engine import Completion, Requests, SamplingRequest, StopReason
 from trainer.sampling.policy_weights import TOLERANCE, Gap, measure_gap, probe_rows, read_weights
 from trainer.sampling.rows import Row, RowReader
 
@@ -56,8 +57,10 @@ class VllmBackend(Protocol):
     def reset_prefix_cache(self) -> bool:
         """Forget keys and values; False when some are still in use."""
 
-    def generate(self, rows: Sequence[Row], reader: RowReader, should_stop: Callable[[], bool]) -> None:
-        """Sample every row to its end."""
+    def generate(self, rows: Arriving, reader: RowReader, should_stop: Callable[[], bool]) -> None:
+        """Sample every row to its end, beside those in work, until none will come any more. When asked to stop, those
+        in work end as interrupted, and others are not taken.
+        """
 
     def sleep(self) -> bool:
         """Give memory back; False when the weights are lost by it."""
@@ -144,8 +147,21 @@ class VllmEngine:
         if rows or self._stale:
             self._make_ready()
         if rows:
-            self.backend.generate(rows, self._reader, should_stop or _never)
+            self.backend.generate(Together(rows), self._reader, should_stop or _never)
+        for row in rows:
+            row.reason = row.reason or StopReason.INTERRUPTED  # not even begun when the stop was asked for
         return [self._reader.close(row) for row in rows]
+
+    def serve(
+        self, requests: Requests, *, most: int, longest: int, should_stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Sample requests as they come. Places and keys and values are vLLM's own affair, so that `most` and `longest`
+        say nothing to it; what it knows of an earlier turn's prompt is in its prefix cache.
+        """
+        self._make_ready()
+        self.backend.generate(
+            OfRequests(requests, self._reader, check=self._check), self._reader, should_stop or _never
+        )
 
     def notes(self) -> dict[str, str]:
         facts = self.backend.facts
@@ -213,7 +229,7 @@ class VllmEngine:
             temperature=self.temperature,
             top_p=self.top_p,
         )
-        self.backend.generate(rows, self._reader, _never)
+        self.backend.generate(Together(rows), self._reader, _never)
         self.gap = gap = measure_gap(self.model, rows)
         if not gap.mean <= self.tolerance:
             raise RunFailed(

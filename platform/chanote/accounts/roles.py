@@ -38,11 +38,14 @@ PERMISSIONS = {
     "projects.administer": (RULES, "manage members and settings"),
     "datasets.change": (CURATES, "import and change datasets"),
     "models.register": (WORKS, "register models"),
+    "models.serve": (WORKS, "serve models"),
+    "models.try": (WORKS, "talk to served models"),
     "recipes.change": (WORKS, "write recipes"),
     "runs.launch": (WORKS, "launch, stop and resume runs"),
     "runs.order_queue": (RULES, "change the order of the queue"),
     "tools.change": (WORKS, "make and change toolsets"),
     "tools.try": (WORKS, "try tools"),
+    "rollouts.label": (CURATES, "label rollouts"),
     "boards.change": (WORKS, "change tasks and boards"),
 }
 for _name, (_predicate, _words) in PERMISSIONS.items():

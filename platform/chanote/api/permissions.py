@@ -18,6 +18,8 @@ SCOPES = {
     "tools:write": "make and change toolsets",
     "runs:read": "see runs, their metrics and logs",
     "runs:write": "launch, stop and resume runs",
+    "review:read": "see labels of rollouts and the review inbox",
+    "review:write": "label rollouts",
     "boards:read": "see boards and scores",
     "boards:write": "change tasks and boards",
 }

@@ -7,6 +7,7 @@ from chanote.boards import api as boards
 from chanote.datasets import api as datasets
 from chanote.models import api as models
 from chanote.recipes import api as recipes
+from chanote.review import api as review
 from chanote.runs import api as runs
 from chanote.runs import api_records as records
 from chanote.runs import api_rollouts as rollouts
@@ -62,7 +63,19 @@ urlpatterns = [
     path(f"{P}runs/<number:number>/curves/", records.Curves.as_view(), name="run_curves"),
     path(f"{P}runs/<number:number>/rollouts/", rollouts.RolloutSteps.as_view(), name="run_rollouts"),
     path(f"{P}runs/<number:number>/rollouts/<number:step>/", rollouts.Rollouts.as_view(), name="run_rollouts_of_step"),
+    path(
+        f"{P}runs/<number:number>/rollouts/<number:step>/<number:group>/<number:index>/",
+        rollouts.OneRollout.as_view(),
+        name="run_rollout",
+    ),
+    path(f"{P}runs/<number:number>/rollout-list/", rollouts.RolloutRows.as_view(), name="run_rollout_list"),
+    path(f"{P}runs/<number:number>/rollout-lines/", rollouts.RolloutLines.as_view(), name="run_rollout_lines"),
     path(f"{P}runs/<number:number>/tool-calls/", tools.ToolCalls.as_view(), name="run_tool_calls"),
+    path(f"{P}runs/<number:number>/labels/", review.RunLabels.as_view(), name="run_labels"),
+    path(f"{P}review/inbox/", review.Inbox.as_view(), name="review_inbox"),
+    path(f"{P}review/labels/", review.Labels.as_view(), name="review_labels"),
+    path(f"{P}review/labels/<number:number>/", review.OneLabel.as_view(), name="review_one_label"),
+    path(f"{P}review/exports/", review.Exports.as_view(), name="review_exports"),
     path(f"{P}tools/", tools.Tools.as_view(), name="tools"),
     path(f"{P}toolsets/", tools.Toolsets.as_view(), name="toolsets"),
     path(f"{P}toolsets/<slug:slug>/", tools.OneToolset.as_view(), name="toolset"),

@@ -68,7 +68,9 @@ class BoardTable(serializers.Serializer[Any]):
     headline = serializers.ListField(child=serializers.CharField(), help_text="What may be said of the table.")
     note = serializers.CharField()
     models = serializers.ListField(
-        child=serializers.DictField(), help_text="Estimate, 95 % interval, items, share failed, rank interval, letters."
+        child=serializers.DictField(),
+        help_text="Estimate, 95 % interval, items, share failed, items left out, rank interval, letters; of an agent "
+        "`episodes`.",
     )
     comparisons = serializers.ListField(
         child=serializers.DictField(), help_text="Of each pair: difference, interval, p, verdict, and a sentence."
@@ -87,12 +89,17 @@ class EvaluationAnswer(serializers.ModelSerializer[Evaluation]):
     model = serializers.CharField(source="model.slug")
     run = serializers.IntegerField(source="run.number", default=None, allow_null=True)
     boards = serializers.SlugRelatedField[Any](slug_field="slug", many=True, read_only=True)
+    left_out = serializers.IntegerField(help_text="Items that count for nothing, since tools or a judge failed.")
+    episodes = serializers.DictField(
+        allow_null=True,
+        help_text="Of an agent: turns, calls, tool errors, tokens, cost, and its rewards with intervals.",
+    )
 
     class Meta:
         model = Evaluation
         fields = (
-            "id", "task", "model", "run", "step", "boards", "count", "failed", "mean", "seconds", "harness",
-            "settings_sha256", "samples_sha256", "created",
+            "id", "task", "model", "run", "step", "boards", "count", "failed", "left_out", "mean", "seconds", "harness",
+            "settings_sha256", "samples_sha256", "created", "episodes",
         )  # fmt: skip
 
 
@@ -103,7 +110,12 @@ class EvaluationsQuery(serializers.Serializer[Any]):
 
 
 class SamplesQuery(serializers.Serializer[Any]):
-    failed = serializers.BooleanField(required=False, default=False, help_text="Only those without status ok.")
+    failed = serializers.BooleanField(
+        required=False, default=False, help_text="Only those that were cut, unparsable or in error."
+    )
+    left_out = serializers.BooleanField(
+        required=False, default=False, help_text="Only those that count for nothing, since tools or a judge failed."
+    )
     q = serializers.CharField(
         max_length=200, required=False, default="", allow_blank=True, help_text="Words to look for."
     )
@@ -111,10 +123,13 @@ class SamplesQuery(serializers.Serializer[Any]):
 
 class SampleAnswer(serializers.ModelSerializer[Sample]):
     detail = serializers.DictField()
+    episode = serializers.DictField(
+        allow_null=True, help_text="Of an agent: its conversation with every call, turns, tool errors, tokens, rewards."
+    )
 
     class Meta:
         model = Sample
-        fields = ("item", "cluster", "prompt", "output", "target", "score", "status", "tokens", "detail")
+        fields = ("item", "cluster", "prompt", "output", "target", "score", "status", "tokens", "detail", "episode")
 
 
 class Tasks(ProjectView):
@@ -277,4 +292,5 @@ class Samples(ProjectView):
         """Every item as the model answered it, in the order of the task."""
         evaluation = get_object_or_404(Evaluation, project=self.project, pk=number)
         query = self.read_query(SamplesQuery)
-        return self.answer_page(find_samples(evaluation, failed=query["failed"], words=query["q"]), SampleAnswer)
+        found = find_samples(evaluation, failed=query["failed"], left_out=query["left_out"], words=query["q"])
+        return self.answer_page(found, SampleAnswer)

@@ -80,8 +80,13 @@ class Evaluation(models.Model):
     samples_sha256 = models.CharField(max_length=64)
     samples_path = models.CharField(max_length=1000, blank=True)
     count = models.PositiveIntegerField()
+    """Items scored."""
     failed = models.PositiveIntegerField(default=0)
     """Items without status ok; counted as wrong in the estimate."""
+    left_out = models.PositiveIntegerField(default=0)
+    """Items that are no answers, since tools or a judge failed; neither in `count` nor in the estimate."""
+    episodes = models.JSONField(null=True, blank=True)
+    """Of an agent: a `trainer.contract.episodes.EpisodeSummary`, its toolset, and every reward with its interval."""
     mean = models.FloatField(null=True, blank=True)
     seconds = models.FloatField(default=0)
     created = models.DateTimeField(auto_now_add=True)
@@ -117,6 +122,8 @@ class Sample(models.Model):
     status = models.CharField(max_length=12)
     tokens = models.PositiveIntegerField(default=0)
     detail = models.JSONField(default=dict)
+    episode = models.JSONField(null=True, blank=True)
+    """Of an agent: a `trainer.contract.episodes.ScoredEpisode`."""
 
     objects = ThroughEvaluation.as_manager()
 

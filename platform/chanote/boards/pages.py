@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from chanote.boards.episodes import AgentCells, RewardCell, lay_out_agent, lay_out_rewards
 from chanote.boards.selectors import BoardContent
 from chanote.boards.statistics import Comparison, Verdict
 from chanote.boards.statistics.wording import PERCENT_95, decimals_for, word_number, word_p, word_verdict
@@ -56,6 +57,9 @@ class Row:
     failed: str
     others: tuple[Number | None, ...]
     """Estimates on the other tasks of the board."""
+    agent: AgentCells | None
+    """None for tasks without tools."""
+    named_rewards: tuple[tuple[str, RewardCell | None], ...]
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class BoardPage:
     base_x: float | None
     headline: list[str]
     others: tuple[Table, ...]
+    is_agent: bool
+    rewards: tuple[str, ...]
+    """Names of what is measured of an agent's episodes, where that is more than the metric."""
     pairs: tuple[PairRow, ...]
     """Every other model against the baseline."""
     pair_axis: Axis
@@ -92,9 +99,25 @@ def lay_out_board(content: BoardContent, reference: str) -> BoardPage:
         for value in (entry.estimate.mean, entry.estimate.low, entry.estimate.high)
     ]
     axis = make_axis(bounds)
+    evaluations = [entry.evaluation for entry in table.entries]
+    is_agent = any(one.episodes for one in evaluations)
     others = tuple(other for name, other in content.tables.items() if name != reference)[:OTHERS]
+    others = () if is_agent else others  # what an agent took needs their room
     columns = table.letter_columns
-    rows = tuple(_lay_out_row(entry, table, unit, axis, columns, content.baseline, others) for entry in table.entries)
+    names, cells = lay_out_rewards(evaluations)
+    rows = tuple(
+        _lay_out_row(
+            entry,
+            table,
+            unit,
+            axis,
+            columns,
+            content.baseline,
+            others,
+            list(zip(names, cells[entry.evaluation.pk], strict=True)),
+        )
+        for entry in table.entries
+    )
     base = next((row for row in rows if row.is_baseline), None)
     pairs, pair_axis = _lay_out_pairs(table, unit, content.baseline)
     return BoardPage(
@@ -105,6 +128,8 @@ def lay_out_board(content: BoardContent, reference: str) -> BoardPage:
         base_x=base.whisker.middle if base and base.whisker else None,
         headline=content.headline(reference),
         others=others,
+        is_agent=is_agent,
+        rewards=tuple(names) if len(names) > 1 else (),
         pairs=pairs,
         pair_axis=pair_axis,
         zero_x=pair_axis.place(0.0),
@@ -112,7 +137,14 @@ def lay_out_board(content: BoardContent, reference: str) -> BoardPage:
 
 
 def _lay_out_row(
-    entry: Entry, table: Table, unit: Unit, axis: Axis, columns: list[str], baseline: str, others: tuple[Table, ...]
+    entry: Entry,
+    table: Table,
+    unit: Unit,
+    axis: Axis,
+    columns: list[str],
+    baseline: str,
+    others: tuple[Table, ...],
+    rewards: list[tuple[str, RewardCell | None]],
 ) -> Row:
     estimate = entry.estimate
     number = word_estimate(entry, unit)
@@ -137,6 +169,8 @@ def _lay_out_row(
             None if e is None else word_estimate(e, unit_of(other.task))
             for e, other in zip(elsewhere, others, strict=True)
         ),
+        agent=lay_out_agent(entry.evaluation),
+        named_rewards=tuple(rewards),
     )
 
 
@@ -161,7 +195,7 @@ def _half_width(entry: Entry) -> float | None:
 
 def word_share(share: float, count: int) -> str:
     """A share of items in per cent; never rounded to none or all when it is not."""
-    if share in (0.0, 1.0):
+    if share in (0.0, 1.0) or not count:
         return f"{share * 100:.0f}"
     places = min(decimals_for(100 / count), 2)
     return f"{share * 100:.{max(places, 0)}f}"

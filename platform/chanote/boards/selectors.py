@@ -95,6 +95,8 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
                 "items": entry.estimate.count,
                 "clusters": entry.estimate.clusters,
                 "failed_share": entry.failed_share,
+                "left_out": entry.evaluation.left_out,
+                "episodes": entry.evaluation.episodes,
                 "rank": list(entry.rank) if entry.rank else None,
                 "letters": entry.letters,
                 "not_compared": entry.not_compared,
@@ -172,14 +174,22 @@ def _sort(a: float | None, b: float | None, *, binary: bool, higher_is_better: b
 
 
 def find_samples(
-    evaluation: Evaluation, *, items: list[str] | None = None, failed: bool = False, words: str = ""
+    evaluation: Evaluation,
+    *,
+    items: list[str] | None = None,
+    failed: bool = False,
+    left_out: bool = False,
+    words: str = "",
 ) -> QuerySet[Sample]:
-    """Samples in the order of the task, narrowed to items, to failures, to words in prompt, output or target."""
+    """Samples in the order of the task, narrowed to items, to failures, to what is no answer, to words in prompt,
+    output or target."""
     samples = Sample.objects.filter(evaluation=evaluation).order_by("id")
     if items is not None:
         samples = samples.filter(item__in=items)
     if failed:
-        samples = samples.exclude(status="ok")
+        samples = samples.exclude(status__in=["ok", "left_out"])
+    if left_out:
+        samples = samples.filter(status="left_out")
     for word in words.split():
         samples = samples.filter(
             Q(prompt__icontains=word) | Q(output__icontains=word) | Q(target__icontains=word) | Q(item=word)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from chanote import __version__
 from chanote.accounts.models import Project
 from chanote.audit.services import record
+from chanote.boards.episodes import describe_episodes
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.errors import ModelRefused
@@ -21,6 +22,7 @@ from chanote.models.services import free_slug, name_policy, register_checkpoint
 from chanote.models.teachers import inherit_licence
 from chanote.runs.models import Attempt, Run
 from trainer.contract import TaskSpec
+from trainer.contract.episodes import ScoredEpisode
 from trainer.contract.events import ScoredSample, TaskScored
 
 BATCH = 500
@@ -35,13 +37,16 @@ def hash_task(definition: TaskSpec, rows_sha256: str) -> str:
 
     Name, title and the dataset's name are left out: they change no score.
     """
-    content = definition.model_dump(mode="json", exclude={"task", "title", "dataset"})
+    unset = {"agent"} if definition.agent is None else set()  # it changes no score of tasks without
+    content = definition.model_dump(mode="json", exclude={"task", "title", "dataset", *unset})
     return _hash({**content, "rows": rows_sha256})
 
 
-def hash_settings(definition: TaskSpec, harness: str) -> str:
-    """Hash of the decoding settings and the program that applied them."""
+def hash_settings(definition: TaskSpec, harness: str, toolset: dict[str, Any] | None = None) -> str:
+    """Hash of the decoding settings and the program that applied them; of an agent, of its tools too."""
     content = definition.model_dump(mode="json", include={"generation_kwargs", "chat", "num_fewshot"})
+    if definition.uses_tools and toolset is not None:
+        content["toolset"] = {name: value for name, value in toolset.items() if name != "address"}
     return _hash({**content, "harness": harness})
 
 
@@ -108,9 +113,11 @@ def import_evaluation(
     step: int | None = None,
     seconds: float = 0.0,
     harness: str = f"chanote {__version__}",
+    toolset: dict[str, Any] | None = None,
     actor: Any = None,
 ) -> Evaluation:
     """Store a samples file as an evaluation, whole or not at all; the same file again gives the same evaluation.
+    `toolset`: what an agent answered with, where that is not the run's.
 
     Raises BoardError naming the line that is no sample, or an item that stands twice.
     """
@@ -123,20 +130,22 @@ def import_evaluation(
         task=task, model=model, run=run, step=step, samples_sha256=samples_sha256
     ).first()
     if evaluation is None:
+        definition = TaskSpec.model_validate(task.definition)
+        toolset = toolset or (run.snapshot.get("toolset") if run else None)
         evaluation = Evaluation.objects.create(
             project=task.project,
             task=task,
             model=model,
             run=run,
             step=step,
-            settings_sha256=hash_settings(TaskSpec.model_validate(task.definition), harness),
+            settings_sha256=hash_settings(definition, harness, toolset),
             harness=harness,
             samples_sha256=samples_sha256,
             samples_path=str(samples_path),
             seconds=seconds,
             count=0,
         )
-        _store_samples(evaluation, samples_path)
+        _store_samples(evaluation, samples_path, toolset=str((toolset or {}).get("name", "")))
         record("evaluation.imported", evaluation, actor=actor, samples_sha256=samples_sha256)
     if board is not None:
         evaluation.boards.add(board)
@@ -226,17 +235,22 @@ def _register_without_files(attempt: Attempt, event: TaskScored, *, bytes_: int)
     return model
 
 
-def _store_samples(evaluation: Evaluation, path: Path) -> None:
+def _store_samples(evaluation: Evaluation, path: Path, *, toolset: str) -> None:
     seen: set[str] = set()
     batch: list[Sample] = []
-    total, scored, failed = 0.0, 0, 0
+    episodes: list[tuple[str, ScoredEpisode]] = []
+    total, scored, failed, left_out = 0.0, 0, 0, 0
     for number, sample in enumerate(read_samples(path), start=1):
         if sample.item in seen:
             raise BoardError(f"{path.name}, line {number}: item {sample.item} stands twice")
         seen.add(sample.item)
         total += sample.score or 0.0
         scored += sample.score is not None
-        failed += sample.status != "ok"
+        left_out += sample.status == "left_out"
+        failed += sample.status not in ("ok", "left_out")
+        if sample.episode is not None and sample.status != "left_out":
+            # What was said stays in the database; here the numbers are enough.
+            episodes.append((sample.cluster, sample.episode.model_copy(update={"conversation": []})))
         batch.append(Sample(evaluation=evaluation, **sample.model_dump()))
         if len(batch) == BATCH:
             Sample.objects.bulk_create(batch)
@@ -244,11 +258,12 @@ def _store_samples(evaluation: Evaluation, path: Path) -> None:
     Sample.objects.bulk_create(batch)
     if not seen:
         raise BoardError(f"{path.name} holds no sample; an evaluation needs at least one")
-    evaluation.count, evaluation.failed = len(seen), failed
+    evaluation.count, evaluation.failed, evaluation.left_out = len(seen) - left_out, failed, left_out
     # Where less is better, an item without a score cannot count as 0: that would be the best score.
-    counted = len(seen) if evaluation.task.higher_is_better else scored
+    counted = evaluation.count if evaluation.task.higher_is_better else scored
     evaluation.mean = total / counted if counted else None
-    evaluation.save(update_fields=["count", "failed", "mean"])
+    evaluation.episodes = describe_episodes(episodes, toolset=toolset)
+    evaluation.save(update_fields=["count", "failed", "left_out", "mean", "episodes"])
 
 
 def read_samples(path: Path) -> Iterator[ScoredSample]:

@@ -97,6 +97,13 @@ def _letter_order(letter: str) -> tuple[int, str]:
 class Answers:
     scores: Scores
     clusters: Mapping[str, str]
+    left_out: frozenset[str]
+    """Items that are no answers, through no fault of the model: not among the scores."""
+
+    @property
+    def items(self) -> frozenset[str]:
+        """All that were asked."""
+        return self.left_out | self.scores.values.keys()
 
 
 def build_table(task: Task, evaluations: Sequence[Evaluation]) -> Table:
@@ -121,7 +128,7 @@ def build_table(task: Task, evaluations: Sequence[Evaluation]) -> Table:
         Entry(
             evaluation=by_key[one],
             estimate=estimates[one],
-            failed_share=by_key[one].failed / by_key[one].count,
+            failed_share=by_key[one].failed / max(1, by_key[one].count),
             rank=ranks.get(slugs[one]),
             letters=letters.get(slugs[one], ""),
             not_compared=reasons[one],
@@ -155,14 +162,14 @@ def _compute(
     answers = load_answers([pk for pk, _ in keys])
     by_key = {key: answers[key[0]] for key in keys}
     estimates = {key: _estimate(one, higher_is_better=higher_is_better) for key, one in by_key.items()}
-    declared = max((set(one.scores.values) for one in by_key.values()), key=len, default=set())
+    declared = max((one.items for one in by_key.values()), key=len, default=frozenset())
     reasons = {}
     for key, one in by_key.items():
-        missing = len(declared - set(one.scores.values))
-        strange = len(set(one.scores.values) - declared)
+        missing = len(declared - one.items)
+        strange = len(one.items - declared)
         reasons[key] = f"other items: {missing:,} missing, {strange:,} of its own" if missing or strange else ""
     compared = {key: one for key, one in by_key.items() if not reasons[key]}
-    clusters = next(iter(compared.values())).clusters if compared else {}
+    clusters = {item: cluster for one in compared.values() for item, cluster in one.clusters.items()}
     comparisons = compare_family(
         {key: one.scores for key, one in compared.items()},
         clusters=clusters,
@@ -176,13 +183,20 @@ def load_answers(evaluations: Sequence[int]) -> dict[int, Answers]:
     values: dict[int, dict[str, float | None]] = {pk: {} for pk in evaluations}
     failed: dict[int, set[str]] = {pk: set() for pk in evaluations}
     clusters: dict[int, dict[str, str]] = {pk: {} for pk in evaluations}
+    left_out: dict[int, set[str]] = {pk: set() for pk in evaluations}
     rows = Sample.objects.filter(evaluation__in=evaluations).order_by("evaluation_id", "id")
     for pk, item, cluster, score, status in rows.values_list("evaluation_id", "item", "cluster", "score", "status"):
+        if status == "left_out":
+            left_out[pk].add(item)
+            continue
         values[pk][item] = score
         clusters[pk][item] = cluster
         if status != "ok":
             failed[pk].add(item)
-    return {pk: Answers(Scores(values[pk], frozenset(failed[pk])), clusters[pk]) for pk in evaluations}
+    return {
+        pk: Answers(Scores(values[pk], frozenset(failed[pk])), clusters[pk], frozenset(left_out[pk]))
+        for pk in evaluations
+    }
 
 
 def _estimate(one: Answers, *, higher_is_better: bool) -> Estimate:

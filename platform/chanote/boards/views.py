@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.roles import may, require
+from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
@@ -110,11 +111,14 @@ def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     response["Content-Disposition"] = f'attachment; filename="{board.slug}.csv"'
     writer = csv.writer(response)
     columns = ["model", "estimate", "low", "high", "method", "items", "clusters", "failed_share", "rank", "letters"]
-    writer.writerow(["task", *columns])
+    taken = ["turns", "calls", "tool_errors", "malformed_calls", "prompt_tokens", "completion_tokens", "cost"]
+    writer.writerow(["task", *columns, "left_out", *taken])
     for table in describe_board(read_board(board)):
         for model in table["models"]:
             rank = "" if model["rank"] is None else "-".join(map(str, model["rank"]))
-            writer.writerow([table["task"], *[rank if name == "rank" else model[name] for name in columns]])
+            numbers = [rank if name == "rank" else model[name] for name in columns]
+            episodes = model["episodes"] or {}  # of an agent; empty cells for all others
+            writer.writerow([table["task"], *numbers, model["left_out"], *[episodes.get(name, "") for name in taken]])
     return response
 
 
@@ -160,10 +164,10 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     cell = request.GET.get("cell", "")
     cross = cross_items(a, b, higher_is_better=table.task.higher_is_better) if b else None
     items = cross.items[cell] if cross is not None and cell in CELLS else None
-    failed, words = "failed" in request.GET, request.GET.get("q", "").strip()[:200]
-    page = Paginator(find_samples(a, items=items, failed=failed, words=words), SAMPLES_PER_PAGE).get_page(
-        request.GET.get("page")
-    )
+    failed, left_out = "failed" in request.GET, "left_out" in request.GET
+    words = request.GET.get("q", "").strip()[:200]
+    found = find_samples(a, items=items, failed=failed, left_out=left_out, words=words)
+    page = Paginator(found, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
     query = request.GET.copy()
     query.pop("page", None)
     context = {
@@ -176,6 +180,7 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "cells": {name: cross.count(name) for name in CELLS} if cross else {},
         "binary": cross.binary if cross else False,
         "failed": failed,
+        "left_out": left_out,
         "words": words,
         "page": page,
         "rows": _join_samples(page, b),
@@ -222,9 +227,11 @@ def _find_evaluation(table: Table, model: str) -> Evaluation:
 def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
     """Facts of the deed that take more than one field of the definition to say."""
     settings = task.definition["generation_kwargs"]
-    asks = task.definition["output_type"] == "generate_until"
     sampled = f"temperature {settings['temperature']:g}" if settings["temperature"] else "likeliest token"
-    decoding = f"{sampled}, up to {settings['max_gen_toks']:,} tokens" if asks else "log-likelihood, no sampling"
+    decoding = {
+        "generate_until": f"{sampled}, up to {settings['max_gen_toks']:,} tokens",
+        "agent": f"{sampled}, up to {settings['max_gen_toks']:,} tokens an episode",
+    }.get(task.definition["output_type"], "log-likelihood, no sampling")
     facts: dict[str, Any] = {"unit": unit_of(task), "decoding": decoding}
     facts["chance"] = f"{task.definition['x_stats']['chance'] * 100:g}" if task.definition["x_stats"]["chance"] else ""
     facts["margin"] = f"{task.definition['x_stats']['equivalence_margin'] * unit_of(task).scale:g}"
@@ -232,6 +239,8 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
         evaluations = [entry.evaluation for entry in table.entries]
         facts["items"] = max(evaluation.count for evaluation in evaluations)
         facts["failed"] = sum(evaluation.failed for evaluation in evaluations)
+        facts["left_out"] = sum(evaluation.left_out for evaluation in evaluations)
+        facts["agents"] = sum_episodes(evaluations)
         facts["answers"] = sum(evaluation.count for evaluation in evaluations)
         facts["clusters"] = max(entry.estimate.clusters for entry in table.entries)
         facts["interval_method"] = table.entries[0].estimate.method

@@ -1,9 +1,10 @@
 """`chanote board`: what the boards say."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from chanote.commands.answers import print_answer
+from chanote.commands.answers import NOT_FOUND, REFUSED, CommandEnd, print_answer
 
 
 def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
@@ -14,6 +15,13 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one.add_argument("name")
     one.add_argument("--baseline", default="", help="model that the others are compared with")
     one.set_defaults(action=show_board)
+    add = verbs.add_parser("add", parents=[common], help="put samples of `trainer evaluate` on a board")
+    add.add_argument("name")
+    add.add_argument("samples", type=Path, help="a file below evaluations/ of its output folder")
+    add.add_argument("--task", required=True, help="SLUG or SLUG@NUMBER: the task that was evaluated")
+    add.add_argument("--model", required=True, help="the project's name of the model that answered")
+    add.add_argument("--toolset", default="", help="NAME@REVISION of the tools that an agent had")
+    add.set_defaults(action=add_samples)
 
 
 def list_boards(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -42,6 +50,43 @@ def show_board(args: argparse.Namespace) -> Any:
     return 0
 
 
+def add_samples(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.accounts.roles import require
+    from chanote.boards.models import Board, Task
+    from chanote.boards.services import BoardError, import_evaluation
+    from chanote.commands.finding import find_actor, find_named, find_project
+    from chanote.models.models import Model
+    from chanote.runs.freezing import find_task
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    require(actor, "boards.change", project)
+    board = find_named(Board.objects.filter(project=project), "board", args.name)
+    model = find_named(Model.objects.filter(project=project), "model", args.model)
+    try:
+        evaluation = import_evaluation(
+            task=find_task(project, args.task),
+            model=model,
+            samples_path=args.samples,
+            board=board,
+            toolset={"name": args.toolset} if args.toolset else None,
+            actor=actor,
+        )
+    except Task.DoesNotExist as error:
+        raise CommandEnd(f"{error}.", NOT_FOUND) from error
+    except BoardError as error:
+        raise CommandEnd(f"{error}.", REFUSED) from error
+    return {
+        "evaluation": evaluation.pk,
+        "task": evaluation.task.reference,
+        "model": model.slug,
+        "board": board.slug,
+        "mean": evaluation.mean,
+        "items": evaluation.count,
+        "left_out": evaluation.left_out,
+    }
+
+
 def _print_task(task: dict[str, Any]) -> None:
     """What the board says of one task, and a line for each model with its 95 % interval."""
     print(f"{task['task']}, {task['metric']}, {'more' if task['higher_is_better'] else 'less'} is better")
@@ -57,9 +102,23 @@ def _print_task(task: dict[str, Any]) -> None:
                 "high": one["high"],
                 "items": one["items"],
                 "failed": f"{100 * one['failed_share']:.0f} %",
+                **_describe_agent(one),
             }
             for one in task["models"]
         ],
         as_json=False,
     )
     print()
+
+
+def _describe_agent(model: dict[str, Any]) -> dict[str, Any]:
+    """What an agent took; nothing for other tasks."""
+    found = model.get("episodes")
+    if not found:
+        return {}
+    return {
+        "left out": model["left_out"],
+        "turns": f"{found['turns']:.1f}",
+        "tool errors": f"{found['tool_errors'] + found['malformed_calls']} of {found['calls_in_all']}",
+        "cost": "" if found["cost"] is None else f"{found['cost']:.4f}",
+    }

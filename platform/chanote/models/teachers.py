@@ -1,5 +1,6 @@
 """Models that a policy learned from beside the one it started from, and the terms that come with them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from chanote.models.models import Model
@@ -27,10 +28,15 @@ def inherit_licence(run: Any, *, last_stage: int) -> str:
     teachers = Model.objects.filter(project=run.project, slug__in=list_teachers(run, last_stage=last_stage))
     terms = [run.base.licence] if run.base else []
     terms += [model.licence for model in teachers.order_by("slug")]
+    joined = join_terms(terms)
+    return joined if len(joined) <= (Model._meta.get_field("licence").max_length or 0) else TOO_MANY_LICENCES
+
+
+def join_terms(terms: Sequence[str]) -> str:
+    """Licences that hold at once as one SPDX expression, each once."""
     parts: list[str] = []
     for term in terms:
         parts += [part for part in term.split(" AND ") if part and part not in parts]
     if len(parts) > 1:
         parts = [f"({part})" if " OR " in part and not part.startswith("(") else part for part in parts]
-    joined = " AND ".join(parts)
-    return joined if len(joined) <= (Model._meta.get_field("licence").max_length or 0) else TOO_MANY_LICENCES
+    return " AND ".join(parts)

@@ -90,6 +90,7 @@ def describe_state(run: Run, figures: Figures) -> dict[str, Any]:
             "held_out": "" if figures.held_out is None else f"{figures.held_out:.4f}",
             "reward": "" if figures.reward is None else f"{figures.reward:.4f}",
             "speed": "–" if not figures.seconds_per_step else f"{figures.seconds_per_step:.3g}",
+            "idle": "" if figures.idle is None else f"{figures.idle:.0f}",
             "tokens": "–" if figures.tokens is None else intcomma(int(figures.tokens)),
             "left": span(figures.left) or "–",
             "spent": span(figures.spent),

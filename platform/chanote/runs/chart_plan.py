@@ -419,6 +419,13 @@ PLANNED = (
                 "Steps with longer completions take longer.",
                 ("system/seconds_per_step",),
             ),
+            Plan(
+                "Idle device",
+                "share",
+                "of the step's time",
+                "High where tools, judges or other processes are waited for.",
+                ("system/idle_share",),
+            ),
             Plan("Memory", "MB", "of the trainer", "Steady growth ends in a crash.", ("system/memory_mb",)),
         ),
     ),

@@ -11,6 +11,7 @@ from django.utils import timezone
 from chanote.runs.models import Attempt, Run, State
 
 SECONDS_PER_STEP = "system/seconds_per_step"
+IDLE_SHARE = "system/idle_share"
 LOSS = "train/loss"
 REWARD = "rollout/reward"
 

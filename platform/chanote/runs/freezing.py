@@ -209,7 +209,7 @@ def _check_stages(project: Project, recipe: Recipe) -> Iterator[Problem]:
             yield from _check_tasks_unread(project, recipe, number, stage)
         elif isinstance(stage, EvaluateStage):
             for place, name in enumerate(stage.tasks):
-                yield from _check_task(project, f"stages[{number}].tasks[{place}]", name)
+                yield from _check_task(project, f"stages[{number}].tasks[{place}]", name, toolset=recipe.toolset)
 
 
 def _check_dataset(project: Project, path: str, named: NamedSource, *, stage: TrainingStage) -> Iterator[Problem]:
@@ -289,7 +289,7 @@ def _find_overlap(corpus: Path, asked: Path) -> tuple[int, int] | None:
         return find_overlap(map(json.loads, texts), map(json.loads, items))
 
 
-def _check_task(project: Project, path: str, name: str) -> Iterator[Problem]:
+def _check_task(project: Project, path: str, name: str, *, toolset: str) -> Iterator[Problem]:
     try:
         task = find_task(project, name)
     except Task.DoesNotExist:
@@ -298,6 +298,8 @@ def _check_task(project: Project, path: str, name: str) -> Iterator[Problem]:
         return
     if Use.EVALUATE not in task.dataset_version.uses:
         yield Problem(path, _refuse_use(task.dataset_version, Use.EVALUATE, FORBIDDEN[Use.EVALUATE]))
+    if task.definition["output_type"] == "agent" and not toolset:
+        yield Problem(path, f"{name} is answered with tools; name a toolset of the project in toolset.")
     yield from _check_file(path, task.dataset_version)
 
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from chanote.runs.leases import hold
 from chanote.runs.lineage import put_points_in_place
 from chanote.runs.metrics import Points, append_points
-from chanote.runs.models import Attempt, Checkpoint, RolloutFile, Run, RunEvent
+from chanote.runs.models import Attempt, Checkpoint, RolloutFile, RolloutRow, Run, RunEvent
 from trainer.contract import EventLine, RunSpec, parse_event
 from trainer.contract import events as told
 from trainer.contract.stages.base import TrainingStage
@@ -31,11 +31,12 @@ log = structlog.get_logger(__name__)
 READ_BYTES = 1 << 18
 PLATFORM_SEQ = 1 << 40
 """Events that the platform adds (`attempt_ended`, `ingest_problem`, ...) count from here, apart from the trainer's."""
-REACHES_OUT = ("checkpoint_saved", "task_scored", "tool_calls_stored")
+REACHES_OUT = ("checkpoint_saved", "task_scored", "rollouts_stored", "tool_calls_stored")
 
 WITHOUT_EFFECT = {
     "checkpoint_saved": "the checkpoint became no model",
     "task_scored": "its score was not put on a board",
+    "rollouts_stored": "its rollouts are not all in the list",
     "tool_calls_stored": "its tool calls are not all in the log",
 }
 
@@ -126,6 +127,7 @@ def store(attempt: Attempt, batch: Batch) -> None:
             put_points_in_place(attempt, event.resumed_from_step)
         _note_checkpoint(attempt, event)
     _note_rollouts(attempt, [line.event for line in batch.lines if isinstance(line.event, told.RolloutsStored)])
+    _note_calls(attempt, [line.event for line in batch.lines if isinstance(line.event, told.ToolCallsStored)])
     RunEvent.objects.bulk_create(rows)
     append_points(attempt.run, points, source=attempt.number)
     _note_progress(attempt, batch.lines)
@@ -184,9 +186,29 @@ def _note_rollouts(attempt: Attempt, events: list[told.RolloutsStored]) -> None:
             bytes=event.bytes,
         )
     if files:
-        fields = ["stage", "path", "groups", "rollouts", "masked", "truncated", "mean_reward", "bytes"]
+        fields = [
+            "stage",
+            "path",
+            "groups",
+            "rollouts",
+            "masked",
+            "truncated",
+            "mean_reward",
+            "bytes",
+            "listed",
+            "fault",
+        ]
         RolloutFile.objects.bulk_create(
             files.values(), update_conflicts=True, unique_fields=["attempt", "step"], update_fields=fields
+        )
+        RolloutRow.objects.filter(file__attempt=attempt, file__step__in=files).delete()
+
+
+def _note_calls(attempt: Attempt, events: list[told.ToolCallsStored]) -> None:
+    """Where the tool calls of each step stand."""
+    for event in events:
+        RolloutFile.objects.filter(attempt=attempt, step=event.step).update(
+            calls_path=event.path[:500], calls_listed=False
         )
 
 
@@ -285,13 +307,26 @@ def _effect_of(attempt: Attempt, event: RunEvent) -> Callable[[], object] | None
 
         checkpoint = Checkpoint.objects.filter(attempt=attempt, step=event.payload["step"], model=None).first()
         return None if checkpoint is None else partial(register_checkpoint, checkpoint, actor=attempt.run.owner)
-    if event.type == "tool_calls_stored":
-        from chanote.tools.calls import store_file
+    if event.type == "rollouts_stored":
+        from chanote.runs.rollout_index import list_step
 
-        return partial(store_file, attempt, event.payload["path"])
+        return partial(list_step, attempt, event.payload["step"])
+    if event.type == "tool_calls_stored":
+        return partial(_take_calls, attempt, event.payload)
     if event.type == "task_scored":
         from chanote.boards.services import record_task_scored
 
         scored = told.TaskScored.model_validate(event.payload)
         return partial(record_task_scored, attempt=attempt, event=scored)
     return None
+
+
+def _take_calls(attempt: Attempt, payload: dict[str, Any]) -> None:
+    """Into the log of calls, and into the rows of the rollouts that made them."""
+    from chanote.runs.rollout_index import note_calls
+    from chanote.tools.calls import store_file
+
+    try:
+        store_file(attempt, payload["path"])
+    finally:
+        note_calls(attempt, payload["step"])

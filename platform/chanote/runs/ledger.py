@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
+import scipy
 
 from chanote.runs.facts import list_stages, name_stage
 from chanote.runs.metrics import read_points
@@ -155,7 +155,9 @@ def _keep_account(
     together = int(stretch.stage.get("updates_per_rollout") or 1) if coin.once_a_round else 1
     low, high = 0, len(steps_N)
     if chance is not None:
-        low, high = (int(bound) * together for bound in binom.interval(0.95, -(-len(steps_N) // together), chance))
+        low, high = (
+            int(bound) * together for bound in scipy.stats.binom.interval(0.95, -(-len(steps_N) // together), chance)
+        )
     latest = steps_N[drew_N][-LATEST:][::-1].tolist()
     return Ledger(
         key=key,

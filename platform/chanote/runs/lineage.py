@@ -39,15 +39,19 @@ def ancestors_of(attempt: Attempt) -> list[tuple[Attempt, int]]:
     return found[::-1]
 
 
-def find_rollout_files(run: Run) -> QuerySet[RolloutFile]:
-    """One file for each step: those of the newest attempt that began, and those that led to where it continued."""
+def find_counted(run: Run) -> list[tuple[Attempt, int | None]]:
+    """The attempts whose steps count, each with the last of them: the newest that began, of which all steps do, and
+    those that led to where it continued."""
     newest = run.attempts.filter(started__isnull=False).select_related("resume_from__attempt").last()
-    if newest is None:
-        return RolloutFile.objects.none()
-    counted = Q(attempt=newest)
-    for ancestor, last_step in ancestors_of(newest):
-        counted |= Q(attempt=ancestor, step__lte=last_step)
-    return RolloutFile.objects.filter(counted).select_related("attempt")
+    return [] if newest is None else [(newest, None), *ancestors_of(newest)]
+
+
+def find_rollout_files(run: Run) -> QuerySet[RolloutFile]:
+    """One file for each step, of the attempts that count."""
+    counted = Q(pk__in=[])
+    for attempt, last_step in find_counted(run):
+        counted |= Q(attempt=attempt) if last_step is None else Q(attempt=attempt, step__lte=last_step)
+    return RolloutFile.objects.filter(counted).select_related("attempt__run")
 
 
 def read_told_points(attempt: Attempt, last_step: int) -> dict[str, Points]:

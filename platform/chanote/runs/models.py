@@ -201,6 +201,14 @@ class RolloutFile(models.Model):
     mean_reward = models.FloatField(null=True, blank=True)
     """Empty when there was none, or when it was no finite number."""
     bytes = models.PositiveBigIntegerField(default=0)
+    calls_path = models.CharField(max_length=500, blank=True, default="")
+    """Of the step's tool calls, relative to the attempt directory; empty where no tool was called."""
+    listed = models.BooleanField(default=False)
+    """Every rollout that can be read has its row."""
+    calls_listed = models.BooleanField(default=False)
+    """The rows say how many calls their rollouts made."""
+    fault = models.TextField(blank=True, default="")
+    """What was wrong with the files when they were read, in a sentence."""
 
     objects = ThroughAttempt.as_manager()
 
@@ -210,6 +218,94 @@ class RolloutFile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.attempt} step {self.step}"
+
+
+class RolloutPrompt(models.Model):
+    """A prompt of a run, once for all rollouts of it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64)
+    """SHA-256 of the text as the policy saw it, in hexadecimal."""
+    question = models.CharField(max_length=200)
+    """The beginning of the last thing said in it."""
+    body = models.TextField()
+    """Its text as `rollout_search.fold` gives it. An index of its trigrams is kept by the database, see there."""
+
+    objects = ThroughRun.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "digest"], name="prompt_stored_once_per_run")]
+
+    def __str__(self) -> str:
+        return self.question
+
+
+class RolloutRow(models.Model):
+    """What a list says of a rollout, and where it stands in its file. Made from the files; can be made again."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rollout_rows", db_index=False)
+    file = models.ForeignKey(RolloutFile, on_delete=models.CASCADE, related_name="rows", db_index=False)
+    attempt = models.PositiveIntegerField()
+    """Its number within the run."""
+    step = models.PositiveIntegerField()
+    group = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    prompt = models.ForeignKey(RolloutPrompt, on_delete=models.CASCADE, related_name="rows")
+    row = models.CharField(max_length=200)
+    """Identity of the prompt's row: dataset, version and number."""
+    answer = models.CharField(max_length=200)
+    """The beginning of what the policy said last."""
+    tokens = models.PositiveIntegerField()
+    """After the prompt, sampled and given ones together."""
+    turns = models.PositiveIntegerField()
+    calls = models.PositiveIntegerField(default=0)
+    rejected_calls = models.PositiveIntegerField(default=0)
+    """Calls that failed because of how the policy wrote them."""
+    failed_calls = models.PositiveIntegerField(default=0)
+    """Calls that were made and went wrong."""
+    reward = models.FloatField(null=True)
+    advantage = models.FloatField(null=True)
+    detail = models.FloatField(null=True)
+    """The first number that the algorithm added, such as the divergence from the teacher."""
+    stop_reason = models.CharField(max_length=30)
+    cut = models.BooleanField()
+    """It did not end by itself."""
+    masked = models.BooleanField()
+    offset = models.PositiveBigIntegerField()
+    """Of its line in the unpacked file, in bytes."""
+
+    objects = ThroughRun.as_manager()
+
+    class Meta:
+        ordering = ["step", "group", "index", "id"]
+        constraints = [models.UniqueConstraint(fields=["file", "group", "index"], name="rollout_listed_once")]
+        # Each order of the list is read off an index that ends in the identity, forwards or backwards.
+        indexes = [
+            models.Index(fields=["run", "step", "group", "index", "id"], name="rollout_by_place"),
+            models.Index(fields=["run", "reward", "id"], name="rollout_by_reward"),
+            models.Index(fields=["run", "advantage", "id"], name="rollout_by_advantage"),
+            models.Index(fields=["run", "tokens", "id"], name="rollout_by_length"),
+            models.Index(fields=["run", "calls", "id"], name="rollout_by_calls"),
+            models.Index(fields=["run", "detail", "id"], name="rollout_by_detail"),
+            models.Index(fields=["run", "stop_reason", "id"], name="rollout_by_stop_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step}.{self.place}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.group}.{self.index}"
+
+
+class RolloutText(models.Model):
+    """What is searched in a rollout besides its prompt, as `rollout_search.fold` gives it."""
+
+    rollout = models.OneToOneField(RolloutRow, primary_key=True, on_delete=models.CASCADE, related_name="text")
+    body = models.TextField()
+
+    def __str__(self) -> str:
+        return f"text of {self.rollout_id}"
 
 
 class MetricSeries(models.Model):

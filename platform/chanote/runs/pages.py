@@ -10,7 +10,16 @@ from django.db.models import Max
 
 from chanote.audit.models import AuditEvent
 from chanote.boards.models import Evaluation
-from chanote.runs.facts import LOSS, REWARD, SECONDS_PER_STEP, list_stages, name_stage, time_left, time_spent
+from chanote.runs.facts import (
+    IDLE_SHARE,
+    LOSS,
+    REWARD,
+    SECONDS_PER_STEP,
+    list_stages,
+    name_stage,
+    time_left,
+    time_spent,
+)
 from chanote.runs.models import ACTIVE, Attempt, Checkpoint, MetricSeries, Run, RunEvent, State
 
 EVENTS_SHOWN = 200
@@ -27,6 +36,8 @@ class Figures:
     held_out: float | None
     reward: float | None
     seconds_per_step: float | None
+    idle: float | None
+    """Per cent of the last step in which the device did nothing."""
     tokens: float | None
     left: float | None
     spent: float
@@ -44,6 +55,7 @@ def read_figures(run: Run, attempts: Iterable[Attempt], series: Iterable[MetricS
         held_out=held_out,
         reward=last.get(REWARD),
         seconds_per_step=speed,
+        idle=None if (idle := last.get(IDLE_SHARE)) is None else 100 * idle,
         tokens=last.get("train/tokens"),
         left=time_left(run, speed),
         spent=time_spent(attempts),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,10 +65,14 @@ class Trainer:
                 _send(process.pid, signal.SIGKILL)
 
 
-def start_trainer(directory: Path) -> Trainer:
-    """Start `python -m trainer run` in its own session, its output in files beside run.json."""
+def start_trainer(directory: Path, secrets: Mapping[str, str] | None = None) -> Trainer:
+    """Start `python -m trainer run` in its own session, its output in files beside run.json.
+
+    `secrets`: environment variables for it alone, which are never written down.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
     environment |= {"PYTHONPATH": import_path(), MARK: str(directory), "PYTHONUNBUFFERED": "1"}
+    environment |= secrets or {}
     environment.setdefault("OMP_NUM_THREADS", "1")
     with (directory / "stdout.log").open("ab") as stdout, (directory / "stderr.log").open("ab") as stderr:
         child = subprocess.Popen(

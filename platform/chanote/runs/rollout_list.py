@@ -1,87 +1,104 @@
-"""Which rollouts of a step a reader asked for, in which order, and their groups: one pass over the file."""
+"""Which rollouts of a run a reader asked for, in which order, and a page of them that costs the same wherever it is."""
 
 import math
-import re
-import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from chanote.runs.models import RolloutFile
-from chanote.runs.rollout_files import StoredRollouts
-from trainer.contract.rollouts import StoredRollout
+from django.db import connection
+from django.db.models import F, Max, Min, Q, QuerySet
+
+from chanote.runs.lineage import find_counted, find_rollout_files
+from chanote.runs.models import RolloutRow, Run
+from chanote.runs.rollout_search import find_said
 
 PER_PAGE = 40
-MOST_LISTED = 20_000
-"""Of more rollouts in one step only the first are ordered and listed, so that memory stays bounded."""
-EXCERPT = 140
-CUT = frozenset({"length", "context"})
-"""Stop reasons that mean that the completion did not end by itself."""
-STOPS = {
-    "end_token": "ended by itself",
-    "stop_string": "ended at a stop string",
-    "length": "cut at the length limit",
-    "context": "cut where the context is full",
-    "interrupted": "interrupted",
+COUNTED = 1_000
+"""Matches are counted up to here; of more it is said that they are more."""
+SORTS: dict[str, tuple[str, str]] = {
+    "place": ("Step", ""),
+    "reward": ("Reward", "reward"),
+    "advantage": ("Advantage", "advantage"),
+    "length": ("Length", "tokens"),
+    "calls": ("Calls", "calls"),
+    "detail": ("Detail", "detail"),
 }
-SORTS: dict[str, tuple[str, Callable[["Line"], float | None]]] = {
-    "reward": ("Reward", lambda line: line.reward),
-    "length": ("Length", lambda line: line.tokens),
-    "advantage": ("Advantage", lambda line: line.advantage),
-    "detail": ("Detail", lambda line: line.detail),
+"""Name in the address → label and column; by place when there is none."""
+PLACE = ("step", "group", "index", "id")
+FLAGS: dict[str, tuple[str, Q]] = {
+    "masked": ("Masked", Q(masked=True)),
+    "trained": ("Trained", Q(masked=False)),
+    "cut": ("Cut", Q(cut=True)),
+    "malformed": ("Malformed call", Q(rejected_calls__gt=0)),
+    "tool_error": ("Tool error", Q(failed_calls__gt=0)),
+    "no_calls": ("No calls", Q(calls=0)),
+    "failing": (
+        "Anything wrong",
+        Q(masked=True) | Q(cut=True) | Q(rejected_calls__gt=0) | Q(failed_calls__gt=0) | Q(reward__lte=0),
+    ),
 }
-_TAGS = re.compile(r"<\|[^|>]{0,60}\|>|</?(?:s|think|answer)>|<(?:bos|eos|pad)>")
-_ROLE = re.compile(r"^\s*(?:system|user|assistant|tool)\s*(?:\n|$)")
+"""Name in the address → label and rows. Several together: rows that have all of them."""
 
 
 @dataclass(frozen=True)
 class RolloutWish:
-    """Filters and order of the list. `low` and `high` are rewards."""
+    """Filters and order of the list. `low` and `high` are rewards, `first` and `last` steps, all inclusive."""
 
     words: str = ""
+    first: int | None = None
+    last: int | None = None
+    group: int | None = None
     gradient: str = ""
     """`masked`, `trained`, or any."""
     ending: str = ""
     """`cut`, `whole`, or any."""
+    stop: str = ""
+    """A stop reason."""
+    flags: tuple[str, ...] = ()
+    """Of FLAGS."""
     low: float | None = None
     high: float | None = None
-    sort: str = ""
-    """Of SORTS; empty: the order of the file, which keeps groups together."""
+    sort: str = "place"
+    """Of SORTS."""
     descending: bool = False
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.words or self.gradient or self.ending) or self.low is not None or self.high is not None
+        """Beyond the steps."""
+        return replace(self, first=None, last=None, sort="place", descending=False) != RolloutWish()
 
-    def admits(self, rollout: StoredRollout) -> bool:
-        if self.gradient and bool(rollout.masked) != (self.gradient == "masked"):
-            return False
-        if self.ending and (rollout.stop_reason in CUT) != (self.ending == "cut"):
-            return False
-        if self.low is not None and (rollout.reward is None or rollout.reward < self.low):
-            return False
-        if self.high is not None and (rollout.reward is None or rollout.reward > self.high):
-            return False
-        return not self.words or self._finds(rollout)
-
-    def _finds(self, rollout: StoredRollout) -> bool:
-        words = self.words.casefold()
-        texts = (rollout.text, rollout.reference, rollout.row, rollout.masked, "".join(rollout.prompt))
-        return any(words in text.casefold() for text in texts)
+    @property
+    def order(self) -> str:
+        """As the address has it."""
+        name = "" if self.sort == "place" and not self.descending else self.sort
+        return f"{'-' if self.descending else ''}{name}"
 
 
-def read_rollout_wish(query: Mapping[str, str]) -> RolloutWish:
+def read_rollout_wish(query: Mapping[str, Any]) -> RolloutWish:
     """What the address asks for; what it cannot mean is passed over."""
     sort = query.get("sort", "")
     gradient, ending = query.get("gradient", ""), query.get("ending", "")
+    flags = query.getlist("flag") if hasattr(query, "getlist") else query.get("flag", "").split(",")
+    name = sort.lstrip("-")
     return RolloutWish(
         words=query.get("q", "").strip()[:200],
+        first=read_number(query.get("from", "")),
+        last=read_number(query.get("to", "")),
         gradient=gradient if gradient in {"masked", "trained"} else "",
         ending=ending if ending in {"cut", "whole"} else "",
+        stop=query.get("stop", "").replace("\0", "")[:30],
+        flags=tuple(flag for flag in FLAGS if flag in flags),
         low=_read_reward(query.get("low", "")),
         high=_read_reward(query.get("high", "")),
-        sort=sort.lstrip("-") if sort.lstrip("-") in SORTS else "",
+        sort=name if name in SORTS else "place",
         descending=sort.startswith("-"),
     )
+
+
+def read_number(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _read_reward(text: str) -> float | None:
@@ -92,139 +109,158 @@ def _read_reward(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A rollout in the list, without its tokens."""
-
-    group: int
-    index: int
-    row: str
-    prompt: str
-    answer: str
-    tokens: int
-    reward: float | None
-    advantage: float | None
-    stop_reason: str
-    masked: str
-    detail: float | None
-    """The first number that the algorithm added, such as the divergence from the teacher."""
-
-    @property
-    def is_cut(self) -> bool:
-        return self.stop_reason in CUT
-
-    @property
-    def place(self) -> str:
-        return f"{self.group}.{self.index}"
+def find_rows(run: Run, wish: RolloutWish) -> QuerySet[RolloutRow]:
+    """The rows that the wish admits, of the attempts that led to where the run is. Without order."""
+    rows = RolloutRow.objects.filter(_of_counted(run), run=run)
+    worth = "reward"
+    if connection.vendor == "sqlite" and wish.sort != "reward":
+        # Without statistics SQLite would read a range of rewards off their index and sort half of the run.
+        rows, worth = rows.alias(worth=F("reward") + 0.0), "worth"
+    bounds = {
+        "step__gte": wish.first,
+        "step__lte": wish.last,
+        "group": wish.group,
+        f"{worth}__gte": wish.low,
+        f"{worth}__lte": wish.high,
+        "stop_reason": wish.stop or None,
+        "masked": {"masked": True, "trained": False}.get(wish.gradient),
+        "cut": {"cut": True, "whole": False}.get(wish.ending),
+    }
+    rows = rows.filter(**{name: value for name, value in bounds.items() if value is not None})
+    for flag in wish.flags:
+        rows = rows.filter(FLAGS[flag][1])
+    rows = rows.filter(find_said(run, wish.words)) if wish.words else rows
+    return rows.order_by()
 
 
-@dataclass
-class GroupFacts:
-    """What the rewards of one prompt's rollouts say together."""
+def _of_counted(run: Run) -> Q:
+    wanted = Q(pk__in=[])
+    for attempt, last_step in find_counted(run):
+        wanted |= Q(attempt=attempt.number) if last_step is None else Q(attempt=attempt.number, step__lte=last_step)
+    return wanted
 
-    group: int
-    count: int = 0
-    rewards: list[float] = field(default_factory=list)
 
-    @property
-    def mean(self) -> float | None:
-        return sum(self.rewards) / len(self.rewards) if self.rewards else None
+@dataclass(frozen=True)
+class RowPage:
+    """A page of the list. `before` and `after` are rows to go on from; None at an end."""
 
-    @property
-    def deviation(self) -> float | None:
-        """Over one less than their number, as the advantage takes it."""
-        if self.mean is None:
+    rows: list[RolloutRow]
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of one kind, in the order of the keys."""
+
+    rows: QuerySet[RolloutRow]
+    keys: tuple[str, ...]
+    descending: bool
+
+    def parts(self, anchor: RolloutRow | None) -> Iterator[QuerySet[RolloutRow]]:
+        """All rows, or those after the anchor; nearest first, each part one range of an index."""
+        order = [f"-{key}" if self.descending else key for key in self.keys]
+        if anchor is None:
+            yield self.rows.order_by(*order)
+            return
+        word = "lt" if self.descending else "gt"
+        for place in reversed(range(len(self.keys))):
+            equal = {key: getattr(anchor, key) for key in self.keys[:place]}
+            key = self.keys[place]
+            yield self.rows.filter(**equal, **{f"{key}__{word}": getattr(anchor, key)}).order_by(*order[place:])
+
+
+class RolloutList:
+    """The rollouts of a run as they were wished for."""
+
+    def __init__(self, run: Run, wish: RolloutWish) -> None:
+        self.run, self.wish = run, wish
+        self.rows = find_rows(run, wish)
+
+    def page(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        at: RolloutRow | None = None,
+        size: int = PER_PAGE,
+    ) -> RowPage:
+        """The rows after `after`, or before `before`, or around `at` where it is among them, or the first."""
+        if anchor := self._find(before):
+            found = self.preceding(anchor, size + 1)
+            shown = found[-size:]
+            return RowPage(shown, _first(shown) if len(found) > size else None, _last(shown))
+        if anchor := self._find(after):
+            found = self.following(anchor, size + 1)
+            shown = found[:size]
+            return RowPage(shown, _first(shown), _last(shown) if len(found) > size else None)
+        if at is not None and self.rows.filter(pk=at.pk).exists():
+            ahead = self.preceding(at, size // 4 + 1)
+            shown = [*ahead[-(size // 4) :], at]
+            found = self.following(at, size + 1 - len(shown))
+            page = [*shown, *found][:size]
+            more = len(shown) + len(found) > size
+            return RowPage(page, _first(page) if len(ahead) > size // 4 else None, _last(page) if more else None)
+        found = self.following(None, size + 1)
+        shown = found[:size]
+        return RowPage(shown, None, _last(shown) if len(found) > size else None)
+
+    def following(self, row: RolloutRow | None, count: int) -> list[RolloutRow]:
+        """The rows after this one, nearest first; from the beginning without one."""
+        return self._take(self._stretches(), row, count)
+
+    def preceding(self, row: RolloutRow, count: int) -> list[RolloutRow]:
+        """The rows before this one, in the order of the list."""
+        turned = [Stretch(one.rows, one.keys, not one.descending) for one in reversed(self._stretches())]
+        return self._take(turned, row, count)[::-1]
+
+    def count(self) -> int:
+        """How many there are, up to one more than COUNTED."""
+        return self.rows.values("pk")[: COUNTED + 1].count()
+
+    def pick(self) -> RolloutRow | None:
+        """One of them by chance: of the first step that has any, from a step drawn from all on."""
+        steps = find_rollout_files(self.run).order_by()
+        ends = steps.aggregate(first=Min("step"), last=Max("step"))
+        if ends["first"] is None:
             return None
-        return statistics.stdev(self.rewards) if len(self.rewards) > 1 else 0.0
+        first = max(ends["first"], self.wish.first if self.wish.first is not None else ends["first"])
+        last = min(ends["last"], self.wish.last if self.wish.last is not None else ends["last"])
+        drawn = random.randint(first, max(first, last))
+        found = self.rows.filter(step__gte=drawn).order_by(*PLACE).first() or self.rows.order_by(*PLACE).first()
+        if found is None:
+            return None
+        return random.choice(self.rows.filter(step=found.step))
 
-    @property
-    def teaches_nothing(self) -> bool:
-        """Rewards that all agree give an advantage of zero to each."""
-        return len(self.rewards) > 1 and max(self.rewards) == min(self.rewards)
+    def _stretches(self) -> list[Stretch]:
+        """Rows without the number that they are ordered by come last, whatever the direction."""
+        column = SORTS[self.wish.sort][1]
+        if not column:
+            return [Stretch(self.rows, PLACE, self.wish.descending)]
+        known, unknown = (self.rows.filter(**{f"{column}__isnull": empty}) for empty in (False, True))
+        return [Stretch(known, (column, "id"), self.wish.descending), Stretch(unknown, ("id",), False)]
 
+    def _take(self, stretches: list[Stretch], row: RolloutRow | None, count: int) -> list[RolloutRow]:
+        if row is not None and len(stretches) > 1:
+            column = SORTS[self.wish.sort][1]
+            own = ("id",) if getattr(row, column) is None else (column, "id")
+            while stretches[0].keys != own:
+                stretches = stretches[1:]
+        found: list[RolloutRow] = []
+        for place, stretch in enumerate(stretches):
+            for part in stretch.parts(row if place == 0 else None):
+                if len(found) < count:
+                    found += part.select_related("prompt").defer("prompt__body")[: count - len(found)]
+        return found
 
-@dataclass
-class StepList:
-    """The rollouts of a step as they were asked for."""
-
-    lines: list[Line]
-    groups: dict[int, GroupFacts]
-    total: int
-    """Rollouts that could be read."""
-    equal_groups: int
-    fault: str
-    has_rewards: bool
-    detail: str
-    """What the lines' detail is called; empty when there is none."""
-
-
-def list_step(file: RolloutFile, wish: RolloutWish) -> StepList:
-    lines: list[Line] = []
-    groups: dict[int, GroupFacts] = {}
-    rollouts = StoredRollouts(file)
-    admitted = 0
-    has_rewards, detail = False, ""
-    for rollout in rollouts:
-        has_rewards = has_rewards or bool(rollout.rewards) or rollout.reward is not None
-        detail = detail or name_detail(rollout)
-        facts = groups.setdefault(rollout.group, GroupFacts(rollout.group))
-        facts.count += 1
-        if rollout.reward is not None:
-            facts.rewards.append(rollout.reward)
-        if wish.admits(rollout):
-            admitted += 1
-            if len(lines) < MOST_LISTED:
-                lines.append(make_line(rollout))
-    fault = rollouts.fault
-    if admitted > len(lines):
-        fault = fault or f"{admitted:,} rollouts match; the first {MOST_LISTED:,} are listed."
-    equal = sum(one.teaches_nothing for one in groups.values())
-    return StepList(put_in_order(lines, wish), groups, rollouts.read, equal, fault, has_rewards, detail)
+    def _find(self, pk: int | None) -> RolloutRow | None:
+        """A row of the run, whether or not it is wished for."""
+        return RolloutRow.objects.filter(pk=pk, run=self.run).first() if pk is not None else None
 
 
-def put_in_order(lines: list[Line], wish: RolloutWish) -> list[Line]:
-    """By the wished number, those without one last whatever the direction; else as in the file."""
-    if not wish.sort:
-        return lines[::-1] if wish.descending else lines
-    number = SORTS[wish.sort][1]
-    known = [line for line in lines if number(line) is not None]
-    known.sort(key=lambda line: number(line) or 0.0, reverse=wish.descending)
-    return known + [line for line in lines if number(line) is None]
+def _first(rows: list[RolloutRow]) -> int | None:
+    return rows[0].pk if rows else None
 
 
-def make_line(rollout: StoredRollout) -> Line:
-    return Line(
-        group=rollout.group,
-        index=rollout.index,
-        row=rollout.row,
-        prompt=excerpt_question("".join(rollout.prompt)),
-        answer=excerpt(rollout.text),
-        tokens=len(rollout.tokens),
-        reward=rollout.reward,
-        advantage=rollout.advantage,
-        stop_reason=rollout.stop_reason,
-        masked=rollout.masked,
-        detail=read_detail(rollout),
-    )
-
-
-def name_detail(rollout: StoredRollout) -> str:
-    """The first of the algorithm's own entries that is a number; empty when none is."""
-    return next((name for name, value in rollout.detail.items() if isinstance(value, float)), "")
-
-
-def read_detail(rollout: StoredRollout) -> float | None:
-    value = rollout.detail.get(name_detail(rollout))
-    return value if isinstance(value, float) else None
-
-
-def excerpt(text: str) -> str:
-    """The beginning of the text in one line, without control tokens."""
-    flat = " ".join(_TAGS.sub(" ", text[:2000]).split())
-    return flat if len(flat) <= EXCERPT else f"{flat[:EXCERPT]}…"
-
-
-def excerpt_question(prompt: str) -> str:
-    """The last thing said in a prompt, whatever its template: what stands after its last control token but one."""
-    parts = [_ROLE.sub("", part).strip() for part in _TAGS.split(prompt)]
-    return excerpt(next((part for part in reversed(parts) if part), ""))
+def _last(rows: list[RolloutRow]) -> int | None:
+    return rows[-1].pk if rows else None

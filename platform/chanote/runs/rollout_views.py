@@ -1,25 +1,48 @@
-"""The rollouts tab of a run: a step, its rollouts as a list, one of them open, or all of one prompt side by side."""
+"""The rollouts tab of a run: a step or all of them as a list, one rollout open, or all of one prompt side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
+from django.db.models import QuerySet, Sum
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from chanote.runs.lineage import find_rollout_files
 from chanote.runs.live import find_run
-from chanote.runs.models import RolloutFile, Run
-from chanote.runs.rollout_files import find_file, read_group
-from chanote.runs.rollout_list import PER_PAGE, SORTS, Line, StepList, list_step, read_rollout_wish
-from chanote.runs.rollout_view import LEGEND, MOST_TOKENS, MOST_TOKENS_IN_GROUP, read_weights, view_group
+from chanote.runs.models import RolloutFile, RolloutRow, Run
+from chanote.runs.rollout_export import export_rollouts
+from chanote.runs.rollout_files import CallsUnreadable, find_file, read_group, read_step_calls
+from chanote.runs.rollout_groups import GroupFacts, count_equal_groups, read_group_facts
+from chanote.runs.rollout_index import list_missing
+from chanote.runs.rollout_list import COUNTED, FLAGS, SORTS, RolloutList, RolloutWish, read_number, read_rollout_wish
+from chanote.runs.rollout_turns import split_prompt, split_turns
+from chanote.runs.rollout_view import (
+    LEGEND,
+    MOST_TOKENS,
+    MOST_TOKENS_IN_GROUP,
+    RolloutView,
+    list_reasons,
+    read_token_page,
+    read_weights,
+    view_group,
+)
+from chanote.runs.rollout_words import STOPS
 from chanote.runs.views import read_head
+from trainer.contract.tool_calls import StoredToolCall
 
-KEPT = ("q", "gradient", "ending", "low", "high", "sort")
-"""Parts of the address that hold while one goes from step to step."""
+FILTERS = ("q", "gradient", "ending", "stop", "flag", "low", "high", "sort")
+RANGE = ("all", "from", "to")
+KEPT = (*FILTERS, *RANGE)
+"""Parts of the address that hold while one goes from rollout to rollout."""
+PAGES = ("after", "before")
+PATIENCE = 2.0
+"""Seconds for making rows that are missing before the page is shown without them."""
+
+
+Place = tuple[int, int, int]
+"""Of a rollout: step, group, index."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +58,25 @@ class Steps:
     """Why another step is shown than was asked for; empty when it is the one."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """How many rollouts there are within the steps, and how many of them match."""
+
+    total: int
+    matching: int
+    has_rewards: bool
+    detail: str
+    """What the algorithm's own number is called; empty when there is none."""
+    equal_groups: int
+    fault: str
+    unread: int
+    """Steps whose rollouts are not in the list yet."""
+
+    @property
+    def is_many(self) -> bool:
+        return self.matching > COUNTED
+
+
 @login_required
 @require_GET
 def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
@@ -43,61 +85,175 @@ def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
     steps = choose_step(files, request.GET.get("step", ""))
     if steps is None:
         return render(request, "runs/rollouts.html", context)
+    whole = any(request.GET.get(name) for name in RANGE)
     wish = read_rollout_wish(request.GET)
-    found = list_step(steps.shown, wish)
-    opened = read_place(request.GET.get("open", ""))
-    page = find_page(found.lines, request.GET.get("page"), opened)
-    side_by_side = request.GET.get("view") == "group"
-    if opened is None and page.object_list:
-        opened = (page.object_list[0].group, page.object_list[0].index)
+    if not whole:
+        wish = replace(wish, first=steps.shown.step, last=steps.shown.step)
+    files = within(files, wish)
+    unread = list_missing(files, seconds=PATIENCE)
+    found = RolloutList(run, wish)
+    list_query = _keep(request.GET, *KEPT, step=None if whole else steps.shown.step)
+    if request.GET.get("pick") == "random":
+        picked = found.pick()
+        opened = f"open={name_place(picked, whole=whole)}" if picked else ""
+        return redirect(f"{request.path}?{list_query}{opened}")
+    place: Place | None = read_place(request.GET.get("open", ""), steps.shown.step)
+    at = find_row(run, place) if place else None
+    page = found.page(
+        after=_read_id(request.GET.get("after", "")), before=_read_id(request.GET.get("before", "")), at=at
+    )
+    if place is None and page.rows:
+        at = page.rows[0]
+        place = (at.step, at.group, at.index)
+    view = request.GET.get("view", "")
+    view = view if view in {"group", "tokens"} else ""
     context |= {
         "steps": steps,
         "file": steps.shown,
+        "whole": whole,
         "wish": wish,
-        "sorts": [
-            (name, found.detail.replace("_", " ").capitalize() if name == "detail" else label)
-            for name, (label, _) in SORTS.items()
-            if name != "detail" or found.detail
-        ],
-        "sort": f"{'-' if wish.descending else ''}{wish.sort}",
-        "found": found,
         "page": page,
-        "flags": {"masked": steps.shown.masked, "cut": steps.shown.truncated},
+        "flags": [(name, label, name in wish.flags) for name, (label, _) in FLAGS.items() if name not in HIDDEN_FLAGS],
+        "stops": list(STOPS.items()),
+        "counts": {"masked": steps.shown.masked, "cut": steps.shown.truncated},
         "legend": LEGEND,
-        "view": "group" if side_by_side else "",
-        "step_query": _keep(request.GET, *KEPT, "view"),
-        "list_query": _keep(request.GET, *KEPT, step=steps.shown.step),
-        "page_query": _keep(request.GET, *KEPT, "view", step=steps.shown.step),
-        "hidden": [("view", "group")] if side_by_side else [],
+        "view": view,
+        "step_query": _keep(request.GET, *FILTERS, "view"),
+        "list_query": list_query,
+        "page_query": _keep(request.GET, *KEPT, "view", step=None if whole else steps.shown.step),
+        "stay": _keep(request.GET, *PAGES),
+        "filter_query": _keep(request.GET, *KEPT, step=None if whole else steps.shown.step).rstrip("&"),
+        "most_counted": COUNTED,
+        "at": at,
+        "pick_query": _keep(
+            request.GET, *(name for name in KEPT if name != "sort"), step=None if whole else steps.shown.step
+        ),
+        "open": "",
     }
-    if opened is not None:
-        context |= _open(run, steps.shown, found, opened, side_by_side=side_by_side)
+    if place is not None:
+        context |= open_rollout(run, files, found, place, at, whole=whole, view=view, query=request.GET)
+    context["found"] = summarise(run, files, found, wish, unread, whole=whole, detail=context.get("detail", ""))
+    context["sorts"] = list_sorts(context["found"], whole=whole)
     return render(request, "runs/rollouts.html", context)
 
 
-def _open(
-    run: Run, file: RolloutFile, found: StepList, opened: tuple[int, int], *, side_by_side: bool
+HIDDEN_FLAGS = {"masked", "trained", "cut"}
+"""Flags that the form offers by other fields."""
+
+
+def within(files: QuerySet[RolloutFile], wish: RolloutWish) -> QuerySet[RolloutFile]:
+    """The files of the steps that are wished for."""
+    bounds = {"step__gte": wish.first, "step__lte": wish.last}
+    return files.filter(**{name: value for name, value in bounds.items() if value is not None})
+
+
+def summarise(
+    run: Run, files: QuerySet[RolloutFile], found: RolloutList, wish: RolloutWish, unread: int, *, whole: bool,
+    detail: str,
+) -> Found:  # fmt: skip
+    rows = RolloutList(run, RolloutWish(first=wish.first, last=wish.last)).rows
+    total = files.aggregate(total=Sum("rollouts"))["total"] or 0 if whole else rows.count()
+    faults = list(files.exclude(fault="").order_by("step").values_list("fault", flat=True)[:4])
+    more = " There are further steps of which not all could be read." if len(faults) > 3 else ""
+    return Found(
+        total=total,
+        matching=found.count() if wish.is_filtered else total,
+        has_rewards=rows.filter(reward__isnull=False).exists() or wish.low is not None or wish.high is not None,
+        detail=detail,
+        equal_groups=0 if whole else count_equal_groups(rows),
+        fault=" ".join(faults[:3]) + more,
+        unread=unread,
+    )
+
+
+def list_sorts(found: Found, *, whole: bool) -> list[tuple[str, str]]:
+    """Orders by their name in the address."""
+    first = [("", "First step first"), ("-place", "Latest step first")] if whole else [("", "By prompt")]
+    named = [
+        (name, found.detail.replace("_", " ").capitalize() if name == "detail" else label)
+        for name, (label, column) in SORTS.items()
+        if column and (name != "detail" or found.detail)
+    ]
+    return first + [
+        (f"{sign}{name}", f"{label}, {word} first")
+        for name, label in named
+        for sign, word in (("-", "highest"), ("", "lowest"))
+    ]
+
+
+def open_rollout(
+    run: Run,
+    files: QuerySet[RolloutFile],
+    found: RolloutList,
+    place: Place,
+    row: RolloutRow | None,
+    *,
+    whole: bool,
+    view: str,
+    query: QueryDict,
 ) -> dict[str, Any]:
     """The rollouts of the opened one's prompt; the neighbours of the opened one in the list as it is filtered."""
-    group, index = opened
-    stored, fault = read_group(file, group)
-    weights = read_weights(run.snapshot, file.stage)
-    views = view_group(stored, weights=weights, most=MOST_TOKENS_IN_GROUP if side_by_side else MOST_TOKENS)
-    places = [(line.group, line.index) for line in found.lines]
-    at = places.index(opened) if opened in places else None
-    groups = list(dict.fromkeys(line.group for line in found.lines))
-    at_group = groups.index(group) if group in groups else None
-    return {
-        "open": f"{group}.{index}",
+    step, group, index = place
+    file = files.filter(step=step).first()
+    stored, fault = read_group(file, group) if file else ([], "")
+    weights = read_weights(run.snapshot, file.stage) if file else {}
+    most = MOST_TOKENS_IN_GROUP if view == "group" else MOST_TOKENS
+    views = view_group(stored, weights=weights, most=most)
+    one = next((view for view in views if view.stored.index == index), None)
+    listed = row is not None and found.rows.filter(pk=row.pk).exists()
+    context: dict[str, Any] = {
+        "open": f"{step}.{group}.{index}" if whole else f"{group}.{index}",
+        "open_step": step,
+        "prefix": f"{step}." if whole else "",
         "views": views,
-        "one": next((view for view in views if view.stored.index == index), None),
-        "group": found.groups.get(group),
-        "missing": "" if views else fault or f"Step {file.step:,} has no rollout {group}.{index}.",
-        "before": found.lines[at - 1].place if at else "",
-        "after": found.lines[at + 1].place if at is not None and at + 1 < len(places) else "",
-        "group_before": f"{groups[at_group - 1]}.0" if at_group else "",
-        "group_after": f"{groups[at_group + 1]}.0" if at_group is not None and at_group + 1 < len(groups) else "",
+        "one": one,
+        "group": read_group_facts(run, step, group) if file else GroupFacts(group),
+        "missing": "" if views else fault or f"Step {step:,} has no rollout {group}.{index}.",
+        "detail": next((view.detail_name for view in views if view.detail_name), ""),
+        "before": "",
+        "after": "",
     }
+    if listed and row is not None:
+        before, after = found.preceding(row, 1), found.following(row, 1)
+        context["before"] = name_place(before[0], whole=whole) if before else ""
+        context["after"] = name_place(after[0], whole=whole) if after else ""
+        if view == "group":
+            context["group_before"] = name_other_group(found.preceding(row, MOST_IN_GROUP)[::-1], row, whole=whole)
+            context["group_after"] = name_other_group(found.following(row, MOST_IN_GROUP), row, whole=whole)
+    if one is not None and file is not None and view != "group":
+        context |= show_one(file, one, view=view, query=query)
+    return context
+
+
+MOST_IN_GROUP = 130
+"""Rows that are looked through for another prompt."""
+
+
+def show_one(file: RolloutFile, one: RolloutView, *, view: str, query: QueryDict) -> dict[str, Any]:
+    """The opened rollout as a conversation, or token by token."""
+    calls, fault = read_calls_of(file, one.place)
+    context: dict[str, Any] = {
+        "rollout": {"step": file.step, "group": one.stored.group, "index": one.stored.index},
+        "reasons": list_reasons(one.stored, calls),
+        "calls": calls,
+        "calls_fault": fault,
+    }
+    if view == "tokens":
+        context["token_page"] = read_token_page(one.stored, read_number(query.get("at", "")) or 0)
+    else:
+        context["prompt_parts"] = split_prompt(one.prompt)
+        context["turns"] = split_turns(one.stored, calls, most=MOST_TOKENS)
+    return context
+
+
+def read_calls_of(file: RolloutFile, place: str) -> tuple[list[StoredToolCall], str]:
+    """The calls of a rollout, with what is wrong with their file."""
+    calls: list[StoredToolCall] = []
+    try:
+        calls.extend(read_step_calls(file, [place]))
+    except CallsUnreadable as error:
+        return calls, f"The tool calls are not all known: {error}."
+    return calls, ""
 
 
 @login_required
@@ -117,6 +273,39 @@ def rollouts_file(request: HttpRequest, project: str, number: int, step: int) ->
     return FileResponse(packed, as_attachment=True, filename=name, content_type="application/zstd")
 
 
+@login_required
+@require_GET
+def rollouts_export(request: HttpRequest, project: str, number: int) -> StreamingHttpResponse:
+    """Every rollout that the filter names, step after step, one in a line."""
+    run = find_run(request.user, project, number)
+    wish = read_rollout_wish(request.GET)
+    if (step := read_number(request.GET.get("step", ""))) is not None:
+        wish = replace(wish, first=step, last=step)
+    list_missing(within(find_rollout_files(run), wish))
+    lines = export_rollouts(run, wish)
+    response = StreamingHttpResponse(lines, content_type="application/x-ndjson; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{project}-run-{run.number}-rollouts.jsonl"'
+    return response
+
+
+@login_required
+@require_GET
+def call_text(
+    request: HttpRequest, project: str, number: int, step: int, place: str, call: int, part: str
+) -> HttpResponse:
+    """All that a call was given, or gave, as plain text: no browser may take it for anything else."""
+    run = find_run(request.user, project, number)
+    file = find_rollout_files(run).filter(step=min(step, 2**31 - 1)).first()
+    calls = read_calls_of(file, place)[0] if file else []
+    if call >= len(calls) or part not in {"arguments", "output"}:
+        raise Http404("There is no such call.")
+    text = calls[call].arguments if part == "arguments" else calls[call].output
+    response = HttpResponse(text.encode("utf-8", "replace"), content_type="text/plain; charset=utf-8")
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
+
+
 def choose_step(files: QuerySet[RolloutFile], asked: str) -> Steps | None:
     """The step that the address names, or the nearest before it that stored rollouts; the latest without one."""
     stored = files.order_by("step")
@@ -124,8 +313,8 @@ def choose_step(files: QuerySet[RolloutFile], asked: str) -> Steps | None:
     if latest is None or first is None:
         return None
     shown, note = latest, ""
-    if asked.isdecimal() and len(asked) < 10:
-        wanted = int(asked)
+    wanted = read_number(asked)
+    if wanted is not None:
         shown = stored.filter(step__lte=wanted).last() or first
         if shown.step != wanted:
             note = f"Step {wanted:,} stored no rollouts; those of step {shown.step:,} are shown."
@@ -142,22 +331,33 @@ def choose_step(files: QuerySet[RolloutFile], asked: str) -> Steps | None:
     )
 
 
-def read_place(text: str) -> tuple[int, int] | None:
-    """`3.1` as group and place within it; None for anything else."""
-    group, dot, index = text.partition(".")
-    parts = (group, index)
-    if not dot or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+def read_place(text: str, step: int) -> Place | None:
+    """`12.3.1` as step, group and place within it, `3.1` as of this step; None for anything else."""
+    parts = text.split(".")
+    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
         return None
-    return int(group), int(index)
+    *given, group, index = (int(part) for part in parts)
+    return (given[0] if given else step, group, index)
 
 
-def find_page(lines: list[Line], asked: str | None, opened: tuple[int, int] | None) -> Page[Line]:
-    """The page of the list that was asked for, else the one that holds the opened rollout."""
-    pages = Paginator(lines, PER_PAGE)
-    if asked is None and opened is not None:
-        places = [(line.group, line.index) for line in lines]
-        return pages.get_page(places.index(opened) // PER_PAGE + 1 if opened in places else 1)
-    return pages.get_page(asked)
+def name_place(row: RolloutRow, *, whole: bool) -> str:
+    return f"{row.step}.{row.group}.{row.index}" if whole else f"{row.group}.{row.index}"
+
+
+def name_other_group(rows: list[RolloutRow], row: RolloutRow, *, whole: bool) -> str:
+    """The first of the rows that is of another prompt."""
+    other = (one for one in rows if (one.step, one.group) != (row.step, row.group))
+    return next((name_place(one, whole=whole) for one in other), "")
+
+
+def find_row(run: Run, place: Place) -> RolloutRow | None:
+    """The row of a place, whether or not the filter admits it."""
+    rows = RolloutList(run, RolloutWish(first=place[0], last=place[0], group=place[1])).rows
+    return rows.filter(index=place[2]).first()
+
+
+def _read_id(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _keep(query: QueryDict, *names: str, step: int | None = None) -> str:
@@ -169,6 +369,6 @@ def _keep(query: QueryDict, *names: str, step: int | None = None) -> str:
     if step is not None:
         kept["step"] = str(step)
     for name in names:
-        if value := query.get(name):
-            kept[name] = str(value)
+        if values := [str(value) for value in query.getlist(name) if value]:
+            kept.setlist(name, values if name == "flag" else values[-1:])
     return f"{kept.urlencode()}&" if kept else ""

@@ -50,7 +50,7 @@ def launch_run(*, revision: Revision, owner: Any, name: str = "", seed: int | No
     recipe = Recipe.model_validate(revision.resolved)
     if seed is not None:
         recipe = Recipe.model_validate({**recipe.model_dump(), "seed": seed})
-    if obstacles := find_obstacles(project, recipe) or find_unreachable(recipe):
+    if obstacles := find_obstacles(project, recipe) or find_unreachable(recipe, project):
         raise LaunchRefused(obstacles)
     toolset, refused = freeze_toolset(project, recipe.toolset)
     if refused:
@@ -79,7 +79,7 @@ def reproduce_run(run: Run, *, owner: Any) -> Run:
                 for one in list_pydantic_problems(error)
             ]
         ) from error
-    if obstacles := [*find_obstacles(project, recipe), *changes] or find_unreachable(recipe):
+    if obstacles := [*find_obstacles(project, recipe), *changes] or find_unreachable(recipe, project):
         raise LaunchRefused(obstacles)
     if changed := find_toolset_changes(project, run.snapshot):
         raise LaunchRefused(changed)

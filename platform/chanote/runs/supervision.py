@@ -21,6 +21,7 @@ from chanote.runs.leases import Superseded, hold
 from chanote.runs.models import ACTIVE, Attempt, State
 from chanote.runs.processes import Trainer, find_trainer, start_trainer
 from chanote.runs.services import continue_parked
+from chanote.tools.endpoints import read_secrets
 
 Result = TypeVar("Result")
 POLL_SECONDS = 0.25
@@ -78,7 +79,7 @@ class Supervision:
             directory = write_spec(attempt)
             # Between this and the start nothing may wait: a supervisor that lost its fence must not start a second one.
             self.persist(lambda: hold(self.attempt_id, self.fence))
-            self.trainer = started = start_trainer(directory)
+            self.trainer = started = start_trainer(directory, read_secrets(attempt.run.snapshot.get("toolset")))
         except OSError as error:
             fault = (
                 f"The attempt's directory {attempt.directory} cannot be written: {error.strerror}; free or repair it."

@@ -16,6 +16,12 @@ urlpatterns = [
     path(f"{_RUN}charts/", views.charts, name="run_charts"),
     path(f"{_RUN}rollouts/", rollout_views.rollouts, name="run_rollouts"),
     path(f"{_RUN}rollouts/<int:step>.jsonl.zst", rollout_views.rollouts_file, name="run_rollouts_file"),
+    path(f"{_RUN}rollouts.jsonl", rollout_views.rollouts_export, name="run_rollouts_export"),
+    path(
+        f"{_RUN}rollouts/<int:step>/<str:place>/calls/<int:call>/<slug:part>.txt",
+        rollout_views.call_text,
+        name="run_rollout_call_text",
+    ),
     path(f"{_RUN}logs/", views.logs, name="run_logs"),
     path(f"{_RUN}logs/text/", views.log_text, name="run_log_text"),
     path(f"{_RUN}config/", views.config, name="run_config"),

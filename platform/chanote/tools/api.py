@@ -32,6 +32,12 @@ class LimitsAnswer(serializers.Serializer[Any]):
     call_seconds = serializers.FloatField(required=False)
     output_characters = serializers.IntegerField(required=False)
     top_k = serializers.IntegerField(required=False)
+    turns = serializers.IntegerField(required=False)
+    calls_per_turn = serializers.IntegerField(required=False)
+    failed_calls = serializers.IntegerField(required=False)
+    episode_seconds = serializers.FloatField(required=False)
+    retries = serializers.IntegerField(required=False)
+    output_cut = serializers.ChoiceField(["start", "middle", "end"], required=False)
 
 
 class ToolsetRevisionAnswer(serializers.ModelSerializer[ToolsetRevision]):

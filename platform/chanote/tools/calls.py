@@ -1,6 +1,6 @@
 """Storing the calls of runs: from a file that the trainer left, or from a request."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
@@ -76,9 +76,12 @@ def store_file(attempt: Attempt, relative: str) -> int:
     return store_calls(attempt.run, read_calls(path, relative), attempt=attempt)
 
 
-def read_calls(path: Path, name: str) -> Iterator[StoredToolCall]:
+def read_calls(path: Path, name: str, *, naming: Sequence[bytes] = ()) -> Iterator[StoredToolCall]:
+    """The calls of a file, or those in whose line one of these texts stands. Raises CallsUnreadable."""
     try:
         for number, line in enumerate(_read_lines(path), start=1):
+            if naming and not any(text in line for text in naming):
+                continue
             try:
                 yield StoredToolCall.model_validate_json(line)
             except ValidationError as error:

@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from trainer.contract.addresses import is_address
+from trainer.contract.toolsets import KEY_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,18 @@ def find_endpoint(address: str = "") -> Endpoint | None:
     if not address:
         return endpoints[0] if endpoints else None
     return next((one for one in endpoints if one.address == address), None)
+
+
+def read_secrets(toolset: Any) -> dict[str, str]:
+    """What a trainer needs beside its frozen toolset: the service's token. Empty where there is none to give: the
+    trainer then says itself that the service did not take it.
+    """
+    endpoint = find_endpoint(str(toolset["address"])) if toolset else None
+    try:
+        token = endpoint.read_token() if endpoint else ""
+    except OSError:
+        token = ""
+    return {KEY_VARIABLE: token} if token else {}
 
 
 def check_address(address: str) -> str:

@@ -36,6 +36,40 @@ class RevisionForm(forms.Form):
         help_text="The rest is cut and the policy is told so.",
     )
     top_k = forms.IntegerField(label="Most sections of a search", widget=forms.NumberInput(attrs=INPUT))
+    output_cut = forms.ChoiceField(
+        label="Cut away",
+        required=False,
+        choices=[("end", "the end"), ("middle", "the middle"), ("start", "the start")],
+        widget=forms.Select(attrs=SELECT),
+        help_text="Of a longer output.",
+    )
+    turns = forms.IntegerField(
+        label="Turns of an episode",
+        required=False,
+        widget=forms.NumberInput(attrs=INPUT),
+        help_text="Calls in the last one are not made.",
+    )
+    calls_per_turn = forms.IntegerField(
+        label="Calls of a turn",
+        required=False,
+        widget=forms.NumberInput(attrs=INPUT),
+        help_text="Of further ones the policy is told that they were not made.",
+    )
+    failed_calls = forms.IntegerField(
+        label="Calls that may fail",
+        required=False,
+        widget=forms.NumberInput(attrs=INPUT),
+        help_text="By the policy's own fault; the last of them ends the episode.",
+    )
+    episode_seconds = forms.FloatField(
+        label="Time of an episode, in s", required=False, widget=forms.NumberInput(attrs={**INPUT, "step": "any"})
+    )
+    retries = forms.IntegerField(
+        label="Retries",
+        required=False,
+        widget=forms.NumberInput(attrs=INPUT),
+        help_text="When the service fails; then the rollout is masked.",
+    )
     image_digest = forms.CharField(
         label="Image digest",
         max_length=200,

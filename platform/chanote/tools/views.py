@@ -107,7 +107,7 @@ def _save(request: HttpRequest, project: Project, form: RevisionForm, slug: str)
             project=project,
             slug=slug,
             author=request.user,
-            limits={name: given[name] for name in LIMITS},
+            limits={name: given[name] for name in LIMITS if given[name] not in (None, "")},
             **{name: given[name] for name in ("tools", "title", "corpus", "image_digest", "address", "message")},
         )
     except ToolsetRefused as refused:

@@ -22,6 +22,8 @@ WORK = (
     ("Boards", "boards", ("boards:list", "boards")),
     ("Models", "models", ("models",)),
     ("Tools", "tools", ("toolsets",)),
+    ("Chat", "chat", ("chat",)),
+    ("Review", "review", ("review",)),
 )
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),

@@ -106,6 +106,8 @@ class TrainingStage(StageBase):
     """Further fields that list data sources to train on, beside `data`, and the kinds of rows that each takes."""
     apart_from_tasks: ClassVar[tuple[str, ...]] = ()
     """Fields whose text must not hold what the recipe's tasks ask."""
+    uses_tools: ClassVar[bool] = False
+    """Whether the policy calls tools, so that the recipe must name a toolset."""
     use: ClassVar[Literal["train", "distil"]] = "train"
     """What the rights of its data must allow."""
 

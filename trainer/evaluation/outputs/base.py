@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
+from trainer.contract.toolsets import ToolsetSpec
 from trainer.evaluation.errors import TaskError
 from trainer.evaluation.metrics import Metric, metrics
 from trainer.evaluation.tasks import Item
@@ -17,10 +18,18 @@ class OutputType(ABC):
     name: ClassVar[str]
     metric_class: ClassVar[type[Metric]]
 
-    def __init__(self, task: TaskSpec, *, model: Any, tokenizer: Any) -> None:
+    def __init__(
+        self, task: TaskSpec, *, model: Any, tokenizer: Any, toolset: ToolsetSpec | None = None, name: str = ""
+    ) -> None:
+        """`name`: what a tool service knows the evaluation by; empty: it is given one."""
         self.task = task
         self.model = model
         self.tokenizer = tokenizer
+        self.open(toolset, name)
+
+    def open(self, toolset: ToolsetSpec | None, name: str) -> None:
+        """Find what judges the answers, and whatever else answering takes; raises TaskError."""
+        task = self.task
         metric = metrics().get(task.metric)
         if not isinstance(metric, self.metric_class):
             fitting = [name for name, known in metrics().items() if isinstance(known, self.metric_class)]

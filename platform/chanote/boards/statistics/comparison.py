@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from chanote.boards.statistics.clustered import (
     SMALL_CLUSTERS,
@@ -197,7 +197,7 @@ def _test_small(
 
 def _test_large(differences: Floats, error: float, units: int, margin: float) -> _Test:
     delta = float(differences.mean())
-    law = student(units - 1)
+    law = scipy.stats.t(units - 1)
     if error == 0:
         inside = abs(delta) < margin
         return _Test(float(delta == 0), 0.0 if inside else 1.0, delta, delta, "paired t")

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+import scipy
 
 from chanote.boards.statistics.clustered import Floats, number_clusters, standard_error
 from chanote.boards.statistics.proportion import wilson_interval
@@ -46,7 +46,7 @@ def estimate_mean(
         return Estimate(mean, None, None, None, count, units, "undefined: fewer than two independent items")
     mean = float(values.mean())
     error = standard_error(values, numbers)
-    quantile = float(student.ppf(0.5 + level / 2, units - 1))
+    quantile = float(scipy.stats.t.ppf(0.5 + level / 2, units - 1))
     if not is_binary(values):
         named = "Student's t" if units == count else "Student's t, clustered"
         return Estimate(mean, mean - quantile * error, mean + quantile * error, error, count, units, named)

@@ -2,8 +2,7 @@
 
 import math
 
-from scipy.optimize import brentq
-from scipy.stats import norm
+import scipy
 
 
 def tango_statistic(only_a: int, only_b: int, count: int, difference: float) -> float:
@@ -24,22 +23,24 @@ def tango_statistic(only_a: int, only_b: int, count: int, difference: float) -> 
 
 def tango_interval(only_a: int, only_b: int, count: int, *, level: float = 0.95) -> tuple[float, float]:
     """All differences that the score test does not reject at `level`."""
-    z = float(norm.ppf(0.5 + level / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
     observed = (only_a - only_b) / count
 
     def bound(limit: float, wanted: float) -> float:
         if observed == limit:
             return limit
         end = limit * (1 - 1e-12)
-        return float(brentq(lambda d: _clip(tango_statistic(only_a, only_b, count, d)) - wanted, observed, end))
+        return float(
+            scipy.optimize.brentq(lambda d: _clip(tango_statistic(only_a, only_b, count, d)) - wanted, observed, end)
+        )
 
     return bound(-1.0, z), bound(1.0, -z)
 
 
 def tango_equivalence_p(only_a: int, only_b: int, count: int, *, margin: float) -> float:
     """The larger p of the two one-sided score tests that the difference lies beyond -margin or +margin."""
-    above = float(norm.sf(tango_statistic(only_a, only_b, count, -margin)))
-    below = float(norm.cdf(tango_statistic(only_a, only_b, count, margin)))
+    above = float(scipy.stats.norm.sf(tango_statistic(only_a, only_b, count, -margin)))
+    below = float(scipy.stats.norm.cdf(tango_statistic(only_a, only_b, count, margin)))
     return max(above, below)
 
 

@@ -9,8 +9,9 @@ from django.template import Context
 from django.urls import reverse
 
 from chanote.runs.curves import spell_number
+from chanote.runs.models import RolloutRow
 from chanote.runs.pages import guess_language
-from chanote.runs.rollout_view import word_logprob
+from chanote.runs.rollout_words import name_stop, word_logprob
 
 register = template.Library()
 
@@ -65,6 +66,23 @@ def visible(token: str) -> str:
 @register.filter
 def guess_lang(text: str) -> str:
     return guess_language(text)
+
+
+@register.filter
+def stop_word(reason: str) -> str:
+    return name_stop(reason)
+
+
+@register.filter
+def flag_words(row: RolloutRow) -> str:
+    """What is unusual about a rollout, in a few words."""
+    flags = {
+        "masked": row.masked,
+        "cut": row.cut and not row.masked,
+        "malformed call": row.rejected_calls,
+        "tool error": row.failed_calls,
+    }
+    return ", ".join(name for name, here in flags.items() if here)
 
 
 @register.filter

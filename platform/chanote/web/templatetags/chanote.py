@@ -29,9 +29,10 @@ STATES = {
     "truncated": ("warn", "Truncated"),
     "unparsable": ("warn", "Unparsable"),
     "error": ("failed", "Error"),
+    "left_out": ("info", "Left out"),
 }
 """State → its icon and its word; colour is only a third hint."""
-TINTS = {"stopping": "stopped", "truncated": "warn", "unparsable": "warn", "error": "failed"}
+TINTS = {"stopping": "stopped", "truncated": "warn", "unparsable": "warn", "error": "failed", "left_out": "draft"}
 
 
 @register.simple_tag

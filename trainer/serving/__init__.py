@@ -1,0 +1,1 @@
+"""One checkpoint behind OpenAI's API: `python -m trainer serve`."""
