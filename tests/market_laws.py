@@ -33,15 +33,15 @@ def asked(place: int) -> dict[str, Any]:
 
 
 @contextmanager
-def serve_markets(folder: Path) -> Iterator[str]:
-    """Address of the real service over the code, law tools only."""
+def serve_markets(folder: Path, *, places: int = len(PLACES)) -> Iterator[str]:
+    """Address of the real service over the code, or its first sections, law tools only."""
     sections = [
         {
             "law_name": LAW,
             "section_num": str(n + 1),
             "text": f"The market of {name} opens on day {3 * n % 28 + 1}.",
         }
-        for n, name in enumerate(PLACES)
+        for n, name in enumerate(PLACES[:places])
     ]
     (folder / "laws.jsonl").write_text("".join(json.dumps(one) + "\n" for one in sections))
     with serve_tools(folder, "--no-code", "--corpus", folder / "laws.jsonl") as address:

@@ -6,19 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import zstandard
 
+from tests.market_laws import day, question, serve_markets, taught
 from tests.rollout_runs import read_rollouts
-from tests.sandbox_serving import serve_tools
 from tests.trainer_runs import TINY, events_of, metric, run_trainer, trainer_process, write_rows, write_run
 from trainer.contract.hashing import hash_directory, hash_file, list_files
 from trainer.contract.tool_calls import StoredToolCall
 
 pytestmark = [pytest.mark.trains]
 
-PLACES = ("Nakhon", "Ban Mai", "Pak Nam", "Doi Saket", "Lampang", "Mae Rim", "Chiang Dao", "Phrae")
 SFT: dict[str, Any] = {
     "kind": "sft",
     "data": [{"dataset": "chat@1"}],
@@ -45,46 +43,10 @@ RFT: dict[str, Any] = {
 }
 
 
-def day(place: int) -> str:
-    return f"On day {3 * place % 28 + 1}."
-
-
-def question(place: int) -> str:
-    return f"When does the market of {PLACES[place]} open?"
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("laws")
-    sections = [
-        {
-            "law_name": "Market Code",
-            "section_num": str(n + 1),
-            "text": f"The market of {name} opens on day {3 * n % 28 + 1}.",
-        }
-        for n, name in enumerate(PLACES)
-    ]
-    (folder / "laws.jsonl").write_text("".join(json.dumps(one) + "\n" for one in sections))
-    with serve_tools(folder, "--no-code", "--corpus", folder / "laws.jsonl") as address:
+    with serve_markets(tmp_path_factory.mktemp("laws")) as address:
         yield address
-
-
-def taught(place: int, address: str) -> dict[str, Any]:
-    """A conversation as the service would have it."""
-    arguments = {"query": f"market {PLACES[place]}", "top_k": 1}
-    said = httpx.post(f"{address}/v1/tools/search_law", json={"arguments": arguments}).json()["result"]["text"]
-    return {
-        "messages": [
-            {"role": "user", "content": question(place)},
-            {
-                "role": "assistant",
-                "content": "",
-                "tool_calls": [{"function": {"name": "search_law", "arguments": arguments}}],
-            },
-            {"role": "tool", "content": said},
-            {"role": "assistant", "content": day(place)},
-        ]
-    }
 
 
 @pytest.fixture(scope="module")

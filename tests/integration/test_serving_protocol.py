@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from tests.market_laws import PLACES, day, question, serve_markets
 from tests.model_serving import Endpoint, serve_model
-from tests.sandbox_serving import serve_tools
 from tests.trainer_runs import TINY, run_trainer, write_rows, write_run
 from tests.typhoon_protocol import TOOLS, Agent
 from trainer.contract.hashing import hash_directory
 
 pytestmark = [pytest.mark.trains]
 
-PLACES = ("Nakhon", "Ban Mai")
+ASKED = PLACES[:2]
 SFT: dict[str, Any] = {
     "kind": "sft",
     "data": [{"dataset": "chat@1"}],
@@ -26,27 +26,9 @@ SFT: dict[str, Any] = {
 }
 
 
-def day(place: int) -> str:
-    return f"On day {3 * place % 28 + 1}."
-
-
-def question(place: int) -> str:
-    return f"When does the market of {PLACES[place]} open?"
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("laws")
-    sections = [
-        {
-            "law_name": "Market Code",
-            "section_num": str(n + 1),
-            "text": f"The market of {name} opens on day {3 * n % 28 + 1}.",
-        }
-        for n, name in enumerate(PLACES)
-    ]
-    (folder / "laws.jsonl").write_text("".join(json.dumps(one) + "\n" for one in sections))
-    with serve_tools(folder, "--no-code", "--corpus", folder / "laws.jsonl") as address:
+    with serve_markets(tmp_path_factory.mktemp("laws"), places=len(ASKED)) as address:
         yield address
 
 
@@ -75,7 +57,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, service: str) -> Path:
     from trainer.policy import initialise_policy
     from trainer.tokenizer import train_tokenizer
 
-    rows = [taught(n, service) for n in range(len(PLACES))]
+    rows = [taught(n, service) for n in range(len(ASKED))]
     texts = [json.dumps(row) for row in rows] + [json.dumps(tool) for tool in TOOLS]
     shape = {**TINY, "hidden_size": 64, "ffn_size": 128, "heads": 4, "kv_heads": 2, "context_length": 1024}
     policy = initialise_policy(
@@ -102,7 +84,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iter
 
 def test_the_published_protocol_works_against_endpoint_and_sandbox(endpoint: Endpoint, service: str):
     with Agent(endpoint.address, service, model="tiny") as agent:
-        for place in range(len(PLACES)):
+        for place in range(len(ASKED)):
             outcome = agent.answer(question(place))
             assert outcome.made == [("search_law", {"queries": [f"market {PLACES[place]}"]})]
             assert outcome.turns == 2
