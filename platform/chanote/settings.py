@@ -224,6 +224,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "KindEnum": "chanote.datasets.models.Kind",
         "LabelEnum": "chanote.review.models.LabelKind",
+        "StateEnum": "chanote.runs.models.State",
+        "ErrandStateEnum": "chanote.errands.models.State",
         "LabelRowsEnum": ["chat", "preferences"],
     },
     "POSTPROCESSING_HOOKS": [

@@ -18,6 +18,7 @@ from chanote.boards.services import BoardError, create_board, freeze_task, updat
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version
 from chanote.models.models import Model
+from chanote.web.numbers import read_number
 from chanote.web.problems import Problem, list_pydantic_problems
 from trainer.contract import TaskSpec
 
@@ -258,8 +259,7 @@ class Evaluations(ProjectView):
             slug, _, number = query["task"].partition("@")
             found = found.filter(task__slug=slug)
             if number:
-                known = number.isascii() and number.isdecimal() and len(number) < 9
-                found = found.filter(task__number=int(number)) if known else found.none()
+                found = found.filter(task__number=read_number(number) or 0)
         if "model" in query:
             found = found.filter(model__slug=query["model"])
         if "board" in query:

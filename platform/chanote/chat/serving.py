@@ -12,6 +12,7 @@ from chanote.models.models import Model
 from chanote.models.services import find_model_directory, name_policy
 from chanote.runs.models import Checkpoint, Run
 from chanote.runs.processes import trainer_command
+from chanote.web.numbers import read_number
 
 
 class NotServable(ValueError):
@@ -49,7 +50,8 @@ def find_servable(project: Project, text: str) -> Servable:
         )
     kept = Checkpoint.objects.filter(run=run, removed=None).select_related("run", "attempt").order_by("-step", "-pk")
     if step:
-        found = kept.filter(step=int(step)).first() if step.isdecimal() and len(step) < 10 else None
+        number = read_number(step)
+        found = None if number is None else kept.filter(step=number).first()
     else:
         found = kept.first()
     if found is None:
@@ -68,8 +70,8 @@ def find_servable(project: Project, text: str) -> Servable:
 
 def _find_run(project: Project, name: str) -> Run | None:
     runs = Run.objects.filter(project=project)
-    if name.isdecimal() and len(name) < 10:
-        return runs.filter(number=int(name)).first()
+    if (number := read_number(name)) is not None:
+        return runs.filter(number=number).first()
     return runs.filter(name=name).order_by("-created").first()
 
 

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from chanote.accounts.models import Project, User
 from chanote.commands.answers import NOT_FOUND, USAGE, CommandEnd
 from chanote.runs.models import Run
+from chanote.web.numbers import read_number
 
 
 def find_actor(args: argparse.Namespace) -> User:
@@ -49,8 +50,8 @@ def find_project(args: argparse.Namespace, actor: User) -> Project:
 def find_run(text: str, project: Project, actor: User) -> Run:
     """A run by its number in the project, its name or its id."""
     runs = Run.objects.visible_to(actor)
-    if text.isdigit():
-        run = runs.filter(project=project, number=int(text)).first()
+    if text.isdecimal():
+        run = runs.filter(project=project, number=read_number(text) or 0).first()
     else:
         try:
             run = runs.filter(pk=uuid.UUID(text)).first()

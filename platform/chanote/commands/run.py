@@ -77,14 +77,15 @@ def launch_recipe(args: argparse.Namespace) -> Any:
     from chanote.commands.finding import find_actor, find_named, find_project
     from chanote.recipes.models import Recipe
     from chanote.runs.services import LaunchRefused, launch_run
+    from chanote.web.numbers import read_number
 
     actor = find_actor(args)
     project = find_project(args, actor)
     require(actor, "runs.launch", project)
-    name, _, number = args.recipe.partition("@")
+    name, named, number = args.recipe.partition("@")
     recipe = find_named(Recipe.objects.visible_to(actor).filter(project=project), "recipe", name)
     revisions = recipe.revisions.all()
-    revision = revisions.filter(number=number).first() if number.isdigit() else revisions.first()
+    revision = revisions.filter(number=read_number(number) or 0).first() if named else revisions.first()
     if revision is None:
         raise CommandEnd(f"{name} has no revision {number or 'yet'}.", NOT_FOUND)
     try:

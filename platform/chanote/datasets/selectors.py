@@ -10,6 +10,7 @@ from django.db.models import Prefetch, QuerySet
 from chanote.accounts.models import Project
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.datasets.storage import open_lines
+from chanote.web.numbers import read_number
 
 ROWS_PER_PAGE = 50
 SEARCH_SECONDS = 1.5
@@ -21,9 +22,9 @@ def find_version(project: Project, reference: str) -> DatasetVersion:
     slug, _, number = reference.partition("@")
     versions = DatasetVersion.objects.filter(dataset__project=project, dataset__slug=slug).select_related("dataset")
     if number:
-        if not number.isdigit():
+        if not number.isdecimal():
             raise DatasetVersion.DoesNotExist(f"{reference} names no version; write {slug}@ and its number.")
-        version = versions.filter(number=int(number)).first() if len(number) < 9 else None
+        version = versions.filter(number=read_number(number) or 0).first()
     else:
         version = versions.order_by("-number").first()
     if version is None:

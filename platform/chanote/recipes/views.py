@@ -29,6 +29,7 @@ from chanote.recipes.selectors import (
 from chanote.recipes.services import RecipeRefused, load_library, save_revision
 from chanote.runs.models import Run
 from chanote.runs.services import LaunchRefused, launch_run
+from chanote.web.numbers import read_number
 from chanote.web.problems import Problem
 from chanote.web.projects import get_project
 from trainer.contract import Recipe as RecipeSpec
@@ -302,9 +303,10 @@ def _find_revision(recipe: Recipe, number: str | None) -> Revision:
     """The revision of that number, the newest when none is named."""
     if not number:
         return recipe.revisions.all()[:1].get()
-    if not number.isdecimal() or len(number) > 9:
+    named = read_number(number)
+    if named is None:
         raise Http404("a revision is named by its number")
-    return get_object_or_404(recipe.revisions.all(), number=int(number))
+    return get_object_or_404(recipe.revisions.all(), number=named)
 
 
 def _spec(revision: Revision | None) -> RecipeSpec | None:

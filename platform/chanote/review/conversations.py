@@ -10,6 +10,7 @@ from typing import Any
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.storage import StoreError, open_rows
 from chanote.review.sifting import CONTROL
+from chanote.web.numbers import read_key
 from trainer.contract.rollouts import StoredRollout
 
 Message = dict[str, Any]
@@ -45,11 +46,11 @@ def parse_chatml(text: str) -> list[Message]:
 
 def _read_row(name: str, version: DatasetVersion | None) -> list[Message]:
     """Messages of a row named `name@version#12`, rows counted from 0."""
-    number = name.rpartition("#")[2]
-    if version is None or not number.isdecimal() or len(number) > 15:
+    number = read_key(name.rpartition("#")[2])
+    if version is None or number is None:
         return []
     try:
-        row = next(iter(open_rows(version, int(number), int(number) + 1)), None)
+        row = next(iter(open_rows(version, number, number + 1)), None)
     except (StoreError, OSError):
         return []
     if row is None:

@@ -19,6 +19,7 @@ from chanote.runs.models import RolloutFile, Run
 from chanote.runs.rollout_files import read_group
 from chanote.runs.rollout_view import RolloutView, read_weights, view_group
 from chanote.tools.models import ToolCall
+from chanote.web.numbers import read_numbers
 from trainer.contract.rollouts import StoredRollout
 
 MOST_COLUMNS = 4
@@ -43,12 +44,10 @@ def read_places(asked: Sequence[str]) -> list[Place]:
     """The places that the address names, each prompt once; what cannot be meant is passed over."""
     places: list[Place] = []
     for text in asked:
-        parts = text.split(".")
-        if len(parts) not in (3, 4) or not all(
-            part.isascii() and part.isdecimal() and len(part) < 10 for part in parts
-        ):
+        numbers = read_numbers(text)
+        if numbers is None or len(numbers) not in (3, 4):
             continue
-        place = Place(*map(int, parts))
+        place = Place(*numbers)
         if all(replace(place, index=None) != replace(one, index=None) for one in places):
             places.append(place)
     return places[:MOST_COLUMNS]

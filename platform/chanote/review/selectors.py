@@ -12,6 +12,7 @@ from chanote.review.models import Label, LabelKind, Pick
 from chanote.review.rules import RULES
 from chanote.runs.lineage import find_rollout_files
 from chanote.runs.models import Run
+from chanote.web.numbers import read_number
 
 PLACE = {name: OuterRef(name) for name in ("run", "attempt", "step", "group", "index")}
 
@@ -39,10 +40,6 @@ def read_inbox_wish(query: Mapping[str, str]) -> InboxWish:
         rule=rule if rule in RULES else "",
         mine=query.get("unseen") == "mine",
     )
-
-
-def read_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def find_picks(project: Project, wish: InboxWish, user: Any) -> QuerySet[Pick]:

@@ -25,12 +25,12 @@ from chanote.review.selectors import (
     link_rollout,
     read_inbox_wish,
     read_label_wish,
-    read_number,
 )
 from chanote.review.services import LabelRefused, set_label, withdraw_label
 from chanote.review.sifting import sift_project
 from chanote.runs.live import find_run
 from chanote.runs.models import Run
+from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
 
 PER_PAGE = 20

@@ -14,6 +14,7 @@ from chanote.accounts.roles import require
 from chanote.runs.live import find_run
 from chanote.runs.models import Run
 from chanote.runs.services import RunRefused, cancel_run, move_run, resume_run, retry_run, stop_run
+from chanote.web.numbers import read_key, read_number
 from chanote.web.projects import get_project
 
 
@@ -64,8 +65,7 @@ def resume(request: HttpRequest, project: str, number: int) -> HttpResponse:
     run = _find(request, project, number)
     checkpoint = None
     if wanted := request.POST.get("checkpoint", ""):
-        pk = int(wanted) if wanted.isdecimal() and len(wanted) < 19 else 0
-        checkpoint = get_object_or_404(run.checkpoints, pk=pk)
+        checkpoint = get_object_or_404(run.checkpoints, pk=read_key(wanted))
     said = f"{run.name} waits in the queue to continue from "
     said += f"step {checkpoint.step:,}." if checkpoint else "its newest checkpoint."
     return _perform(request, run, lambda: resume_run(run, actor=request.user, checkpoint=checkpoint), said)
@@ -83,8 +83,7 @@ def retry(request: HttpRequest, project: str, number: int) -> HttpResponse:
 @require_POST
 def move(request: HttpRequest, project: str, number: int) -> HttpResponse:
     run = _find(request, project, number, "runs.order_queue")
-    text = request.POST.get("position", "")
-    position = int(text) if text.isdecimal() and len(text) < 9 else 0
+    position = read_number(request.POST.get("position", "")) or 0
     return _perform(
         request,
         run,

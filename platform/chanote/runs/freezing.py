@@ -25,6 +25,7 @@ from chanote.models.models import Model, Origin
 from chanote.models.vocabulary import compare_vocabularies
 from chanote.runs.memory import find_misfits
 from chanote.tools.freezing import check_toolset
+from chanote.web.numbers import read_number
 from chanote.web.problems import Problem
 from trainer.contract import DatasetFile, ModelFile, Recipe, RunSpec, TaskSpec
 from trainer.contract.overlap import find_overlap
@@ -143,7 +144,7 @@ def find_task(project: Project, name: str) -> Task:
     slug, _, number = name.partition("@")
     tasks = Task.objects.filter(project=project, slug=slug).select_related("dataset_version__dataset")
     if number:
-        tasks = tasks.filter(number=int(number)) if number.isdigit() and len(number) < 9 else tasks.none()
+        tasks = tasks.filter(number=read_number(number) or 0)
     task = tasks.order_by("-number").first()
     if task is None:
         raise Task.DoesNotExist(f"{name} is no task of this project")

@@ -25,6 +25,7 @@ from chanote.accounts.models import User
 from chanote.runs.changes import Change, Seen, find_changes, look_at
 from chanote.runs.models import Run
 from chanote.web.caching import answer_unchanged
+from chanote.web.numbers import read_key
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.4
@@ -177,7 +178,7 @@ async def stream(request: HttpRequest, project: str, number: int) -> HttpRespons
 def _read_cursor(request: HttpRequest) -> int:
     """The last event that the browser has: what it repeats after a break, or what the page was made with."""
     text = request.headers.get("Last-Event-ID") or request.GET.get("after", "")
-    return int(text) if text.isdecimal() and len(text) < 19 else 0
+    return read_key(text) or 0
 
 
 def _open(user: Any, project: str, number: int, after: int) -> tuple[Run, Seen, str]:

@@ -12,6 +12,7 @@ from django.db.models import F, Max, Min, Q, QuerySet
 from chanote.runs.lineage import find_counted, find_rollout_files
 from chanote.runs.models import RolloutRow, Run
 from chanote.runs.rollout_search import find_said
+from chanote.web.numbers import read_number
 
 PER_PAGE = 40
 COUNTED = 1_000
@@ -94,11 +95,6 @@ def read_rollout_wish(query: Mapping[str, Any]) -> RolloutWish:
         sort=name if name in SORTS else "place",
         descending=sort.startswith("-"),
     )
-
-
-def read_number(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _read_reward(text: str) -> float | None:

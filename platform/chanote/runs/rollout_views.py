@@ -16,7 +16,7 @@ from chanote.runs.rollout_export import export_rollouts
 from chanote.runs.rollout_files import CallsUnreadable, find_file, read_group, read_step_calls
 from chanote.runs.rollout_groups import GroupFacts, count_equal_groups, read_group_facts
 from chanote.runs.rollout_index import list_missing
-from chanote.runs.rollout_list import COUNTED, FLAGS, SORTS, RolloutList, RolloutWish, read_number, read_rollout_wish
+from chanote.runs.rollout_list import COUNTED, FLAGS, SORTS, RolloutList, RolloutWish, read_rollout_wish
 from chanote.runs.rollout_turns import split_prompt, split_turns
 from chanote.runs.rollout_view import (
     LEGEND,
@@ -30,6 +30,7 @@ from chanote.runs.rollout_view import (
 )
 from chanote.runs.rollout_words import STOPS
 from chanote.runs.views import read_head
+from chanote.web.numbers import read_key, read_number, read_numbers
 from trainer.contract.tool_calls import StoredToolCall
 
 FILTERS = ("q", "gradient", "ending", "stop", "flag", "low", "high", "sort")
@@ -100,7 +101,7 @@ def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
     place: Place | None = read_place(request.GET.get("open", ""), steps.shown.step)
     at = find_row(run, place) if place else None
     page = found.page(
-        after=_read_id(request.GET.get("after", "")), before=_read_id(request.GET.get("before", "")), at=at
+        after=read_key(request.GET.get("after", "")), before=read_key(request.GET.get("before", "")), at=at
     )
     if place is None and page.rows:
         at = page.rows[0]
@@ -333,10 +334,10 @@ def choose_step(files: QuerySet[RolloutFile], asked: str) -> Steps | None:
 
 def read_place(text: str, step: int) -> Place | None:
     """`12.3.1` as step, group and place within it, `3.1` as of this step; None for anything else."""
-    parts = text.split(".")
-    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+    numbers = read_numbers(text)
+    if numbers is None or len(numbers) not in (2, 3):
         return None
-    *given, group, index = (int(part) for part in parts)
+    *given, group, index = numbers
     return (given[0] if given else step, group, index)
 
 
@@ -354,10 +355,6 @@ def find_row(run: Run, place: Place) -> RolloutRow | None:
     """The row of a place, whether or not the filter admits it."""
     rows = RolloutList(run, RolloutWish(first=place[0], last=place[0], group=place[1])).rows
     return rows.filter(index=place[2]).first()
-
-
-def _read_id(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _keep(query: QueryDict, *names: str, step: int | None = None) -> str:

@@ -22,6 +22,7 @@ from chanote.runs.facts import (
     time_spent,
 )
 from chanote.runs.models import MetricSeries, Run, State
+from chanote.web.numbers import read_number
 
 PER_PAGE = 50
 SORTS = {
@@ -67,8 +68,8 @@ def find_runs(runs: QuerySet[Run], wish: Wish) -> QuerySet[Run]:
     for word in wish.words.split():
         match = Q(name__icontains=word) | Q(revision__recipe__slug__icontains=word) | Q(base__slug__icontains=word)
         match |= Q(owner__username__icontains=word)
-        if word.lstrip("#").isdecimal():
-            match |= Q(number=int(word.lstrip("#")))
+        if (number := read_number(word.lstrip("#"))) is not None:
+            match |= Q(number=number)
         runs = runs.filter(match)
     if wish.sort == "loss":
         latest = MetricSeries.objects.filter(run=OuterRef("pk"), key=LOSS).values("last_value")[:1]

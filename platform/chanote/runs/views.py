@@ -48,6 +48,7 @@ from chanote.runs.table import (
     with_relations,
 )
 from chanote.web.caching import answer_unchanged
+from chanote.web.numbers import read_key, read_number
 from chanote.web.projects import get_project
 
 MOST_CHART_POINTS = 1500
@@ -259,8 +260,8 @@ def curves(request: HttpRequest, project: str, number: int) -> HttpResponse:
 
 
 def _read_number(request: HttpRequest, name: str, default: int, lowest: int, highest: int) -> int:
-    text = request.GET.get(name, "")
-    return min(max(int(text), lowest), highest) if text.isdecimal() and len(text) < 10 else default
+    number = read_number(request.GET.get(name, ""))
+    return default if number is None else min(max(number, lowest), highest)
 
 
 @login_required
@@ -285,9 +286,9 @@ def log_text(request: HttpRequest, project: str, number: int) -> HttpResponse:
     attempt, name = _choose_log(request, list(run.attempts.all()))
     if attempt is None:
         raise Http404("The run has no attempt.")
-    offset = request.GET.get("offset", "")
-    if offset.isdecimal() and len(offset) < 19:
-        text = read_on(attempt, name, int(offset))
+    offset = read_key(request.GET.get("offset", ""))
+    if offset is not None:
+        text = read_on(attempt, name, offset)
         return JsonResponse({"lines": text.lines, "offset": text.offset, "active": run.is_active})
     response = HttpResponse("\n".join(read_tail(attempt, name).lines), content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{run.number}-{attempt.number}-{name}.log"'
@@ -348,8 +349,8 @@ def samples(request: HttpRequest, project: str, number: int) -> HttpResponse:
 @require_GET
 def compare(request: HttpRequest, project: str) -> HttpResponse:
     found = get_project(request, project)
-    asked = [int(text) for text in request.GET.getlist("run") if text.isdecimal() and len(text) < 10]
-    numbers = list(dict.fromkeys(asked))
+    asked = [read_number(text) for text in request.GET.getlist("run")]
+    numbers = [number for number in dict.fromkeys(asked) if number is not None]
     runs = {
         run.number: run
         for run in with_relations(Run.objects.visible_to(request.user)).filter(project=found, number__in=numbers[:50])

@@ -8,6 +8,7 @@ from django.db.models import Count, QuerySet
 
 from chanote.runs.models import Run
 from chanote.tools.models import ToolCall
+from chanote.web.numbers import read_number
 from toolsandbox.contract import Status
 
 PER_PAGE = 50
@@ -33,9 +34,8 @@ class CallWish:
 
 def read_call_wish(query: Mapping[str, str]) -> CallWish:
     """What the address asks for; what it cannot mean is passed over."""
-    step = query.get("step", "").strip()
     status = query.get("status", "")
-    number = int(step) if step.isascii() and step.isdecimal() and len(step) < 10 else None
+    number = read_number(query.get("step", ""))
     return CallWish(
         tool=query.get("tool", "").replace("\0", "")[:80],
         status=status if status in STATUSES or status == "failed" else "",

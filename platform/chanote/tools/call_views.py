@@ -23,6 +23,7 @@ from chanote.tools.call_log import (
     read_call_wish,
 )
 from chanote.tools.models import ToolCall
+from chanote.web.numbers import read_key
 
 MOST_OTHERS = 100
 LONGEST_LINK = 1500
@@ -35,7 +36,7 @@ def calls(request: HttpRequest, project: str, number: int) -> HttpResponse:
     run, context = read_head(request, project, number, "calls")
     wish = read_call_wish(request.GET)
     counts = count_calls(run)
-    before, after = (_read_id(request.GET.get(name, "")) for name in ("before", "after"))
+    before, after = (read_key(request.GET.get(name, "")) for name in ("before", "after"))
     page = read_call_page(find_calls(run, wish), before=before, after=after)
     query = request.GET.copy()
     for name in [name for name in query if name not in FILTERS or not query[name]]:
@@ -108,10 +109,6 @@ def _count_matching(counts: Any, wish: Any) -> int | None:
     if wish.status == "failed":
         return counts.failed
     return counts.by_status.get(wish.status, 0) if wish.status else counts.total
-
-
-def _read_id(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 @login_required

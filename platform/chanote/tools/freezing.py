@@ -9,6 +9,7 @@ from chanote.datasets.storage import version_path
 from chanote.tools.endpoints import find_endpoint
 from chanote.tools.health import CODE_TOOLS, Health, look
 from chanote.tools.models import Toolset, ToolsetRevision
+from chanote.web.numbers import read_number
 from chanote.web.problems import Problem
 from trainer.contract.toolsets import FrozenCorpus, ToolsetSpec
 
@@ -22,7 +23,7 @@ def find_toolset(project: Project, reference: str) -> ToolsetRevision:
         "toolset__project", "corpus__dataset"
     )
     if number:
-        found = revisions.filter(number=int(number)).first() if number.isdecimal() and len(number) < 10 else None
+        found = revisions.filter(number=read_number(number) or 0).first()
     else:
         found = revisions.order_by("-number").first()
     if found is None:
