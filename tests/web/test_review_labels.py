@@ -1,5 +1,6 @@
 """Labels of rollouts: who may give them, what is kept, what survives."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,22 @@ def test_who_works_in_the_project_labels_and_comes_back_to_the_rollout(role, run
     assert (label.label, label.note, label.author, label.attempt) == ("wrong", "Cites  nothing.", person, 1)
     event = AuditEvent.objects.get(verb="rollout.labelled")
     assert (event.actor_name, event.project, event.detail["label"]) == (person.username, run.project, "wrong")
+
+
+def test_the_list_is_filtered_by_what_people_said(run, researcher, curator, client_of):
+    def listed(label: str) -> list[str]:
+        page = read(client_of(researcher).get(f"/p/law/runs/1/rollouts/?all=1&label={label}"))
+        return re.findall(r'data-walk="([\d.]+)"', page)
+
+    everything = listed("")
+    assert listed("any") == []
+    say(client_of(researcher))
+    say(client_of(curator), "unsure")
+    assert listed("any") == listed("wrong") == listed("unsure") == ["1.0.0"]
+    assert listed("good") == []
+    assert listed("none") == [place for place in everything if place != "1.0.0"]
+    api = client_of(researcher).get("/api/v1/projects/law/runs/1/rollout-list/?label=wrong").json()["results"]
+    assert [(row["step"], row["group"], row["index"]) for row in api] == [(1, 0, 0)]
 
 
 def test_a_viewer_reads_labels_and_gives_none(run, researcher, viewer, client_of):

@@ -59,6 +59,9 @@ def test_a_run_without_held_out_rows_has_no_empty_figure_for_them(project, run, 
     asks = {**OPD, "held_out": [{"dataset": "asked@2"}]}
     make_run(project, number=2, snapshot={"run": "x", "recipe": {"stages": [asks]}})
     assert "Held-out loss" in text_of(read("2/"))
+    rewarded = {**asks, "kind": "grpo", "rewards": [{"name": "exact_match"}]}
+    make_run(project, number=3, snapshot={"run": "x", "recipe": {"stages": [rewarded]}})
+    assert "Held-out loss" not in text_of(read("3/")), "held-out prompts have rewards, which the charts show"
 
 
 def test_before_the_first_step_a_figure_is_a_dash_and_not_a_gap(project, read):

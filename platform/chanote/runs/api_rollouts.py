@@ -18,7 +18,7 @@ from chanote.runs.models import RolloutFile, RolloutRow
 from chanote.runs.rollout_export import HEAVY, export_rollouts, tell_rollout
 from chanote.runs.rollout_files import CallsUnreadable, read_at, read_group, read_step_calls
 from chanote.runs.rollout_index import list_missing
-from chanote.runs.rollout_list import FLAGS, SORTS, RolloutList, RolloutWish
+from chanote.runs.rollout_list import FLAGS, LABELS, SORTS, RolloutList, RolloutWish
 from chanote.runs.rollout_words import STOPS
 
 MOST_ROWS = 200
@@ -48,6 +48,7 @@ class WishQuery(serializers.Serializer[Any]):
     flag = serializers.ChoiceField(
         list(FLAGS), required=False, help_text="Rollouts of which this is true, such as a malformed call."
     )
+    label = serializers.ChoiceField(list(LABELS.items()), required=False, help_text="What somebody said of it.")  # type: ignore[assignment]
     low = serializers.FloatField(required=False, help_text="Lowest reward.")
     high = serializers.FloatField(required=False, help_text="Highest reward.")
     q = serializers.CharField(
@@ -176,6 +177,7 @@ def make_wish(query: dict[str, Any], *, first: int | None, last: int | None) -> 
         ending=query.get("ending", ""),
         stop=query.get("stop", ""),
         flags=(query["flag"],) if "flag" in query else (),
+        label=query.get("label", ""),
         low=query.get("low"),
         high=query.get("high"),
         sort=sort.lstrip("-"),

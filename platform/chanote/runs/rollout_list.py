@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Max, Min, Q, QuerySet
+from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet
 
+from chanote.review.models import Label, LabelKind
 from chanote.runs.lineage import find_counted, find_rollout_files
 from chanote.runs.models import RolloutRow, Run
 from chanote.runs.rollout_search import find_said
@@ -42,6 +43,10 @@ FLAGS: dict[str, tuple[str, Q]] = {
 """Name in the address → label and rows. Several together: rows that have all of them."""
 
 
+LABELS = {"any": "Labelled", "none": "Not labelled", **{str(kind): kind.label.capitalize() for kind in LabelKind}}
+"""Name in the address → label."""
+
+
 @dataclass(frozen=True)
 class RolloutWish:
     """Filters and order of the list. `low` and `high` are rewards, `first` and `last` steps, all inclusive."""
@@ -58,6 +63,8 @@ class RolloutWish:
     """A stop reason."""
     flags: tuple[str, ...] = ()
     """Of FLAGS."""
+    label: str = ""
+    """Of LABELS: what somebody said of it."""
     low: float | None = None
     high: float | None = None
     sort: str = "place"
@@ -90,6 +97,7 @@ def read_rollout_wish(query: Mapping[str, Any]) -> RolloutWish:
         ending=ending if ending in {"cut", "whole"} else "",
         stop=query.get("stop", "").replace("\0", "")[:30],
         flags=tuple(flag for flag in FLAGS if flag in flags),
+        label=label if (label := query.get("label", "")) in LABELS else "",
         low=_read_reward(query.get("low", "")),
         high=_read_reward(query.get("high", "")),
         sort=name if name in SORTS else "place",
@@ -125,8 +133,16 @@ def find_rows(run: Run, wish: RolloutWish) -> QuerySet[RolloutRow]:
     rows = rows.filter(**{name: value for name, value in bounds.items() if value is not None})
     for flag in wish.flags:
         rows = rows.filter(FLAGS[flag][1])
+    rows = rows.filter(_find_labelled(wish.label)) if wish.label else rows
     rows = rows.filter(find_said(run, wish.words)) if wish.words else rows
     return rows.order_by()
+
+
+def _find_labelled(wanted: str) -> Q:
+    labels = Label.objects.filter(**{name: OuterRef(name) for name in ("run", "attempt", "step", "group", "index")})
+    if wanted in LabelKind.values:
+        labels = labels.filter(label=wanted)
+    return ~Q(Exists(labels)) if wanted == "none" else Q(Exists(labels))
 
 
 def _of_counted(run: Run) -> Q:

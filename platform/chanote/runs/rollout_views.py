@@ -16,7 +16,7 @@ from chanote.runs.rollout_export import export_rollouts
 from chanote.runs.rollout_files import CallsUnreadable, find_file, read_group, read_step_calls
 from chanote.runs.rollout_groups import GroupFacts, count_equal_groups, read_group_facts
 from chanote.runs.rollout_index import list_missing
-from chanote.runs.rollout_list import COUNTED, FLAGS, SORTS, RolloutList, RolloutWish, read_rollout_wish
+from chanote.runs.rollout_list import COUNTED, FLAGS, LABELS, SORTS, RolloutList, RolloutWish, read_rollout_wish
 from chanote.runs.rollout_turns import split_prompt, split_turns
 from chanote.runs.rollout_view import (
     LEGEND,
@@ -33,7 +33,7 @@ from chanote.runs.views import read_head
 from chanote.web.numbers import read_key, read_number, read_numbers
 from trainer.contract.tool_calls import StoredToolCall
 
-FILTERS = ("q", "gradient", "ending", "stop", "flag", "low", "high", "sort")
+FILTERS = ("q", "gradient", "ending", "stop", "flag", "label", "low", "high", "sort")
 RANGE = ("all", "from", "to")
 KEPT = (*FILTERS, *RANGE)
 """Parts of the address that hold while one goes from rollout to rollout."""
@@ -115,6 +115,7 @@ def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
         "wish": wish,
         "page": page,
         "flags": [(name, label, name in wish.flags) for name, (label, _) in FLAGS.items() if name not in HIDDEN_FLAGS],
+        "labels": list(LABELS.items()),
         "stops": list(STOPS.items()),
         "counts": {"masked": steps.shown.masked, "cut": steps.shown.truncated},
         "legend": LEGEND,

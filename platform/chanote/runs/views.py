@@ -180,7 +180,8 @@ def read_head(request: HttpRequest, project: str, number: int, tab: str) -> tupl
         "datasets": list_datasets(run),
         "teachers": list_teachers(run),
         "toolset": run.snapshot.get("toolset"),
-        "measures_held_out": any(stage.get("held_out") for stage in list_stages(run)),
+        # Stages with rewards measure rewards on held-out prompts, no loss.
+        "measures_held_out": any(stage.get("held_out") and not stage.get("rewards") for stage in list_stages(run)),
         "reproduced": run.snapshot.get("reproduces"),
         "series": series,
         "events": events,
