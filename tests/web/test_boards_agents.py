@@ -12,7 +12,6 @@ from chanote.boards.selectors import describe_board, read_board
 from chanote.boards.services import create_board, freeze_task, hash_task, import_evaluation
 from chanote.cli import build_parser
 from chanote.commands.answers import CommandEnd
-from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.models.models import Model
 from chanote.runs.freezing import find_obstacles
 from chanote.runs.reachable import find_unreachable
@@ -21,7 +20,7 @@ from tests.tool_service import find_dead_address
 from trainer.contract import Recipe, TaskSpec
 from trainer.contract.events import ScoredSample
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 
 DEFINITION = TaskSpec.model_validate(
     {
@@ -33,28 +32,6 @@ DEFINITION = TaskSpec.model_validate(
         "agent": {"rewards": [{"kind": "exact"}, {"kind": "citation_f1"}], "system_prompt": "Look it up."},
     }
 )
-
-
-@pytest.fixture(autouse=True)
-def plain_static(settings, tmp_path):
-    settings.STATIC_ROOT = tmp_path
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
-
-
-@pytest.fixture
-def browser(client_of, researcher):
-    return client_of(researcher)
-
-
-@pytest.fixture
-def version(project):
-    dataset = Dataset.objects.create(project=project, slug="code", title="Code of law", kind="prompts")
-    return DatasetVersion.objects.create(
-        dataset=dataset, number=1, sha256="a" * 64, rows=4, bytes=10, uses=["evaluate"]
-    )
 
 
 @pytest.fixture

@@ -11,39 +11,16 @@ from chanote.audit.models import AuditEvent
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.selectors import describe_board, read_board
 from chanote.boards.services import BoardError, create_board, freeze_task, import_evaluation, update_board
-from chanote.datasets.models import Dataset, DatasetVersion
+from chanote.datasets.models import DatasetVersion
 from chanote.models.models import Model
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 
 DEFINITION = TaskSpec(
     task="law-qa", title="Questions on the code", dataset="code@1", output_type="generate_until", metric="exact_match"
 )
-
-
-@pytest.fixture(autouse=True)
-def plain_static(settings, tmp_path):
-    """Pages are read as they are in development: no file needs to be collected first."""
-    settings.STATIC_ROOT = tmp_path
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
-
-
-@pytest.fixture
-def browser(client_of, researcher):
-    return client_of(researcher)
-
-
-@pytest.fixture
-def version(project):
-    dataset = Dataset.objects.create(project=project, slug="code", title="Code of law", kind="prompts")
-    return DatasetVersion.objects.create(
-        dataset=dataset, number=1, sha256="a" * 64, rows=4, bytes=10, uses=["evaluate"]
-    )
 
 
 @pytest.fixture
