@@ -38,6 +38,10 @@ function start(root) {
     field.focus();
   });
   settings.addEventListener("submit", (event) => event.preventDefault());
+  // A policy is tried with the tools that it was trained with, unless somebody chooses others.
+  settings.elements.served.addEventListener("change", (event) => {
+    settings.elements.toolset.value = event.target.selectedOptions[0].dataset.toolset;
+  });
 
   async function ask(text) {
     const before = messages.length;
@@ -141,6 +145,7 @@ function start(root) {
   class Shown {
     constructor(open) {
       this.article = open(settings.elements.served.selectedOptions[0].dataset.name, "is-model");
+      this.tools = settings.elements.toolset.value;
       this.calls = new Map();
       this.said = "";
       this.tokens = 0;
@@ -179,7 +184,7 @@ function start(root) {
       const words = REASONS[reason];
       if (words) this.note(words);
       else if (!this.said && !this.calls.size) this.note("The model wrote nothing.");
-      else if (this.written.includes("<tool_call>")) this.note("The model wrote a call that cannot be read, so it was not made.");
+      else if (this.written.includes("<tool_call>")) this.note(this.tools ? "The model wrote a call that cannot be read, so it was not made." : "The model wrote a tool call. Choose its tools above, then ask again.");
     }
     note(words) { this.article.append(fill(part("note"), words)); }
     fault(words) {

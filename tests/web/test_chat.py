@@ -267,3 +267,18 @@ def test_the_page_offers_what_is_served_and_toolsets(researcher, client_of, proj
     assert EVIL not in page
     assert "silent-one" not in page
     assert '<option value="law-tools"' in page
+
+
+def test_a_policy_is_offered_with_the_tools_that_it_was_trained_with(researcher, client_of, project, tmp_path, tools):
+    tools()
+    Toolset.objects.create(project=project, slug="other-tools")
+    run = make_run(project, snapshot={"run": "x", "recipe": {"stages": []}, "toolset": {"name": "law-tools@1"}})
+    checkpoint = Checkpoint.objects.create(
+        run=run, attempt=run.attempts.first(), step=4, stage=0, directory="x", sha256="0" * 64
+    )
+    make_served(project, "http://127.0.0.1:1", tmp_path, checkpoint=checkpoint)
+    client = client_of(researcher)
+    assert '<option value="law-tools" selected' in client.get("/p/law/chat/").content.decode()
+    chosen = client.get("/p/law/chat/?toolset=other-tools").content.decode()
+    assert '<option value="other-tools" selected' in chosen
+    assert '<option value="law-tools" selected' not in chosen

@@ -63,6 +63,12 @@ class ServedModel(models.Model):
         made = self.checkpoint or getattr(self.model, "checkpoint", None)
         return 0 if made is None else int(made.step)
 
+    @property
+    def toolset(self) -> str:
+        """Name of the toolset that its policy was trained with; empty when there was none."""
+        frozen = self.run.snapshot.get("toolset") if self.run else None
+        return str((frozen or {}).get("name", "")).partition("@")[0]
+
     def read_token(self) -> str:
         """Raises OSError."""
         return Path(self.token_file).read_text(encoding="utf-8").strip()

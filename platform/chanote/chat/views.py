@@ -78,12 +78,13 @@ def chat(request: HttpRequest, project: str) -> HttpResponse:
     )
     toolsets = list(Toolset.objects.visible_to(request.user).filter(project=found))
     asked = request.GET.get("served", "")
+    chosen = next((one for one in served if str(one.pk) == asked), served[0] if served else None)
     context = {
         "project": found,
         "served": served,
-        "chosen": next((one for one in served if str(one.pk) == asked), served[0] if served else None),
+        "chosen": chosen,
         "toolsets": toolsets,
-        "asked_toolset": request.GET.get("toolset", ""),
+        "asked_toolset": request.GET.get("toolset", chosen.toolset if chosen else ""),
         "health": look() if toolsets else None,
         "statuses": [*ENDINGS, "not_made"],
         "allowed": may(request.user, "models.try", found),

@@ -15,7 +15,7 @@ from chanote.accounts.roles import may, require
 from chanote.datasets.errors import ImportRefused
 from chanote.review.exporting import export_labels
 from chanote.review.forms import ExportForm
-from chanote.review.models import Label, LabelExport, LabelKind, SiftedStep
+from chanote.review.models import Label, LabelExport, LabelKind, Pick, SiftedStep
 from chanote.review.rules import RULES
 from chanote.review.same_prompt import MOST_COLUMNS, Place, compare_prompt, read_places
 from chanote.review.selectors import (
@@ -59,11 +59,15 @@ def inbox(request: HttpRequest, project: str) -> HttpResponse:
         "asked": asked.urlencode(),
         "runs": find_picked_runs(found),
         "rules": RULES,
-        "labelled": Label.objects.filter(run__project=found).count(),
+        "picked": Pick.objects.filter(run__project=found, sifted__current=True).exists(),
         "faults": SiftedStep.objects.filter(run__project=found, current=True).exclude(fault="").count(),
         "may_label": may(request.user, "rollouts.label", found),
     }
     return render(request, "review/inbox.html", context)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @login_required
@@ -110,7 +114,9 @@ def _export(request: HttpRequest, form: ExportForm, project: Any) -> LabelExport
     if version.unchanged:
         messages.info(request, f"Rows and rights are those of {version.reference}: no new version was made.")
     else:
-        messages.success(request, f"{version.reference} holds {version.rows:,} rows of {export.labels:,} labels.")
+        messages.success(
+            request, f"{version.reference} holds {_count(version.rows, 'row')} of {_count(export.labels, 'label')}."
+        )
     if export.left_out:
         messages.warning(request, f"Left out: {' '.join(export.left_out)}")
     return export
