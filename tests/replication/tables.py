@@ -84,22 +84,10 @@ AGENT_MEASURES = ("success", "called", "found")
 
 
 def agent_tables(by_seed: BySeed) -> str:
-    """Arms that every seed has; then, over the seeds that have them, each of the others with those."""
-    arms = list(dict.fromkeys(arm for scores in by_seed.values() for arm in scores))
-    whole = [arm for arm in arms if all(arm in scores for scores in by_seed.values())]
-    tables = _agent_tables(by_seed, whole)
-    for arm in (arm for arm in arms if arm not in whole):
-        some = {seed: scores for seed, scores in by_seed.items() if arm in scores}
-        tables += _agent_tables(some, [*whole, arm], newest=arm)
+    arms = list(next(iter(by_seed.values())))
+    tables = [write_score_table(by_seed, arms, AGENT_MEASURES)]
+    tables += [write_difference_table(by_seed, AGENT_PAIRS, measure) for measure in ("success", "found")]
     return "\n\n".join(tables)
-
-
-def _agent_tables(by_seed: BySeed, arms: Sequence[str], *, newest: str = "") -> list[str]:
-    pairs = [pair for pair in AGENT_PAIRS if set(pair) <= set(arms) and (not newest or newest in pair)]
-    return [
-        write_score_table(by_seed, arms, AGENT_MEASURES),
-        *(write_difference_table(by_seed, pairs, measure) for measure in ("success", "found")),
-    ]
 
 
 TABLES = {
