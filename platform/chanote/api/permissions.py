@@ -22,6 +22,8 @@ SCOPES = {
     "review:write": "label rollouts",
     "rights:read": "see sources, terms, exceptions and what used them",
     "rights:write": "change sources, ask for exceptions and decide on them, withdraw",
+    "errands:read": "see the platform's own long work",
+    "errands:write": "stop and resume the platform's own long work",
     "boards:read": "see boards and scores",
     "boards:write": "change tasks and boards",
 }
