@@ -40,7 +40,7 @@ class Model(models.Model):
     vocabulary = models.PositiveIntegerField(null=True, blank=True)
     architecture = models.CharField(max_length=80, blank=True)
     licence = models.CharField(max_length=80, blank=True)
-    uses = models.JSONField(default=allow_all)
+    uses = models.JSONField(default=allow_all, blank=True)
     """Values of `Use` that its terms allow: to train it further, to distil from it, to evaluate it, to publish it.
     Those of the models that it comes from are not in here; `chanote.rights.terms` adds them up."""
     non_commercial = models.BooleanField(default=False)

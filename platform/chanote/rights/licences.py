@@ -23,11 +23,13 @@ def check_licence(text: str) -> str:
         return f"The licence has {len(text):,} characters; {LONGEST} fit. Write LicenseRef- and a name for it."
     try:
         parsed = _licensing().parse(text, validate=False, strict=False)
+        unknown = [key for key in _licensing().unknown_license_keys(parsed) if not key.startswith(OWN)]
     except ExpressionError:
+        unknown = [text]
+    if any(" " in key for key in unknown):
         return (
             f"{text!r} is no SPDX expression; write an identifier such as CC-BY-4.0, several joined by AND, OR or WITH."
         )
-    unknown = [key for key in _licensing().unknown_license_keys(parsed) if not key.startswith(OWN)]
     if unknown:
         return (
             f"{unknown[0]!r} is not on the SPDX list; look it up at spdx.org/licenses, or write LicenseRef- and a name "

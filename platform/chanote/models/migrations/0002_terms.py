@@ -24,6 +24,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='model',
             name='uses',
-            field=models.JSONField(default=chanote.models.models.allow_all),
+            field=models.JSONField(blank=True, default=chanote.models.models.allow_all),
         ),
     ]
