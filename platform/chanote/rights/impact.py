@@ -131,6 +131,7 @@ def _cut(ranges: Sequence[Range]) -> tuple[tuple[Range, ...], int]:
 
 def trace_impact(project: Project, hits: list[VersionHit]) -> Impact:
     """Follow the rows from versions to runs, their models, the runs that those began or taught, and to scores."""
+    hits = hits + _find_labels_of_readers(hits)
     versions = [hit.version for hit in hits]
     hashes = {version.sha256 for version in versions}
     impact = Impact(versions=hits, made_from=_list_made_from(versions))
@@ -160,6 +161,18 @@ def trace_impact(project: Project, hits: list[VersionHit]) -> Impact:
     )
     impact.exports = _list_exports(project, versions, impact.models)
     return impact
+
+
+def _find_labels_of_readers(hits: list[VersionHit]) -> list[VersionHit]:
+    """Versions of labels whose rollouts read these versions: any of their rows may hold their words."""
+    known = {hit.version.pk for hit in hits}
+    names = {hit.version.reference for hit in hits}
+    drawn = DatasetVersion.objects.filter(drawn_from__in=known, operation__name="labels").distinct()
+    return [
+        VersionHit(version, ((1, version.rows),))
+        for version in drawn.select_related("dataset__project")
+        if version.pk not in known and names & set(version.operation.get("read") or [])
+    ]
 
 
 def _look_at_run(run: Run, hashes: set[str]) -> RunHit:
