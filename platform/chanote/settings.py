@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "chanote.tools",
     "chanote.chat",
     "chanote.review",
+    "chanote.checks",
     "chanote.web",
     "chanote.api",
 ]
