@@ -42,9 +42,11 @@ class Toxicity(Check):
 
     def look(self, block: Block) -> Part:
         part = Part(rows=len(block.rows))
-        pattern = build_pattern(self.settings.words, self.settings.allowed)
+        pattern, needles = build_pattern(self.settings.words, self.settings.allowed)
         for number, text in enumerate(block.texts):
             folded = fold_for_patterns(text)[0].casefold()
+            if not any(needle in folded for needle in needles):
+                continue
             held: dict[str, int] = {}
             for match in pattern.finditer(folded):
                 code = match.lastgroup or ""
@@ -61,8 +63,11 @@ class Toxicity(Check):
 
 
 @lru_cache(maxsize=4)
-def build_pattern(words: tuple[str, ...], allowed: tuple[str, ...]) -> re.Pattern[str]:
-    """One alternation, a named group for each code. What only contains a Thai word is matched before it, as innocent."""
+def build_pattern(words: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """One alternation, a named group for each code, and beginnings of which a text must hold one to match at all.
+
+    What only contains a Thai word is matched before it, as innocent.
+    """
     lists: dict[str, list[str]] = {code: [] for code in CODES}
     innocent: list[str] = []
     for path in sorted(LISTS.glob("*.txt")):
@@ -75,13 +80,19 @@ def build_pattern(words: tuple[str, ...], allowed: tuple[str, ...]) -> re.Patter
             elif not line.startswith("#"):
                 lists[code] += line.split()
     lists["own"] += [word.strip() for word in words if word.strip().rstrip("*")]
+    needles: set[str] = set()
     unwanted = {word.strip().casefold() for word in allowed}
     groups = [f"(?P<innocent>{_join(innocent)})"] if innocent else []
     for code, listed in lists.items():
         kept = [word for word in listed if word.casefold() not in unwanted]
+        for word in kept:
+            stem = word.casefold().rstrip("*")
+            needles |= {stem.replace("-", " "), stem.replace(" ", "-")}
         if kept:
             groups.append(f"(?P<{code}>{_join(kept)})")
-    return re.compile("|".join(groups))
+    # What holds a longer one holds the shorter one in it.
+    fewest = [one for one in needles if not any(one != other and other in one for other in needles)]
+    return re.compile("|".join(groups)), tuple(sorted(fewest))
 
 
 def _join(words: list[str]) -> str:
