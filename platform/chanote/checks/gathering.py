@@ -82,7 +82,9 @@ def _build_index(tasks: list[Task], laws: list[DatasetVersion], left_out: list[s
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
     partial.mkdir()
-    writer, items, cited = IndexWriter(), [], {}
+    writer = IndexWriter()
+    items: list[dict[str, Any]] = []
+    cited: dict[str, list[int]] = {}
     rows_of: dict[int, list[int]] = {}
     told: list[dict[str, Any]] = []
     for task in tasks:

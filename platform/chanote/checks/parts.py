@@ -33,7 +33,7 @@ def part_path(folder: Path, key: str, block: str) -> Path:
 def write_part(path: Path, part: Part) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {"rows": part.rows, "counts": part.counts, "samples": part.samples}
-    arrays = {f"a_{name}": array for name, array in part.arrays.items()}
+    arrays: dict[str, Any] = {f"a_{name}": array for name, array in part.arrays.items()}
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         with partial.open("xb") as file:

@@ -26,8 +26,14 @@ OWN_TERMS_ONLY = {
     "EUPL": "European Union Public Licence",
 }
 """Licences that want what is made of the work to carry themselves."""
-GOES_INTO = {("CC-BY-SA", "GPL"), ("LGPL", "GPL"), ("LGPL", "AGPL"), ("GPL", "AGPL"), ("MPL", "GPL"), ("MPL", "LGPL"), ("MPL", "AGPL"), ("EUPL", "GPL"), ("EUPL", "AGPL"), ("EUPL", "CC-BY-SA"), ("EUPL", "LGPL"), ("EUPL", "MPL")}  # fmt: skip
-"""Share-alike licences whose text lets the whole go on under the second (CC BY-SA 4.0 into GPL 3, EUPL's appendix)."""
+GOES_INTO = {
+    "CC-BY-SA": {"GPL"},
+    "LGPL": {"GPL", "AGPL"},
+    "GPL": {"AGPL"},
+    "MPL": {"GPL", "LGPL", "AGPL"},
+    "EUPL": {"GPL", "AGPL", "LGPL", "MPL", "CC-BY-SA"},
+}
+"""Share-alike licence → those under which the whole may go on (CC BY-SA 4.0 into GPL 3, EUPL's appendix)."""
 
 
 @dataclass
@@ -100,8 +106,8 @@ class Licences(Check):
         outcome.samples = [
             {"code": code, "row": self._first_row(found, code), "text": reason} for code, reason in sentences
         ]
-        for start, stop, code in found:
-            outcome.counts[tuple(self.finds)[code]] += stop - start
+        for start, stop, place in found:
+            outcome.counts[tuple(self.finds)[place]] += stop - start
         outcome.found = [spread(found)]
         return outcome
 
@@ -163,17 +169,17 @@ def find_conflict(one: Licence, other: Licence) -> str:
     for strict, loose in ((one, other), (other, one)):
         if strict.family and not strict.non_commercial and loose.non_commercial:
             return (
-                f"{strict.name} wants the whole to be free for any use, and {loose.name} allows non-commercial use only: "
-                f"keep {name_sources(strict)} and {name_sources(loose)} in versions of their own."
+                f"{strict.name} wants the whole to be free for any use, and {loose.name} allows "
+                f"non-commercial use only: keep {name_sources(strict)} and {name_sources(loose)} in versions of their own."
             )
-    if one.family and other.family and one.family != other.family:
-        pairs = {(one.family, other.family), (other.family, one.family)}
-        if not pairs & GOES_INTO:
-            return (
-                f"{one.name} and {other.name} each want the whole under their own terms: keep {name_sources(one)} and "
-                f"{name_sources(other)} in versions of their own."
-            )
-    return ""
+    if not one.family or not other.family or one.family == other.family:
+        return ""
+    if other.family in GOES_INTO.get(one.family, ()) or one.family in GOES_INTO.get(other.family, ()):
+        return ""
+    return (
+        f"{one.name} and {other.name} each want the whole under their own terms: keep {name_sources(one)} and "
+        f"{name_sources(other)} in versions of their own."
+    )
 
 
 def name_sources(licence: Licence) -> str:

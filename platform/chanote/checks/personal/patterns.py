@@ -163,12 +163,14 @@ def find_european_ids(text: str) -> Iterator[tuple[int, int]]:
 
 
 _PASSPORT_WORDS = (
-    "passport", "passeport", "reisepass", "personalausweis", "ausweisnummer", "ausweisnr", "ausweis-nr", "identity card",
-    "id card", "หนังสือเดินทาง", "พาสปอร์ต", "พาสพอร์ต",
+    "passport", "passeport", "reisepass", "personalausweis", "ausweisnummer", "ausweisnr", "ausweis-nr",
+    "identity card", "id card", "หนังสือเดินทาง", "พาสปอร์ต", "พาสพอร์ต",
 )  # fmt: skip
 _FIND_PASSPORT_NUMBER = _find_near(
     _PASSPORT_WORDS,
-    r"(?<![A-Za-z0-9])(?:[A-Z]{1,2}[ -]?[0-9]{6,8}|[CFGHJKLMNPRTVWXYZ](?=[A-Z0-9]*[0-9])[CFGHJKLMNPRTVWXYZ0-9]{8}[0-9]?|[0-9]{9})(?![A-Za-z0-9])",
+    # As Thailand and most states write it; as Germany does, with or without the check digit; nine digits elsewhere.
+    r"(?<![A-Za-z0-9])(?:[A-Z]{1,2}[ -]?[0-9]{6,8}|"
+    r"[CFGHJKLMNPRTVWXYZ](?=[A-Z0-9]{0,9}[0-9])[CFGHJKLMNPRTVWXYZ0-9]{8}[0-9]?|[0-9]{9})(?![A-Za-z0-9])",
     lambda one: len(one) != 10 or one[:2].isalpha() or is_german_document(one),
 )
 _TRAVEL_LINE = re.compile(
