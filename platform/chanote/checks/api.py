@@ -98,7 +98,9 @@ class CleanAnswer(serializers.Serializer[Any]):
     held = serializers.DictField(
         child=serializers.FloatField(), help_text="Item → share of its runs of words and letters that the rows hold."
     )
-    source = serializers.ListField(child=serializers.CharField(), help_text="Items whose law or passage is held.")
+    source = serializers.ListField(  # type: ignore[assignment]
+        child=serializers.CharField(), help_text="Items whose law or passage is held."
+    )
     untold = serializers.ListField(child=serializers.CharField(), help_text="Items too short to tell.")
 
 
@@ -109,7 +111,7 @@ class Checks(ProjectView):
     def get(self, request: Any, project: str, slug: str, number: int) -> Response:
         """The newest result of each check of a version."""
         version = find_version(self, slug, number)
-        return Response(CheckAnswer(newest_results(version).values(), many=True).data)
+        return Response(CheckAnswer(list(newest_results(version).values()), many=True).data)
 
     @extend_schema(
         request=StartRequest,

@@ -100,11 +100,11 @@ def dataset_download(request: HttpRequest, project: str, slug: str, number: int)
     dataset = _find_dataset(request, project, slug)
     version = get_object_or_404(DatasetVersion, dataset=dataset, number=number)
     if mask := find_mask(version):
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
-        file.writelines(mask_lines(version, mask))
-        file.seek(0)
+        masked = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
+        masked.writelines(mask_lines(version, mask))
+        masked.seek(0)
         name = f"{slug}-{number}-masked.jsonl"
-        return FileResponse(file, as_attachment=True, filename=name, content_type="application/x-ndjson")
+        return FileResponse(masked, as_attachment=True, filename=name, content_type="application/x-ndjson")
     try:
         file = version_path(version).open("rb")
     except (OSError, StoreError) as error:
