@@ -24,6 +24,7 @@ APPS = (
     "review",
     "errands",
     "rights",
+    "checks",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

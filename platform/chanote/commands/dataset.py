@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chanote.commands import dataset_check
 from chanote.commands.answers import NOT_FOUND, REFUSED, USAGE, CommandEnd
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one = verbs.add_parser("show", parents=[common], help="show one dataset and its versions")
     one.add_argument("name")
     one.set_defaults(action=show_dataset)
+    dataset_check.add_parser(verbs, common)
 
 
 def _read_day(text: str) -> date:
