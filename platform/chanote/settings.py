@@ -45,6 +45,9 @@ INSTALLED_APPS = [
     "csp",
     "rules",
     "django_structlog",
+    "django_fsm",
+    "import_export",
+    "simple_history",
     "chanote.accounts",
     "chanote.audit",
     "chanote.datasets",
@@ -55,6 +58,7 @@ INSTALLED_APPS = [
     "chanote.tools",
     "chanote.chat",
     "chanote.review",
+    "chanote.curation",
     "chanote.web",
     "chanote.api",
 ]
