@@ -83,7 +83,7 @@ def create_project(
 def update_project(
     project: Project, *, name: str, description: str, reviews_data: bool | None = None, actor: Any
 ) -> Project:
-    asked = {"name": name, "description": description}
+    asked: dict[str, Any] = {"name": name, "description": description}
     asked |= {} if reviews_data is None else {"reviews_data": reviews_data}
     changed = {key: value for key, value in asked.items() if getattr(project, key) != value}
     if not changed:

@@ -71,7 +71,7 @@ class Standing(ConcurrentTransitionMixin, models.Model):
     """The state of one version. The database itself refuses a standing that nobody else has signed."""
 
     version = models.OneToOneField(DatasetVersion, on_delete=models.CASCADE, related_name="standing")
-    state = FSMField(default=State.DRAFT, choices=State.choices, protected=True, max_length=12)  # type: ignore[var-annotated]
+    state = FSMField(default=State.DRAFT, choices=State.choices, protected=True, max_length=12)
     restricted = models.BooleanField(default=False)
     """Restricted data: two people sign, and the rows never leave the house."""
     made_by = _person()
@@ -165,7 +165,7 @@ class Standing(ConcurrentTransitionMixin, models.Model):
         field=state,
         source=State.IN_REVIEW,
         target=State.APPROVED,
-        conditions=[lambda self: self.is_signed and not self.restricted],
+        conditions=[lambda standing: _may_open(standing)],
     )
     def approve(self) -> None:
         """Signed by somebody else."""
@@ -174,7 +174,7 @@ class Standing(ConcurrentTransitionMixin, models.Model):
         field=state,
         source=[State.IN_REVIEW, State.APPROVED],
         target=State.RESTRICTED,
-        conditions=[lambda self: self.is_signed and self.restricted],
+        conditions=[lambda standing: _may_restrict(standing)],
     )
     def restrict(self) -> None:
         """Signed by two others."""
@@ -187,6 +187,14 @@ class Standing(ConcurrentTransitionMixin, models.Model):
     def withdraw(self) -> None:
         if self.asked_by_id is None:
             self.first_by = self.second_by = None
+
+
+def _may_open(standing: Any) -> bool:
+    return standing.is_signed and not standing.restricted
+
+
+def _may_restrict(standing: Any) -> bool:
+    return standing.is_signed and standing.restricted
 
 
 class Verdict(models.TextChoices):

@@ -172,8 +172,8 @@ def _sign(standing: Standing, actor: Any, verdict: str, note: str, checklist: li
 
 
 def _keep(standing: Standing, verb: str, actor: Any, reason: str, **detail: Any) -> None:
-    standing._history_user = actor
-    standing._change_reason = reason[:100] or None
+    # What django-simple-history reads when the row is saved.
+    vars(standing).update(_history_user=actor, _change_reason=reason[:100] or None)
     standing.save()
     detail = {key: value for key, value in detail.items() if value is not None}
     record(verb, standing.version, actor=actor, state=standing.state, reason=reason, **detail)
