@@ -226,6 +226,7 @@ def add_version(
     content: dict[str, Any],
     drawn_from: Sequence[DatasetVersion] = (),
     spans: SpanWriter | None = None,
+    follows: DatasetVersion | None = None,
 ) -> DatasetVersion:
     """Write a version whose rows are in the store already; the one step of every import and every operation on rows."""
     # Two imports of one name wait for each other here, so that numbers follow each other.
@@ -244,6 +245,8 @@ def add_version(
     if dataset.kind != kind:
         raise refuse("kind", f"The dataset {slug} holds {dataset.kind} rows, not {kind} rows; choose another name.")
     newest = dataset.versions.order_by("-number").first()
+    if follows is not None and newest != follows:
+        raise refuse("version", f"{newest} was made meanwhile, so what follows {follows} would undo it; start from it.")
     chosen = set(uses) if uses is not None else set(newest.uses if newest else DEFAULT_USES)
     rights: dict[str, Any] = {
         "licence": licence or (newest.licence if newest else UNKNOWN_LICENCE),
