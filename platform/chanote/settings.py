@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "chanote.curation",
     "chanote.rights",
     "chanote.errands",
+    "chanote.checks",
     "chanote.web",
     "chanote.api",
 ]
