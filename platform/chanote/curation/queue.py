@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.db import transaction
 
@@ -42,6 +43,12 @@ def read_row_wish(query: Mapping[str, str]) -> RowWish:
         shortest=read_number(query.get("shortest", "")),
         longest=read_number(query.get("longest", "")),
     )
+
+
+def spell_row_wish(wish: RowWish) -> str:
+    """The filter as part of an address."""
+    names = {"text": "q"}
+    return urlencode({names.get(name, name): value for name, value in vars(wish).items() if value not in ("", None)})
 
 
 def read_number(text: str) -> int | None:

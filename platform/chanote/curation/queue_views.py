@@ -1,10 +1,9 @@
 """The queue of rows: one at a time, by keys, with what is known and decided about each."""
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -36,6 +35,7 @@ from chanote.curation.queue import (
     read_decisions,
     read_number,
     read_row_wish,
+    spell_row_wish,
 )
 from chanote.curation.services import CHANGE, CurationRefused, add_comment, refuse
 from chanote.curation.views import find_version
@@ -52,7 +52,9 @@ MODES = ("edit", "json", "split", "merge")
 @require_http_methods(["GET", "POST"])
 def queue(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
     version = find_version(request, project, slug, number)
-    query = request.POST if request.method == "POST" else request.GET
+    # A form sends its filter in one field, since it has fields called flag and label of its own.
+    query = QueryDict(request.POST.get("asked", "")[:2000]) if request.method == "POST" else request.GET
+    sent = request.POST if request.method == "POST" else request.GET
     wish = QueueWish(read_row_wish(query), undecided=query.get("only") == "undecided")
     context: dict[str, Any] = {
         "project": version.project,
@@ -70,7 +72,7 @@ def queue(request: HttpRequest, project: str, slug: str, number: int) -> HttpRes
     else:
         context |= {"languages": count_languages(version), "marks": list_marks(version)}
     decisions = read_decisions(version, request.user)
-    place = find_place(version, wish, decisions, read_number(query.get("row", "")))
+    place = find_place(version, wish, decisions, read_number(sent.get("row", "")))
     context |= {"decided": decisions.touched, "asked": _spell_wish(wish)}
     if place is None:
         return render(request, "curation/queue.html", context)
@@ -98,11 +100,8 @@ def find_index_errand(version: DatasetVersion, user: Any) -> Errand:
 
 def _spell_wish(wish: QueueWish) -> str:
     """The filter as part of an address."""
-    names = {"text": "q"}
-    pairs = {names.get(name, name): value for name, value in vars(wish.rows).items() if value not in ("", None)}
-    if wish.undecided:
-        pairs["only"] = "undecided"
-    return urlencode(pairs)
+    spelled = spell_row_wish(wish.rows)
+    return "&".join(part for part in (spelled, "only=undecided" if wish.undecided else "") if part)
 
 
 def _show(

@@ -35,7 +35,16 @@ STATES = {
     "left_out": ("info", "Left out"),
 }
 """State → its icon and its word; colour is only a third hint."""
-TINTS = {"in_review": "review", "restricted": "approved", "withdrawn": "failed", "stopping": "stopped", "truncated": "warn", "unparsable": "warn", "error": "failed", "left_out": "draft"}
+TINTS = {
+    "in_review": "review",
+    "restricted": "approved",
+    "withdrawn": "failed",
+    "stopping": "stopped",
+    "truncated": "warn",
+    "unparsable": "warn",
+    "error": "failed",
+    "left_out": "draft",
+}
 
 
 @register.simple_tag
