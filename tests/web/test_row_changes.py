@@ -190,8 +190,7 @@ def test_any_sequence_of_changes_replays_to_the_same_hash(project, sequence):
         return
     try:
         made = apply_changes(change_set, reason="r", actor=person)
-    except CurationRefused as refusal:
-        assert "No row is left" in str(refusal) or "the rows are what they were" in str(refusal)
+    except CurationRefused:
         drop_changes(change_set, actor=person)
         return
     assert replay_version(made) == made.sha256
