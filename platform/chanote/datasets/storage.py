@@ -137,6 +137,7 @@ def version_path(version: DatasetVersion) -> Path:
 
 
 def local_path(name: str, sha256: str = "") -> Path:
+    """Local file of something in the store, fetched where the store is no directory. Raises StoreError."""
     storage = storages["artifacts"]
     if isinstance(storage, FileSystemStorage):
         return Path(storage.path(name))
