@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from chanote.accounts.roles import require
+from chanote.checks.masking import find_mask
+from chanote.checks.selectors import newest_results
 from chanote.curation.changes import (
     BulkPreview,
     find_change_set,
@@ -18,15 +21,14 @@ from chanote.curation.changes import (
     preview_bulk,
     record_change,
 )
-from chanote.curation.masks import find_masks
 from chanote.curation.operations import Operation, Ranges, describe, to_ranges
-from chanote.curation.queue import ensure_features, read_number, read_row_wish
+from chanote.curation.queue import ensure_features, find_flagged, read_number, read_row_wish
 from chanote.curation.queue_views import find_index_errand
 from chanote.curation.services import CHANGE, CurationRefused, refuse
 from chanote.curation.views import find_version
 from chanote.datasets.features import RowWish, count_languages, find_rows, list_marks
 from chanote.datasets.models import DatasetVersion
-from chanote.datasets.row_diff import pair_texts
+from chanote.datasets.row_diff import list_texts, pair_texts
 from chanote.review.texts import compare_words
 
 ACTS = {
@@ -35,6 +37,7 @@ ACTS = {
     "unflag": "Take a flag off them",
     "label": "Label them",
     "copies": "Remove exact copies, keep the first",
+    "near": "Remove near copies, keep the first",
 }
 
 
@@ -52,6 +55,7 @@ def bulk(request: HttpRequest, project: str, slug: str, number: int) -> HttpResp
         "sent": query,
         "wish": read_row_wish(query),
         "act": query.get("act", "reject"),
+        "checks": list(newest_results(version)),
     }
     if not ensure_features(version):
         context["errand"] = find_index_errand(version, request.user)
@@ -83,6 +87,8 @@ def read_operation(version: DatasetVersion, sent: Any, actor: Any) -> Operation:
         if found is None:
             raise refuse("act", "No row is an exact copy of another.")
         return found
+    if act == "near":
+        return find_near_copies(version)
     ranges = read_rows(version, sent)
     match act:
         case "reject":
@@ -94,18 +100,29 @@ def read_operation(version: DatasetVersion, sent: Any, actor: Any) -> Operation:
             return {"op": act, "rows": ranges, "flag": sent.get("mark", "").strip()}
 
 
+def find_near_copies(version: DatasetVersion) -> Operation:
+    """All but the first row of every cluster that the check for duplicates has found. Raises CurationRefused."""
+    result = newest_results(version).get("duplicates")
+    if result is None:
+        raise refuse("act", "The check for duplicates has not looked at this version yet; run it on the tab Checks.")
+    rows = find_flagged(version, "duplicates", ("near",)).tolist()
+    if not rows:
+        raise refuse("act", "The check has found no near copy.")
+    return {"op": "deduplicate", "rows": to_ranges(rows), "how": "near", "clusters": result.counts.get("clusters", 0)}
+
+
 def read_rows(version: DatasetVersion, sent: Any) -> Ranges:
     """Rows by the filter, within the numbers that are named. Raises CurationRefused."""
     wish: RowWish = read_row_wish(sent)
-    named = read_ranges(sent.get("rows", ""))
-    if not wish and not named:
+    named, check = read_ranges(sent.get("rows", "")), sent.get("check", "")
+    if not wish and not named and not check:
         raise refuse("rows", "Say which rows: by numbers such as 1-20, 35, or by a filter.")
-    if not wish:
+    if not wish and not check:
         return named
     found = find_rows(version, wish, seconds=60).numbers
+    if check:
+        found = found[numpy.isin(found, find_flagged(version, check))]
     if named:
-        import numpy
-
         inside = numpy.zeros(len(found), dtype=bool)
         for first, last in named:
             inside |= (found >= first) & (found <= last)
@@ -129,7 +146,7 @@ def read_ranges(text: str) -> Ranges:
 
 def list_samples(version: DatasetVersion, preview: BulkPreview) -> list[tuple[int, bool, list[Any]]]:
     """Number, whether the row goes, and its texts: of a row that stays those that change, word by word."""
-    mask = find_masks(version)
+    mask = find_mask(version)
     samples = []
     for number, before, after in preview.samples:
         shown = mask.apply(before)
@@ -138,5 +155,8 @@ def list_samples(version: DatasetVersion, preview: BulkPreview) -> list[tuple[in
         else:
             pairs = pair_texts(shown, mask.apply(after[0]))
             texts = [(name, compare_words(old[:600], new[:600])) for name, old, new in pairs[:3]]
+            longest = max(list_texts(shown), key=lambda one: len(one[1]))
+            if longest[0] not in {name for name, _, _ in pairs}:
+                texts.insert(0, (longest[0], compare_words(longest[1][:200], longest[1][:200])))
         samples.append((number, not after, texts))
     return samples

@@ -338,14 +338,6 @@ def find_exact_copies(version: DatasetVersion, operations: Sequence[Operation]) 
     return {"op": "deduplicate", "rows": to_ranges(copies), "how": "exact", "clusters": len(copied)}
 
 
-def near_copies(clusters: Sequence[Sequence[int]]) -> Operation | None:
-    """The operation that keeps the first row of each cluster."""
-    gone = [row for cluster in clusters for row in sorted(cluster)[1:]]
-    if not gone:
-        return None
-    return {"op": "deduplicate", "rows": to_ranges(gone), "how": "near", "clusters": len(clusters)}
-
-
 def _hash_rows(version: DatasetVersion, operations: Sequence[Operation]) -> Iterator[tuple[int, bytes]]:
     """Number and hash of each row that is left, split ones aside."""
     if not operations:

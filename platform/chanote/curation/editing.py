@@ -10,6 +10,8 @@ from chanote.curation.operations import FIELD, Content
 from chanote.curation.services import refuse
 from chanote.datasets.row_views import find_language
 
+READ_FIRST = ("messages", "question", "choices", "answer", "text", "chosen", "rejected")
+
 
 @dataclass(frozen=True)
 class Field:
@@ -24,13 +26,16 @@ class Field:
 def list_fields(content: Content) -> list[Field]:
     """The texts of a row with the paths that lead to them."""
     fields: list[Field] = []
+    # What is read comes first, what is looked up after it.
+    first = [name for name in READ_FIRST if name in content]
+    content = {name: content[name] for name in (*first, *(name for name in content if name not in first))}
     for path, text in _walk(content, ()):
         if path[0] == FIELD:
             continue
         label = " ".join(f"{int(part) + 1}" if part.isdecimal() else part for part in path)
         if path[0] == "messages" and len(path) == 3:
             label = str(content["messages"][int(path[1])].get("role", label)).capitalize()
-        lines = min(max(2, len(text) // 90 + text.count("\n") + 1), 18)
+        lines = min(max(1 if len(text) < 60 else 2, len(text) // 90 + text.count("\n") + 1), 18)
         fields.append(Field(".".join(path), label, text, find_language(text), lines))
     return fields
 

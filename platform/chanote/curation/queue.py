@@ -2,22 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
+import numpy
 from django.db import transaction
 
 from chanote.accounts.roles import require
 from chanote.audit.services import record
+from chanote.checks.selectors import newest_results, rows_found
 from chanote.curation.changes import find_change_set
 from chanote.curation.models import Change, Glance
 from chanote.curation.operations import ranges_of
 from chanote.curation.services import CHANGE, refuse
 from chanote.datasets.features import AT_ONCE, NoFeatures, RowWish, find_features, find_rows, prepare_features
 from chanote.datasets.models import DatasetVersion
-
-if TYPE_CHECKING:
-    import numpy
 
 LONGEST_QUERY = 200
 
@@ -28,9 +27,15 @@ class QueueWish:
 
     rows: RowWish = field(default_factory=RowWish)
     undecided: bool = False
+    check: str = ""
+    """Only rows in which this check has found something."""
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.rows) or bool(self.check)
 
     def __bool__(self) -> bool:
-        return bool(self.rows) or self.undecided
+        return self.is_filtered or self.undecided
 
 
 def read_row_wish(query: Mapping[str, str]) -> RowWish:
@@ -53,6 +58,13 @@ def spell_row_wish(wish: RowWish) -> str:
 
 def read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def find_flagged(version: DatasetVersion, check: str, codes: tuple[str, ...] = ()) -> numpy.ndarray[Any, Any]:
+    """Numbers of the rows in which the newest result of a check names something; none where it never ran."""
+    result = newest_results(version).get(check)
+    rows = rows_found(result, codes, limit=version.rows)[0] if result and result.findings_sha256 else []
+    return numpy.array(rows, dtype=numpy.int64)
 
 
 def ensure_features(version: DatasetVersion) -> bool:
@@ -112,6 +124,9 @@ class Place:
 def find_place(version: DatasetVersion, wish: QueueWish, decisions: Decisions, row: int | None) -> Place | None:
     """The row asked for, or the first that fits, with its neighbours; None where no row fits."""
     numbers = find_rows(version, wish.rows).numbers if wish.rows else None
+    if wish.check:
+        flagged = find_flagged(version, wish.check)
+        numbers = flagged if numbers is None else numbers[numpy.isin(numbers, flagged)]
     total = version.rows if numbers is None else len(numbers)
     if not total:
         return None
@@ -125,7 +140,7 @@ def find_place(version: DatasetVersion, wish: QueueWish, decisions: Decisions, r
 
 def _step(
     version: DatasetVersion,
-    numbers: "numpy.ndarray[Any, Any] | None",
+    numbers: numpy.ndarray[Any, Any] | None,
     wish: QueueWish,
     decisions: Decisions,
     row: int,

@@ -1,6 +1,7 @@
 """The queue of rows: one at a time, by keys, with what is known and decided about each."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -9,7 +10,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from chanote.accounts.roles import may
-from chanote.checks.masking import UnmaskRefused, unmask_row
+from chanote.checks.masking import UnmaskRefused, find_mask, unmask_row
+from chanote.checks.selectors import RowFinding, findings_of_rows, newest_results
 from chanote.curation.changes import find_change_set, operations_of, read_row, record_change, undo_change
 from chanote.curation.editing import (
     list_fields,
@@ -21,7 +23,7 @@ from chanote.curation.editing import (
     spell_json,
 )
 from chanote.curation.errands import INDEX
-from chanote.curation.masks import covers, find_masks
+from chanote.curation.masks import covers
 from chanote.curation.models import Comment
 from chanote.curation.operations import Content, describe, read_marks
 from chanote.curation.queue import (
@@ -55,7 +57,7 @@ def queue(request: HttpRequest, project: str, slug: str, number: int) -> HttpRes
     # A form sends its filter in one field, since it has fields called flag and label of its own.
     query = QueryDict(request.POST.get("asked", "")[:2000]) if request.method == "POST" else request.GET
     sent = request.POST if request.method == "POST" else request.GET
-    wish = QueueWish(read_row_wish(query), undecided=query.get("only") == "undecided")
+    wish = QueueWish(read_row_wish(query), query.get("only") == "undecided", query.get("check", "")[:40])
     context: dict[str, Any] = {
         "project": version.project,
         "dataset": version.dataset,
@@ -64,11 +66,12 @@ def queue(request: HttpRequest, project: str, slug: str, number: int) -> HttpRes
         "may_change": may(request.user, CHANGE, version.project),
         "here": reverse("row_queue", args=[project, slug, number]),
     }
+    context["checks"] = list(newest_results(version))
     if not ensure_features(version):
         context["errand"] = find_index_errand(version, request.user)
         if wish.rows:
             context["waiting"] = True
-            wish = QueueWish(RowWish(), wish.undecided)
+            wish = QueueWish(RowWish(), wish.undecided, wish.check)
     else:
         context |= {"languages": count_languages(version), "marks": list_marks(version)}
     decisions = read_decisions(version, request.user)
@@ -100,8 +103,9 @@ def find_index_errand(version: DatasetVersion, user: Any) -> Errand:
 
 def _spell_wish(wish: QueueWish) -> str:
     """The filter as part of an address."""
-    spelled = spell_row_wish(wish.rows)
-    return "&".join(part for part in (spelled, "only=undecided" if wish.undecided else "") if part)
+    more = {"only": "undecided"} if wish.undecided else {}
+    more |= {"check": wish.check} if wish.check else {}
+    return "&".join(filter(None, (spell_row_wish(wish.rows), urlencode(more))))
 
 
 def _show(
@@ -117,7 +121,7 @@ def _show(
     """What the page shows of one row, masked unless it was just opened for a reason."""
     changed = decisions.changes_of(place.row)
     before, parts = read_row(version, place.row, [one.operation for one in changed])
-    mask = find_masks(version)
+    mask = find_mask(version)
     covered = not unmasked and any(covers(mask, one) for one in (before, *parts))
 
     def cover(content: Content) -> Content:
@@ -160,9 +164,9 @@ def _show_merge(version: DatasetVersion, place: Place, merged: str, mask: Any, t
     return {"with": " ".join(map(str, rows)), "json": typed or spell_json([propose_merge(contents)])}
 
 
-def list_findings(version: DatasetVersion, row: int) -> list[Any]:
-    """What the checks found in one row, in words."""
-    return []
+def list_findings(version: DatasetVersion, row: int) -> list[RowFinding]:
+    """What the checks found in one row."""
+    return findings_of_rows(version, row, row).get(row, [])
 
 
 def _act(

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from chanote.accounts.roles import may
 from chanote.audit.models import AuditEvent
-from chanote.curation.masks import find_masks
+from chanote.checks.masking import find_mask
 from chanote.curation.models import Signature, State
 from chanote.curation.queue import ensure_features, read_number
 from chanote.curation.rules import CHECKLIST, explain_no_signature
@@ -90,7 +90,7 @@ def describe_diff(request: HttpRequest, version: DatasetVersion, versions: list[
 def _list_entries(old: DatasetVersion, new: DatasetVersion, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
     before = read_rows_at(old, [one for one, _ in pairs])
     after = read_rows_at(new, [one for _, one in pairs])
-    masks = (find_masks(old), find_masks(new))
+    masks = (find_mask(old), find_mask(new))
     entries = []
     for one, other in pairs:
         texts = [
@@ -174,7 +174,7 @@ def draw_lineage(version: DatasetVersion) -> Drawing:
         drawing.edges.append(_join(x, y, *middle))
     for x, y in places[2]:
         drawing.edges.append(_join(*middle, x, y))
-    drawing.width = max(node.x for node in drawing.nodes) + BOX_X + 2
+    drawing.width = 2 * STEP_X + BOX_X + 2
     return drawing
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
-from chanote.curation.masks import find_masks
+from chanote.checks.masking import find_mask
 from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
 from chanote.curation.selectors import states_of
 from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
@@ -104,7 +104,7 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
             page = read_page(version, start=start)
     except StoreError as error:
         return {**context, "broken": str(error), "page": RowPage(query=wish.text)}
-    kind, mask = version.dataset.kind, find_masks(version)
+    kind, mask = version.dataset.kind, find_mask(version)
     views = [view_row(kind, number, mask.apply(row), wish.text) for number, row in page.rows]
     return {**context, "page": page, "views": views, "masked": bool(mask)}
 
