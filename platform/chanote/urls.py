@@ -25,6 +25,8 @@ APPS = (
     "errands",
     "rights",
     "checks",
+    "curation",
+)
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

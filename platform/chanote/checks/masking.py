@@ -107,6 +107,7 @@ def mask_page(page: RowPage, mask: Mask) -> None:
         wanted = page.query.casefold()
         masked = [(number, mask.apply(row)) for number, row in page.rows]
         page.rows = [(number, row) for number, row in masked if not wanted or holds(row, wanted)]
+        page.found = None if wanted else page.found
 
 
 @transaction.atomic

@@ -15,14 +15,18 @@ from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
 from chanote.checks.masking import find_mask, mask_lines, mask_page
 from chanote.checks.pages import count_open, read_tab
+from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
+from chanote.curation.selectors import states_of
+from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
 from chanote.datasets.errors import ImportRefused
+from chanote.datasets.features import count_languages, list_marks
 from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
 from chanote.datasets.histogram import draw_histogram
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.pages import list_shares, list_uses, tell_failure
 from chanote.datasets.preview import guess_kind, preview_file, read_names
 from chanote.datasets.row_views import view_row
-from chanote.datasets.selectors import RowPage, list_datasets, read_page, runs_using, search_rows
+from chanote.datasets.selectors import RowPage, list_datasets, read_found, read_page, runs_using, search_rows
 from chanote.datasets.services import describe_dataset, import_dataset, suggest_slug
 from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, stage_upload
 from chanote.datasets.storage import StoreError, version_path
@@ -30,7 +34,7 @@ from chanote.rights.models import Source
 from chanote.rights.sources import DECLARED, find_only_source
 from chanote.web.projects import get_project
 
-TABS = ("rows", "card", "checks", "versions", "usage")
+TABS = ("rows", "card", "checks", "versions", "diff", "review", "usage", "audit")
 
 
 @login_required
@@ -69,30 +73,48 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
         "tasks_count": version.tasks.count(),
         "checks_open": count_open(version),
         "may_change": may(request.user, "datasets.change", dataset.project),
+        **describe_standing(request, version),
     }
-    if context["tab"] == "usage":
-        context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
-    if context["tab"] == "checks":
-        context["checks"] = read_tab(version, request.user)
-    if context["tab"] == "rows":
-        context |= _read_rows(request, version)
+    match context["tab"]:
+        case "usage":
+            context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+        case "checks":
+            context["checks"] = read_tab(version, request.user)
+        case "rows":
+            context |= _read_rows(request, version)
+        case "versions":
+            states = states_of(versions)
+            context |= {"lineage": draw_lineage(version), "states": [(one, states[one.pk]) for one in versions]}
+        case "review":
+            context |= describe_review(request, version)
+        case "diff":
+            context |= describe_diff(request, version, versions)
+        case "audit":
+            context["events"] = list_events(request, versions)
     return render(request, "datasets/detail.html", context)
 
 
 def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
-    query = request.GET.get("q", "").strip()[:200]
+    """A page of the rows that the address asks for: through the table beside them where it is there."""
+    wish = read_row_wish(request.GET)
     start = _read_number(request.GET.get("start", ""))
     if row := _read_number(request.GET.get("row", "")):
         start = row - 1
     mask = find_mask(version)
+    context: dict[str, Any] = {"query": wish.text, "wish": wish, "asked": spell_row_wish(wish), "masked": bool(mask)}
     try:
-        page = search_rows(version, query, start=start) if query else read_page(version, start=start)
+        if ensure_features(version):
+            context |= {"languages": count_languages(version), "marks": list_marks(version)}
+            page = read_found(version, wish, start=start) if wish else read_page(version, start=start)
+        elif wish.text:
+            page = search_rows(version, wish.text, start=start)
+        else:
+            page = read_page(version, start=start)
     except StoreError as error:
-        return {"broken": str(error), "page": RowPage(query=query), "query": query}
-    kind = version.dataset.kind
+        return {**context, "broken": str(error), "page": RowPage(query=wish.text)}
     mask_page(page, mask)
-    views = [view_row(kind, number, row, query) for number, row in page.rows]
-    return {"page": page, "views": views, "query": query, "masked": bool(mask)}
+    views = [view_row(version.dataset.kind, number, row, wish.text) for number, row in page.rows]
+    return {**context, "page": page, "views": views}
 
 
 @login_required
