@@ -24,6 +24,7 @@ NOUNS = (
     "serve",
     "errand",
     "rights",
+    "endpoint",
 )
 
 

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "chanote.rights",
     "chanote.errands",
     "chanote.checks",
+    "chanote.building",
     "chanote.web",
     "chanote.api",
 ]

@@ -26,7 +26,7 @@ APPS = (
     "rights",
     "checks",
     "curation",
-)
+    "building",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

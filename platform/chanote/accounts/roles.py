@@ -39,6 +39,7 @@ PERMISSIONS = {
     "projects.administer": (RULES, "manage members and settings"),
     "datasets.change": (CURATES, "import and change datasets"),
     "datasets.review": (CURATES, "review versions of datasets"),
+    "endpoints.change": (WORKS, "set up endpoints that write data"),
     "models.register": (WORKS, "register models"),
     "models.serve": (WORKS, "serve models"),
     "models.try": (WORKS, "talk to served models"),
