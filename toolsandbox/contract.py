@@ -4,6 +4,7 @@ A program that fails is a result that the policy learns from; a sandbox that fai
 never reward it. Arguments are flat scalars, for trainers that keep only type, description and enum of a property.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
@@ -225,14 +226,19 @@ class ValueAnswer(BaseModel):
 # Verifiers: written functions that judge answers. None is used before it told known good from known bad.
 
 
-class Verifier(BaseModel):
-    """Source that defines `function`, with answers it must accept and answers it must refuse."""
+class WrittenFunction(BaseModel):
+    """Source that defines `function`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=128)
     source: str = Field(max_length=200_000)
     function: str = Field(default="evaluate", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")
+
+
+class Verifier(WrittenFunction):
+    """A function with answers it must accept and answers it must refuse."""
+
     good: list[list[Any]] = Field(min_length=1, max_length=16)
     """Argument lists for which it must answer exactly True."""
     bad: list[list[Any]] = Field(min_length=1, max_length=16)
@@ -258,14 +264,7 @@ class VerifyRequest(BaseModel):
 
     @model_validator(mode="after")
     def _calls_name_one_verifier_each(self) -> "VerifyRequest":
-        names = {verifier.name for verifier in self.verifiers}
-        if len(names) < len(self.verifiers):
-            raise ValueError("verifiers: two have the same name; give each one of its own")
-        for place, call in enumerate(self.calls):
-            if call.verifier not in names:
-                raise ValueError(
-                    f"calls[{place}].verifier: there is no verifier {call.verifier[:100]!r} in this request"
-                )
+        _check_names(self.verifiers, self.calls, field="verifiers")
         return self
 
 
@@ -294,3 +293,43 @@ class VerifyReply(BaseModel):
     verdicts: list[VerifierVerdict]
     wall_ms: float = 0.0
     queue_ms: float = 0.0
+
+
+# Functions on trial: what they answer, before anybody knows whether they can be verifiers.
+
+
+class TrialRequest(BaseModel):
+    """Body of `POST /v1/functions`. Nothing vouches for the functions: their answers are a finding, no judgement."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    functions: list[WrittenFunction] = Field(min_length=1, max_length=64)
+    calls: list[VerifierCall] = Field(min_length=1, max_length=4096)
+    timeout_s: float = Field(default=2.0, gt=0, le=10, allow_inf_nan=False)
+    """Of one call of a function, on the clock and of CPU time."""
+
+    @model_validator(mode="after")
+    def _calls_name_one_function_each(self) -> "TrialRequest":
+        _check_names(self.functions, self.calls, field="functions")
+        return self
+
+
+class TrialReply(BaseModel):
+    """`verdicts` come in the order of the request's calls."""
+
+    status: Literal["ok", "infra_error"]
+    retryable: bool = False
+    """The sandbox failed for some: ask for those again."""
+    verdicts: list[VerifierVerdict]
+    wall_ms: float = 0.0
+    queue_ms: float = 0.0
+
+
+def _check_names(functions: Sequence[WrittenFunction], calls: Sequence[VerifierCall], *, field: str) -> None:
+    """Raises ValueError for two of one name, and for a call of none."""
+    names = {function.name for function in functions}
+    if len(names) < len(functions):
+        raise ValueError(f"{field}: two have the same name; give each one of its own")
+    for place, call in enumerate(calls):
+        if call.verifier not in names:
+            raise ValueError(f"calls[{place}].verifier: there is no verifier {call.verifier[:100]!r} in this request")

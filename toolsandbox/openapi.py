@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from starlette.routing import BaseRoute, Route
 
 from toolsandbox.code.wire import RunCodeRequest, RunCodeResponse, RunJupyterRequest, RunJupyterResponse
-from toolsandbox.contract import CallRequest, VerifyReply, VerifyRequest
+from toolsandbox.contract import CallRequest, TrialReply, TrialRequest, VerifyReply, VerifyRequest
 from toolsandbox.law.wire import Read, Retrieve
 from toolsandbox.tools import Tool
 
@@ -72,6 +72,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Admit written verifiers that tell known good from known bad, and ask those that were admitted",
         VerifyRequest,
         VerifyReply,
+        (400, 401, 413, 429, 503),
+    ),
+    ("/v1/functions", "post"): Operation(
+        "What written functions answer that nobody vouches for, to find out which can be verifiers",
+        TrialRequest,
+        TrialReply,
         (400, 401, 413, 429, 503),
     ),
     ("/v1/sessions/{session}/files/{path}", "put"): Operation(

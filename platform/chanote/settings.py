@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "chanote.review",
     "chanote.rights",
     "chanote.errands",
+    "chanote.building",
     "chanote.web",
     "chanote.api",
 ]

@@ -3,8 +3,8 @@
 import pytest
 
 from toolsandbox.code.container import SandboxFailed
-from toolsandbox.code.verifiers import MOST_TIMEOUTS, Batch, VerifierGate
-from toolsandbox.contract import ValueAnswer, VerifyRequest
+from toolsandbox.code.verifiers import MOST_TIMEOUTS, Batch, VerifierGate, try_functions
+from toolsandbox.contract import TrialRequest, ValueAnswer, VerifyRequest
 
 TRUE = ValueAnswer(status="ok", has_value=True, value=True)
 FALSE = ValueAnswer(status="ok", has_value=True, value=False)
@@ -106,3 +106,23 @@ async def test_no_container_at_all_is_told_by_an_exception():
 
     with pytest.raises(SandboxFailed):
         await VerifierGate().judge(request(), Batch(run, timeout_s=1, longest_s=1))
+
+
+async def test_functions_on_trial_answer_without_having_told_good_from_bad():
+    functions = Functions({"x": TRUE, "y": ValueAnswer(status="ok", has_value=True, value=1), "z": LATE})
+    asked = TrialRequest.model_validate(
+        {
+            "functions": [{"name": "f", "source": "def evaluate(a): ..."}],
+            "calls": [{"verifier": "f", "arguments": [argument]} for argument in "xyz"],
+        }
+    )
+    reply = await try_functions(asked, Batch(functions.run, timeout_s=1.0, longest_s=1000.0))
+    assert [(one.status, one.passed) for one in reply.verdicts] == [("ok", True), ("error", None), ("timeout", None)]
+    assert reply.status == "ok"
+
+
+def test_a_trial_of_a_function_that_is_not_there_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"calls\[0\].verifier: there is no verifier 'g'"):
+        TrialRequest.model_validate(
+            {"functions": [{"name": "f", "source": ""}], "calls": [{"verifier": "g", "arguments": []}]}
+        )

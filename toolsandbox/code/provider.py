@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client.core import GaugeMetricFamily
@@ -22,18 +22,29 @@ from toolsandbox.code.settings import CodeSettings
 from toolsandbox.code.texts import write_tests_text, write_text
 from toolsandbox.code.wire_routes import WireRoutes
 from toolsandbox.code.workshop import Workshop
-from toolsandbox.contract import CodeReply, RunPython, RunTests, TestsReply, ToolReply, VerifyReply, VerifyRequest
+from toolsandbox.contract import (
+    CodeReply,
+    RunPython,
+    RunTests,
+    TestsReply,
+    ToolReply,
+    TrialReply,
+    TrialRequest,
+    VerifyReply,
+    VerifyRequest,
+)
 from toolsandbox.entrance import answer_error, describe_fault, open_call, run_while_connected, tenant_of
 from toolsandbox.tools import Caller, Health, Overloaded, Tool, ToolUnavailable
 
 log = structlog.get_logger("toolsandbox.code")
 Reply = TypeVar("Reply", bound=ToolReply)
+Asked = TypeVar("Asked", VerifyRequest, TrialRequest)
 
 
-class VerifyCount(ToolReply):
-    """A batch of verifiers, as the service counts it; without a reply where the sandbox failed for all of it."""
+class BatchCount(ToolReply):
+    """A batch of functions, as the service counts it; without a reply where the sandbox failed for all of it."""
 
-    reply: VerifyReply | None = None
+    reply: VerifyReply | TrialReply | None = None
 
 
 def read_settings(path: Path | None) -> CodeSettings:
@@ -153,6 +164,7 @@ class CodeProvider:
         path = "/v1/sessions/{session}/files/{path:path}"
         return [
             Route("/v1/verifiers", self._judge_verifiers, methods=["POST"]),
+            Route("/v1/functions", self._try_functions, methods=["POST"]),
             Route(path, self._put_file, methods=["PUT"]),
             Route(path, self._get_file, methods=["GET"]),
             Route("/v1/sessions/{session}", self._end_session, methods=["DELETE"]),
@@ -208,22 +220,30 @@ class CodeProvider:
         )
 
     async def _judge_verifiers(self, request: Request) -> Response:
+        return await self._answer_batch("verifiers", request, VerifyRequest, Workshop.judge_verifiers)
+
+    async def _try_functions(self, request: Request) -> Response:
+        return await self._answer_batch("functions", request, TrialRequest, Workshop.try_functions)
+
+    async def _answer_batch(
+        self, name: str, request: Request, asked_as: type[Asked], answer: Callable[..., Awaitable[Any]]
+    ) -> Response:
         try:
-            asked = VerifyRequest.model_validate_json(await request.body())
+            asked = asked_as.model_validate_json(await request.body())
         except ValidationError as error:
             return answer_error(400, "bad_request", describe_fault(error))
 
-        async def judge(caller: Caller) -> VerifyCount:
+        async def judge(caller: Caller) -> BatchCount:
             try:
-                reply = await self.require_workshop().judge_verifiers(asked, tenant=caller.tenant)
+                reply = await answer(self.require_workshop(), asked, tenant=caller.tenant)
             except PoolFull as full:
                 raise Overloaded(str(full)) from None
             except SandboxFailed as failed:
-                return VerifyCount(status="infra_error", text=str(failed), retryable=True)
+                return BatchCount(status="infra_error", text=str(failed), retryable=True)
             facts = reply.model_dump(include={"status", "retryable", "queue_ms"})
-            return VerifyCount(**facts, text="", reply=reply)
+            return BatchCount(**facts, text="", reply=reply)
 
-        counted = await self.perform("verifiers", request, judge)
+        counted = await self.perform(name, request, judge)
         if counted.reply is None:
             return answer_error(503, "infra_error", counted.text, retry_after_s=1)
         reply = counted.reply.model_copy(update={"wall_ms": counted.wall_ms, "queue_ms": counted.queue_ms})

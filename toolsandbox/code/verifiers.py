@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolsandbox.code.batches import FunctionCall
-from toolsandbox.contract import ValueAnswer, Verifier, VerifierReport, VerifierVerdict, VerifyReply, VerifyRequest
+from toolsandbox.contract import (
+    TrialReply,
+    TrialRequest,
+    ValueAnswer,
+    Verifier,
+    VerifierReport,
+    VerifierVerdict,
+    VerifyReply,
+    VerifyRequest,
+    WrittenFunction,
+)
 
 ROUNDS = 2
 """Every example is asked this often, in a process of its own: a verifier that tosses a coin is found out sooner."""
@@ -23,7 +33,7 @@ MOST_TIMEOUTS = 3
 MOST_REMEMBERED = 20_000
 TOO_LONG = "not run: the batch took too long; send less at once, or allow each call less time"
 
-Ask = tuple[Verifier, list[Any]]
+Ask = tuple[WrittenFunction, list[Any]]
 
 
 @dataclass
@@ -35,6 +45,8 @@ class Batch:
     longest_s: float
     began: float = field(default_factory=time.monotonic)
     timeouts: Counter[str] = field(default_factory=Counter)
+    waited_s: float = 0.0
+    """For a container."""
 
     async def ask(self, asks: Sequence[Ask]) -> list[ValueAnswer]:
         """Answers in order. Past the clock, and after a function's third timeout, calls are timeouts without a run."""
@@ -50,7 +62,7 @@ class Batch:
                 answers.append(answer)
         return answers
 
-    def _find_reason(self, verifier: Verifier) -> str:
+    def _find_reason(self, verifier: WrittenFunction) -> str:
         """Why a function is not run any more, or nothing."""
         if time.monotonic() - self.began > self.longest_s:
             return TOO_LONG
@@ -58,11 +70,20 @@ class Batch:
             return f"not run: the function ran out of time {MOST_TIMEOUTS} times"
         return ""
 
-    def _write(self, verifier: Verifier, arguments: list[Any]) -> FunctionCall:
+    def _write(self, verifier: WrittenFunction, arguments: list[Any]) -> FunctionCall:
         seconds = self.timeout_s
         return FunctionCall(
             source=verifier.source, function=verifier.function, arguments=arguments, wall_s=seconds, cpu_s=seconds
         )
+
+
+async def try_functions(request: TrialRequest, batch: Batch) -> TrialReply:
+    """What functions answer that were never held against known good and known bad."""
+    by_name = {function.name: function for function in request.functions}
+    answers = await batch.ask([(by_name[call.verifier], call.arguments) for call in request.calls])
+    verdicts = [give_verdict(call.verifier, answer) for call, answer in zip(request.calls, answers, strict=True)]
+    failed = any(verdict.status == "infra_error" for verdict in verdicts)
+    return TrialReply(status="infra_error" if failed else "ok", retryable=failed, verdicts=verdicts)
 
 
 class VerifierGate:

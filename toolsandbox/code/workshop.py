@@ -6,7 +6,7 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from toolsandbox.code.batches import FunctionCall, run_batch, seat_workers
@@ -21,8 +21,17 @@ from toolsandbox.code.programs import write_command
 from toolsandbox.code.reaper import TICKET_LABEL, reap
 from toolsandbox.code.sessions import OpenSession, SessionEnded, Sessions
 from toolsandbox.code.settings import CallLimits, CodeSettings
-from toolsandbox.code.verifiers import Batch, VerifierGate
-from toolsandbox.contract import CodeAnswer, TestsAnswer, ValueAnswer, Verifier, VerifyReply, VerifyRequest
+from toolsandbox.code.verifiers import Batch, VerifierGate, try_functions
+from toolsandbox.contract import (
+    CodeAnswer,
+    TestsAnswer,
+    TrialReply,
+    TrialRequest,
+    ValueAnswer,
+    Verifier,
+    VerifyReply,
+    VerifyRequest,
+)
 
 REAP_EVERY_S = 60.0
 __all__ = ["CallRefused", "PoolFull", "Workshop", "check_path"]
@@ -289,27 +298,37 @@ class Workshop:
 
     async def judge_verifiers(self, request: VerifyRequest, *, tenant: str = "default") -> VerifyReply:
         """Verdicts of written verifiers that told known good from known bad. Raises `PoolFull`, `SandboxFailed`."""
-        began, waited_s = time.monotonic(), 0.0
+        async with self._open_batch(tenant, request.timeout_s) as batch:
+            reply = await self._gate.judge(request, batch)
+        return reply.model_copy(update=_tell_spent(batch))
+
+    async def try_functions(self, request: TrialRequest, *, tenant: str = "default") -> TrialReply:
+        """What functions answer that nobody vouches for. Raises `PoolFull`, `SandboxFailed`."""
+        async with self._open_batch(tenant, request.timeout_s) as batch:
+            reply = await try_functions(request, batch)
+        return reply.model_copy(update=_tell_spent(batch))
+
+    @asynccontextmanager
+    async def _open_batch(self, tenant: str, timeout_s: float) -> AsyncIterator[Batch]:
+        """Calls in one container of their own, in another one where that is lost; it ends with the block."""
         container: Container | None = None
 
         async def run(calls: list[FunctionCall]) -> list[ValueAnswer]:
-            nonlocal container, waited_s
+            nonlocal container
             if container is not None and not container.is_connected:
                 self.discard_batch(container)
                 container = None
             asked = time.monotonic()
             container = container or await self.batch_pool.take(tenant)
-            waited_s += time.monotonic() - asked
+            batch.waited_s += time.monotonic() - asked
             return await run_batch(container, calls, workers=self.settings.batch_workers)
 
-        batch = Batch(run, timeout_s=request.timeout_s, longest_s=self.settings.most_batch_s)
+        batch = Batch(run, timeout_s=timeout_s, longest_s=self.settings.most_batch_s)
         try:
-            reply = await self._gate.judge(request, batch)
+            yield batch
         finally:
             if container is not None:
                 self.discard_batch(container)
-        spent = {"queue_ms": round(waited_s * 1e3, 3), "wall_ms": round((time.monotonic() - began) * 1e3, 3)}
-        return reply.model_copy(update=spent)
 
     async def admit_verifier(self, source: str, function: str, *, good: list[Any], bad: list[Any]) -> bool:
         """Whether a written verifier may be used; `good` and `bad` are its arguments. Raises `SandboxFailed` where the
@@ -357,3 +376,8 @@ class Workshop:
             raise CallRefused(f"session {name}: it was ended meanwhile") from None
         finally:
             bound.cancel()
+
+
+def _tell_spent(batch: Batch) -> dict[str, float]:
+    wall_s = time.monotonic() - batch.began
+    return {"queue_ms": round(batch.waited_s * 1e3, 3), "wall_ms": round(wall_s * 1e3, 3)}

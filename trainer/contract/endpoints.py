@@ -67,9 +67,14 @@ class EndpointError(Exception):
         self.status = 0
 
 
-def call(endpoint: Address, path: str, body: dict[str, Any] | None = None, *, seconds: float) -> Any:
-    """The JSON reply to a POST of `body`, or to a GET without one; raises EndpointError within about `seconds`."""
-    key = read_key(endpoint)
+def call(
+    endpoint: Address, path: str, body: dict[str, Any] | None = None, *, seconds: float, key: str | None = None
+) -> Any:
+    """The JSON reply to a POST of `body`, or to a GET without one; raises EndpointError within about `seconds`.
+
+    `key` is the one to send where the environment does not hold it.
+    """
+    key = read_key(endpoint) if key is None else key
     deadline = time.monotonic() + seconds
     headers = {"Accept": "application/json", "Connection": "close"}
     if key:

@@ -37,6 +37,7 @@ PERMISSIONS = {
     "projects.view": (ANY, "see the project"),
     "projects.administer": (RULES, "manage members and settings"),
     "datasets.change": (CURATES, "import and change datasets"),
+    "endpoints.change": (WORKS, "set up endpoints that write data"),
     "models.register": (WORKS, "register models"),
     "models.serve": (WORKS, "serve models"),
     "models.try": (WORKS, "talk to served models"),
