@@ -222,17 +222,31 @@ def percent(share: float) -> str:
 def _draw_band(spans: Sequence[Span], place: int) -> Band:
     """A stepped area between the sources below and the source itself."""
     upper, lower = [], []
-    roomiest, room = None, 0.0
+    edges = []
     for span in spans:
         low = sum(span.shares[:place])
         high = low + span.shares[place]
+        edges.append((span.start, span.stop, low, high))
         upper.append(f"L{_x(span.start):.1f} {_y(high):.1f}L{_x(span.stop):.1f} {_y(high):.1f}")
         lower.append(f"L{_x(span.stop):.1f} {_y(low):.1f}L{_x(span.start):.1f} {_y(low):.1f}")
-        height, width = high - low, span.stop - span.start
-        if height >= LEAST_LABELLED[0] and width >= LEAST_LABELLED[1] and height * width > room:
-            roomiest, room = (_x((span.start + span.stop) / 2), _y((low + high) / 2) + 4), height * width
     outline = "".join(upper) + "".join(reversed(lower))
-    return Band(place + 1, place % LINE_STYLES + 1, f"M{outline[1:]}Z" if outline else "", roomiest)
+    return Band(place + 1, place % LINE_STYLES + 1, f"M{outline[1:]}Z" if outline else "", _find_room(edges))
+
+
+def _find_room(edges: Sequence[tuple[float, float, float, float]]) -> tuple[float, float] | None:
+    """The middle of the largest rectangle within a band that runs from `start` to `stop`, `low` to `high`."""
+    best, found = 0.0, None
+    for first in range(len(edges)):
+        low, high = 0.0, 1.0
+        start = edges[first][0]
+        for _, stop, under, over in edges[first:]:
+            low, high = max(low, under), min(high, over)
+            height, width = high - low, stop - start
+            if height < LEAST_LABELLED[0]:
+                break
+            if width >= LEAST_LABELLED[1] and height * width > best:
+                best, found = height * width, (_x((start + stop) / 2), _y((low + high) / 2) + 4)
+    return found
 
 
 def _x(progress: float) -> float:
