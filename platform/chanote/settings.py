@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "chanote.rights",
     "chanote.errands",
     "chanote.building",
+    "chanote.checks",
     "chanote.web",
     "chanote.api",
 ]
