@@ -17,7 +17,7 @@ def find_kinds() -> dict[str, BuildKind[Any]]:
     for module in sorted(one.name for one in pkgutil.iter_modules(__path__)):
         content = importlib.import_module(f"{__name__}.{module}")
         for value in vars(content).values():
-            if isinstance(value, type) and issubclass(value, BuildKind) and value.__module__ == content.__name__:
-                if value is not BuildKind:
-                    found[value.name] = value()
+            is_kind = isinstance(value, type) and issubclass(value, BuildKind) and value is not BuildKind
+            if is_kind and value.__module__ == content.__name__:
+                found[value.name] = value()
     return found
