@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from typing import Any, Literal
@@ -84,9 +85,10 @@ class Knowledge(BuildKind[KnowledgeConfig]):
             versions = find_sets(project, config.evaluation.split(), every_task=config.every_task)
         except DatasetVersion.DoesNotExist as error:
             return {**problems, "evaluation": str(error)}
-        source = find_version(project, config.source)
-        if any(version.sha256 == source.sha256 for version in versions):
-            problems["source"] = f"{config.source} holds the very rows of an evaluation set; choose another text."
+        with suppress(DatasetVersion.DoesNotExist):  # a source that is missing is told already
+            source = find_version(project, config.source)
+            if any(version.sha256 == source.sha256 for version in versions):
+                problems["source"] = f"{config.source} holds the very rows of an evaluation set; choose another text."
         return problems
 
     def build(self, building: Building, config: KnowledgeConfig) -> DatasetVersion:
@@ -107,7 +109,7 @@ class Knowledge(BuildKind[KnowledgeConfig]):
             kind="text",
             rows=rows,
             drawn_from=[source],
-            operation={"name": "knowledge", **config.model_dump(mode="json"), "overlap": report},
+            operation={"name": "knowledge", "overlap": report},
             reason=f"Knowledge corpus from {source.reference}, {config.form}",
             endpoints=[config.endpoint],
         )
@@ -125,7 +127,7 @@ class Knowledge(BuildKind[KnowledgeConfig]):
             kind="text",
             rows=rows,
             drawn_from=[source],
-            operation={"name": "knowledge", **config.model_dump(mode="json"), "side": "held out"},
+            operation={"name": "knowledge", "side": "held out"},
             reason=f"Clusters of {source.reference} set apart from {config.name}",
         )
 
