@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from chanote.checks.folding import fold_for_comparing
+from chanote.checks.language import Shares, measure_scripts
 from chanote.datasets.kinds import ROW_MODELS, RowModel
 
 MOST_ROWS = 1024
@@ -43,6 +44,20 @@ class Block:
         """Of each row the letters to compare it by, see `fold_for_comparing`."""
         return [fold_for_comparing(text) for text in self.texts]
 
+    @cached_property
+    def marks(self) -> list[int]:
+        """A number of each row that depends on its content only."""
+        return [mark_line(line) for line in self.lines]
+
+    @cached_property
+    def shares(self) -> list[Shares]:
+        """Scripts and language of each row."""
+        return measure_scripts(self.texts)
+
+
+def mark_line(line: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(line, digest_size=4).digest(), "little")
+
 
 def build_row(kind: str, row: dict[str, Any]) -> RowModel:
     return ROW_MODELS[kind].model_validate(row)
@@ -60,8 +75,7 @@ def cut_blocks(lines: Iterable[bytes]) -> Iterator[tuple[int, list[bytes], str]]
         block.append(line)
         size += len(line)
         digest.update(line)
-        mark = int.from_bytes(hashlib.blake2b(line, digest_size=4).digest(), "little")
-        if mark % CUT_EVERY == 0 or len(block) >= MOST_ROWS or size >= MOST_BYTES:
+        if mark_line(line) % CUT_EVERY == 0 or len(block) >= MOST_ROWS or size >= MOST_BYTES:
             yield first, block, digest.hexdigest()
             first, block, size, digest = number + 1, [], 0, hashlib.sha256()
     if block:

@@ -48,19 +48,37 @@ class Mask:
 
 
 def find_mask(version: DatasetVersion) -> Mask:
-    """The mask of a version: empty until a check for personal data has found some in these very rows.
+    """The mask of a version: empty until a check for personal data has found some in its rows or in a version that they
+    were made of. A new version is not bare until its own check has run.
 
     A result of another version with the same rows counts too, also one in another project: the rows are the same.
     """
-    results = CheckResult.objects.filter(
-        version__sha256=version.sha256, check_name=PERSONAL, found_rows__gt=0
-    ).values_list("configuration", flat=True)
+    kin = _find_kin(version)
+    results = CheckResult.objects.filter(version__sha256__in=kin, check_name=PERSONAL, found_rows__gt=0)
     kinds: set[str] = set()
     names: set[str] = set()
-    for configuration in results:
+    for configuration in results.values_list("configuration", flat=True):
         kinds.update(configuration.get("kinds", KINDS))
         names.update(configuration.get("names", ()))
     return Mask(tuple(kind for kind in KINDS if kind in kinds), frozenset(names))
+
+
+def _find_kin(version: DatasetVersion) -> set[str]:
+    """Hashes of the version and of all that it was made of, however long ago."""
+    hashes, seen = {version.sha256}, {version.pk}
+    ahead = [version.pk]
+    while ahead:
+        parents = DatasetVersion.objects.filter(children__in=ahead)
+        drawn = DatasetVersion.objects.filter(
+            pk__in=DatasetVersion.drawn_from.through.objects.filter(from_datasetversion__in=ahead).values(
+                "to_datasetversion"
+            )
+        )
+        found = {*parents.values_list("pk", "sha256"), *drawn.values_list("pk", "sha256")}
+        ahead = [pk for pk, _ in found if pk not in seen]
+        seen.update(ahead)
+        hashes.update(sha256 for _, sha256 in found)
+    return hashes
 
 
 def mask_row(version: DatasetVersion, number: int, row: Row) -> Row:

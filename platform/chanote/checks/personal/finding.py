@@ -5,7 +5,7 @@ from typing import Any
 
 from chanote.checks.folding import fold_for_patterns
 from chanote.checks.personal.names import find_names
-from chanote.checks.personal.patterns import FINDERS, KINDS, Hit
+from chanote.checks.personal.patterns import IN_DENSE, KINDS, NEAR_WORDS, Hit, find_dense, find_emails, lower
 
 PRECEDENCE = {kind: place for place, kind in enumerate(KINDS)}
 MARKS = ("⟦", "⟧")
@@ -15,10 +15,18 @@ MARKS = ("⟦", "⟧")
 def find_personal(text: str, kinds: Iterable[str] = tuple(KINDS), names: frozenset[str] = frozenset()) -> list[Hit]:
     """Places in the text, none overlapping another, in order. `names` are further given names."""
     folded, places = fold_for_patterns(text)
-    hits = []
-    for kind in kinds:
-        found = find_names(folded, names) if kind == "name" else FINDERS[kind](folded)
-        hits += [Hit(kind, start, stop) for start, stop in found]
+    wanted = frozenset(kinds)
+    lowered = lower(folded)
+    hits = [Hit(kind, *place) for kind, find in NEAR_WORDS if kind in wanted for place in find(folded, lowered)]
+    if "email" in wanted:
+        hits += [Hit("email", *place) for place in find_emails(folded)]
+    for start, stop in find_dense(folded):
+        stretch = folded[start:stop]
+        for kind, find in IN_DENSE.items():
+            if kind in wanted:
+                hits += [Hit(kind, start + first, start + last) for first, last in find(stretch)]
+    if "name" in wanted:
+        hits += [Hit("name", *place) for place in find_names(folded, names)]
     if not hits:
         return []
     hits = _keep_strictest(hits)

@@ -52,6 +52,8 @@ class Hit:
 
 
 Finder = Callable[[str], Iterator[tuple[int, int]]]
+NearFinder = Callable[[str, str], Iterator[tuple[int, int]]]
+"""Takes the text and the same in small letters."""
 
 
 def _strip(text: str) -> str:
@@ -124,12 +126,15 @@ _FIND_ITALIAN = _find_words(r"[A-Z]{3} ?[A-Z]{3} ?[0-9]{2}[ABCDEHLMPRST][0-9]{2}
 _FIND_INSURANCE = _find_words(r"[0-9]{2}[ ]?[0-9]{6}[ ]?[A-Z][ ]?[0-9]{3}", is_german_insurance_number)
 
 
-def _find_near(words: str, pattern: str, accept: Callable[[str], bool]) -> Finder:
-    """What follows a word within some characters."""
-    word, number = re.compile(f"(?:{words})", re.IGNORECASE), re.compile(pattern)
+def _find_near(words: tuple[str, ...], pattern: str, accept: Callable[[str], bool]) -> NearFinder:
+    """What follows one of some words, whatever their case, within some characters."""
+    escaped = "|".join(f"(?<![a-z0-9]){re.escape(word)}" if word.isascii() else re.escape(word) for word in words)
+    word, number = re.compile(escaped), re.compile(pattern)
 
-    def find(text: str) -> Iterator[tuple[int, int]]:
-        for match in word.finditer(text):
+    def find(text: str, lowered: str) -> Iterator[tuple[int, int]]:
+        if not any(one in lowered for one in words):
+            return
+        for match in word.finditer(lowered):
             found = number.search(text, match.end(), match.end() + NEAR)
             if found and accept(re.sub(r"[ \-]", "", found[0])):
                 yield found.span()
@@ -137,25 +142,35 @@ def _find_near(words: str, pattern: str, accept: Callable[[str], bool]) -> Finde
     return find
 
 
+def lower(text: str) -> str:
+    """In small letters, of the same length: of a few capital letters the small ones are more characters."""
+    lowered = text.lower()
+    return (
+        lowered if len(lowered) == len(text) else "".join(one.lower() if len(one.lower()) == 1 else one for one in text)
+    )
+
+
 _FIND_DUTCH = _find_near(
-    r"\bBSN\b|burgerservicenummer|sofinummer", r"(?<![0-9])[0-9]{4}[ .]?[0-9]{2}[ .]?[0-9]{3}(?![0-9])",
+    ("bsn", "burgerservicenummer", "sofinummer"), r"(?<![0-9])[0-9]{4}[ .]?[0-9]{2}[ .]?[0-9]{3}(?![0-9])",
     lambda one: is_dutch_number(_strip(one)),
 )  # fmt: skip
-_FIND_POLISH = _find_near(r"\bPESEL\b", r"(?<![0-9])[0-9]{11}(?![0-9])", is_polish_number)
+_FIND_POLISH = _find_near(("pesel",), r"(?<![0-9])[0-9]{11}(?![0-9])", is_polish_number)
 
 
 def find_european_ids(text: str) -> Iterator[tuple[int, int]]:
-    for find in (_FIND_SPANISH, _FIND_FRENCH, _FIND_ITALIAN, _FIND_DUTCH, _FIND_POLISH):
+    for find in (_FIND_SPANISH, _FIND_FRENCH, _FIND_ITALIAN):
         yield from find(text)
 
 
 _PASSPORT_WORDS = (
-    "passport|passeport|reisepass|personalausweis|ausweisnummer|ausweis-?nr|"
-    "หนังสือเดินทาง|พาสปอร์ต|พาสพอร์ต|identity card|id card"
-)
+    "passport", "passeport", "reisepass", "personalausweis", "ausweisnummer", "ausweisnr", "ausweis-nr",
+    "identity card", "id card", "หนังสือเดินทาง", "พาสปอร์ต", "พาสพอร์ต",
+)  # fmt: skip
 _FIND_PASSPORT_NUMBER = _find_near(
     _PASSPORT_WORDS,
-    r"(?<![A-Za-z0-9])(?:[A-Z]{1,2}[ -]?[0-9]{6,8}|[CFGHJKLMNPRTVWXYZ](?=[A-Z0-9]*[0-9])[CFGHJKLMNPRTVWXYZ0-9]{8}[0-9]?|[0-9]{9})(?![A-Za-z0-9])",
+    # As Thailand and most states write it; as Germany does, with or without the check digit; nine digits elsewhere.
+    r"(?<![A-Za-z0-9])(?:[A-Z]{1,2}[ -]?[0-9]{6,8}|"
+    r"[CFGHJKLMNPRTVWXYZ](?=[A-Z0-9]{0,9}[0-9])[CFGHJKLMNPRTVWXYZ0-9]{8}[0-9]?|[0-9]{9})(?![A-Za-z0-9])",
     lambda one: len(one) != 10 or one[:2].isalpha() or is_german_document(one),
 )
 _TRAVEL_LINE = re.compile(
@@ -163,16 +178,28 @@ _TRAVEL_LINE = re.compile(
 )
 
 
-def find_passports(text: str) -> Iterator[tuple[int, int]]:
-    yield from _FIND_PASSPORT_NUMBER(text)
+def find_travel_lines(text: str) -> Iterator[tuple[int, int]]:
     for match in _TRAVEL_LINE.finditer(text):
         if all(travel_digit(match[place]) == int(match[place + 1]) for place in (1, 3, 5)):
             yield match.span()
 
 
 _FIND_ACCOUNT = _find_near(
-    r"เลขที่บัญชี|เลขบัญชี|หมายเลขบัญชี|บัญชีธนาคาร|บัญชีออมทรัพย์|บ/ช|พร้อมเพย์|account (?:no\b|number)|\ba/c\b|"
-    r"kontonummer|kontonr|\bkto\b",
+    (
+        "เลขที่บัญชี",
+        "เลขบัญชี",
+        "หมายเลขบัญชี",
+        "บัญชีธนาคาร",
+        "บัญชีออมทรัพย์",
+        "บ/ช",
+        "พร้อมเพย์",
+        "account no",
+        "account number",
+        "a/c",
+        "kontonummer",
+        "kontonr",
+        "kto",
+    ),
     r"(?<![0-9])[0-9](?:[ -]?[0-9]){7,14}(?![0-9])",
     lambda one: 8 <= len(_strip(one)) <= 15,
 )
@@ -180,7 +207,6 @@ _THAI_ACCOUNT = re.compile(r"(?<![0-9A-Za-z-])[0-9]{3}-[0-9]-[0-9]{5}-[0-9](?![0
 
 
 def find_accounts(text: str) -> Iterator[tuple[int, int]]:
-    yield from _FIND_ACCOUNT(text)
     for match in _THAI_ACCOUNT.finditer(text):
         yield match.span()
 
@@ -200,19 +226,36 @@ _FIND_FOREIGN_PHONE = _find_numbers(
     r"\+[1-9](?:[ .\-()]{0,2}[0-9]){8,13}", lambda digits: len(set(digits)) > 2, separators=7
 )
 _FIND_NAMED_PHONE = _find_near(
-    r"โทรศัพท์|โทรสาร|โทร\.?|เบอร์|มือถือ|\btel\b|\bphone\b|\bmobile\b|\btelefon\b|\bhandy\b|\bfax\b",
+    ("โทรศัพท์", "โทรสาร", "โทร", "เบอร์", "มือถือ", "tel", "phone", "mobile", "handy", "fax"),
     r"(?<![0-9])\(?\+?0?[0-9](?:[ .\-/()]{0,2}[0-9]){7,13}(?![0-9])",
     lambda one: 8 <= len(_strip(one)) <= 14 and one.lstrip("(")[0] in "+0",
 )
 
 
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
-    for find in (_FIND_THAI_PHONE, _FIND_GERMAN_PHONE, _FIND_FOREIGN_PHONE, _FIND_NAMED_PHONE):
+    for find in (_FIND_THAI_PHONE, _FIND_GERMAN_PHONE, _FIND_FOREIGN_PHONE):
         yield from find(text)
 
 
-FINDERS: dict[str, Finder] = {
-    "email": find_emails,
+_DENSE = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){5}")
+_MARGIN = 80
+"""Characters on either side of a dense run of digits that may belong to its number."""
+
+
+def find_dense(text: str) -> Iterator[tuple[int, int]]:
+    """Stretches of a text that hold at least six digits close together: numbers need be looked for nowhere else."""
+    start = stop = -1
+    for match in _DENSE.finditer(text):
+        if match.start() - _MARGIN > stop:
+            if stop > 0:
+                yield start, stop
+            start = max(match.start() - _MARGIN, 0)
+        stop = match.end() + _MARGIN
+    if stop > 0:
+        yield start, min(stop, len(text))
+
+
+IN_DENSE: dict[str, Finder] = {
     "iban": find_ibans,
     "card": _find_numbers(r"[2-6](?:[ -]?[0-9]){12,18}", is_card, separators=5, after_letters=True),
     "national_id": _find_numbers(r"[1-8](?:[ .-]?[0-9]){12}", is_thai_id, separators=6, after_letters=True),
@@ -221,8 +264,16 @@ FINDERS: dict[str, Finder] = {
     ),
     "insurance_number": _FIND_INSURANCE,
     "european_id": find_european_ids,
-    "passport": find_passports,
+    "passport": find_travel_lines,
     "bank_account": find_accounts,
     "phone": find_phones,
 }
-"""Kind → finder of its places; names have a file of their own."""
+"""Kind → finder in a dense stretch."""
+NEAR_WORDS: tuple[tuple[str, NearFinder], ...] = (
+    ("european_id", _FIND_DUTCH),
+    ("european_id", _FIND_POLISH),
+    ("passport", _FIND_PASSPORT_NUMBER),
+    ("bank_account", _FIND_ACCOUNT),
+    ("phone", _FIND_NAMED_PHONE),
+)
+"""Finders that go by a word, in the whole text."""
