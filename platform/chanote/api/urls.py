@@ -4,6 +4,7 @@ from django.urls import path, re_path, register_converter
 
 from chanote.api import docs, views
 from chanote.boards import api as boards
+from chanote.building import api as building
 from chanote.datasets import api as datasets
 from chanote.errands import api as errands
 from chanote.models import api as models
@@ -77,6 +78,12 @@ urlpatterns = [
     path(f"{P}review/labels/", review.Labels.as_view(), name="review_labels"),
     path(f"{P}review/labels/<number:number>/", review.OneLabel.as_view(), name="review_one_label"),
     path(f"{P}review/exports/", review.Exports.as_view(), name="review_exports"),
+    path(f"{P}build-kinds/", building.BuildKinds.as_view(), name="build_kinds"),
+    path(f"{P}builds/", building.Builds.as_view(), name="builds"),
+    path(f"{P}builds/<number:number>/", building.OneBuild.as_view(), name="build"),
+    path(f"{P}builds/<number:number>/dropped/<slug:step>/", building.DroppedItems.as_view(), name="build_dropped"),
+    path(f"{P}endpoints/", building.Endpoints.as_view(), name="endpoints"),
+    path(f"{P}endpoints/<slug:slug>/", building.OneEndpoint.as_view(), name="endpoint"),
     path(f"{P}errands/", errands.Errands.as_view(), name="errands"),
     path(f"{P}errands/<number:number>/", errands.OneErrand.as_view(), name="errand"),
     path(f"{P}errands/<number:number>/stop/", errands.StopErrand.as_view(), name="errand_stop"),

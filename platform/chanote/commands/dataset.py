@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chanote.commands.answers import NOT_FOUND, REFUSED, USAGE, CommandEnd
+from chanote.commands.build import add_build_parser
 
 if TYPE_CHECKING:
     from chanote.datasets.errors import ImportRefused
@@ -31,6 +32,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     shared = verbs.add_parser("import-shared", parents=[common], help="import the known public datasets of a folder")
     shared.add_argument("folder", type=Path)
     shared.set_defaults(action=import_shared)
+    add_build_parser(verbs, common)
     show = verbs.add_parser("list", parents=[common], help="list datasets")
     show.set_defaults(action=list_datasets)
     one = verbs.add_parser("show", parents=[common], help="show one dataset and its versions")

@@ -19,6 +19,7 @@ WORK = (
     ("Runs", "runs", ("runs",)),
     ("Recipes", "recipes", ("recipes",)),
     ("Datasets", "datasets", ("datasets",)),
+    ("Builds", "filter", ("builds",)),
     ("Boards", "boards", ("boards:list", "boards")),
     ("Models", "models", ("models",)),
     ("Tools", "tools", ("toolsets",)),
