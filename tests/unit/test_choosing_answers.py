@@ -1,5 +1,7 @@
 """Which of a teacher's answers become data, worked out by hand."""
 
+import re
+
 import pytest
 
 from chanote.building.kinds.sampling import list_turns, read_rewards
@@ -108,11 +110,13 @@ def test_rewards_are_read_as_a_recipe_has_them():
     ("text", "said"),
     [
         ("- kind: [", "cannot be read as YAML"),
-        ("kind: exact", "list"),
-        ("- kind: nothing", "rewards[0]"),
-        ("- {kind: exact, weight: 0}", "Every weight is 0"),
+        ("kind: exact", "rewards: must be a list."),
+        ("- kind: nothing", "rewards[0].kind: nothing is no kind of reward; use one of abstention, "),
+        ("- {kind: exact, weight: 0}", "rewards: every weight is 0"),
+        ("- {kind: exact, weight: .inf}", "must be a finite number (line 1)"),
+        ("- {kind: exact}\n- {kind: exact}", "rewards[1].name: "),
     ],
 )
 def test_rewards_that_cannot_be_read_are_told_in_a_sentence(text, said):
-    with pytest.raises(ValueError, match=said.replace("[", r"\[").replace("]", r"\]")):
+    with pytest.raises(ValueError, match=re.escape(said)):
         read_rewards(text)

@@ -1,6 +1,7 @@
 """Corpora of knowledge: what comes in, what stays out because it is evaluated, and what the report says of it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_the_whole_law_stays_out_when_laws_are_kept_apart(project, curator, laws
     assert reasons_of(build, "read") == {"its law or cluster is evaluated": 2, "an evaluated item rests on it": 1}
 
 
-def test_the_report_tells_questions_and_sources_apart_before_and_after(project, curator, asked):
+def test_the_report_tells_questions_and_sources_apart_before_and_after(project, curator, client_of, asked):
     rows = [*law_rows(), {"text": "An exam: " + ASKED[0]["question"].upper().replace(" ", "  ") + " Nobody knows."}]
     make_rows(project, "laws", "text", rows)
     build = do_build(project, curator, "knowledge", name="ink", source="laws", evaluation="asked")
@@ -101,6 +102,11 @@ def test_the_report_tells_questions_and_sources_apart_before_and_after(project, 
     assert told["source_overlap"] == {"pairs_before": 1, "items_before": 1, "texts_after": 0}
     samples = {(one["row"], one["part"], one["item"]) for one in build.result.operation["overlap"]["samples"]}
     assert samples == {(2, "source", "asked@1#1"), (7, "question", "asked@1#1")}
+    page = client_of(curator).get(build.get_absolute_url()).content.decode()
+    card = page[page.index('id="overlap"') :].partition("</section>")[0]
+    assert "row 7 holds the question of" in card
+    row = card[card.index("asked@1") :].partition("</tr>")[0]
+    assert re.findall(r'<td class="r">(\d+)</td>', row) == ["1", "1", "0", "0", "0", "1", "0"]
 
 
 def test_only_questions_stay_out_when_the_law_may_be_known(project, curator, laws, asked):

@@ -50,7 +50,7 @@ def talk(project):
     )
 
 
-def test_rows_come_translated_with_their_original_beside_and_a_score(project, curator, project_admin, talk):
+def test_rows_come_translated_with_their_original_beside_and_a_score(project, curator, project_admin, client_of, talk):
     with serve(lambda number, body: says(translate(body))) as server:
         make_endpoint(project, project_admin, server.url)
         build = do_build(project, curator, "translation", name="talk-th", source="talk", endpoint="teacher")
@@ -70,7 +70,11 @@ def test_rows_come_translated_with_their_original_beside_and_a_score(project, cu
     assert build.result.dataset.languages == ["th"]
     assert build.result.uses == ["train", "distil"]
     assert build.result.licence == "CC-BY-4.0 AND Apache-2.0"
-    assert (build.result.operation["name"], build.result.operation["to"]) == ("translate", "th")
+    operation = build.result.operation
+    assert (operation["name"], operation["to"]) == ("translate", "th")
+    assert operation["back_translation"] == {"rows": 3, "mean": 100.0, "lowest": 100.0, "tens": [["90 to 100", 3]]}
+    page = client_of(curator).get(build.get_absolute_url()).content.decode()
+    assert "Back-translation scores" in page
     assert [one.reference for one in build.result.drawn_from.all()] == ["talk@1"]
 
 

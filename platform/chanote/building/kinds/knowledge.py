@@ -54,7 +54,7 @@ class KnowledgeConfig(BuildConfig):
     """Where an endpoint writes them."""
     longest: int = Field(default=0, ge=0, le=1_000_000, title="Longest text, in characters")
     """A longer one is cut at a paragraph, a line or a space; 0 leaves all whole. 100 at least."""
-    evaluation: str = Field(default="", max_length=2000, title="Evaluation sets")
+    evaluation: str = Field(default="", max_length=900, title="Evaluation sets")
     """Dataset versions to keep apart from, by name, with spaces between."""
     every_task: bool = Field(default=True, title="Keep apart from every task of the project")
     keep_out: Literal["questions", "sources", "laws"] = Field(default="sources", title="What stays out")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from chanote.building.asking import ask_each
 from chanote.building.doing import Building
@@ -18,6 +18,7 @@ from chanote.building.sampling.scoring import read_scores, score_answers
 from chanote.datasets.making import read_sourced_rows
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version
+from chanote.recipes.checking import check_data
 from chanote.recipes.yaml_text import parse_yaml
 from trainer.contract.rewards import RewardList
 from trainer.contract.scoring import REWARDS
@@ -107,14 +108,12 @@ def read_rewards(text: str) -> RewardList:
     parsed = parse_yaml(text)
     if parsed.problems:
         raise ValueError(str(parsed.problems[0]))
-    try:
-        rewards = REWARDS.validate_python(parsed.data)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
-        raise ValueError(f"rewards{where}: {fault['msg'].removeprefix('Value error, ')}.") from error
-    if rewards and not any(reward.weight for reward in rewards):
-        raise ValueError("Every weight is 0, so all answers are worth the same; give one of them a weight.")
+    # A stage is checked in the words of the editor of recipes, so its rewards are here as well.
+    stage = {"kind": "rf_nll", "steps": 1, "data": [{"dataset": "prompts"}], "rewards": parsed.data}
+    recipe, problems = check_data({"base": "policy", "stages": [stage]})
+    if recipe is None:
+        raise ValueError(str(problems[0]).replace("stages[0].", "").removeprefix("stages[0]: ") + ".")
+    rewards: RewardList = recipe.stages[0].rewards
     return rewards
 
 

@@ -1,5 +1,6 @@
 """Translation of a dataset, the original kept beside it, judged by translating back."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -75,11 +76,31 @@ class Translation(BuildKind[TranslationConfig]):
             kind=source.dataset.kind,
             rows=((item["row"], item["source"]) for item in funnel.read_kept(BACK)),
             drawn_from=[source],
-            operation={"name": "translate", "from": config.from_language, "to": config.to_language},
+            operation={
+                "name": "translate",
+                "from": config.from_language,
+                "to": config.to_language,
+                "back_translation": _summarise_scores(building),
+            },
             reason=f"Translated from {source.reference}, {config.from_language} to {config.to_language}",
             endpoints=[config.endpoint],
             languages=[config.to_language],
         )
+
+
+def _summarise_scores(building: Building) -> dict[str, Any] | None:
+    """Of the rows that stayed; None where nothing was translated back."""
+    rows, total, lowest = 0, 0.0, 100.0
+    tens: Counter[int] = Counter()
+    for item in building.funnel.read_kept(BACK):
+        score = item["row"]["translation"].get("back_translation_score")
+        if score is not None:
+            rows, total, lowest = rows + 1, total + score, min(lowest, score)
+            tens[min(90, int(score // 10) * 10)] += 1
+    if not rows:
+        return None
+    listed = [[f"{ten} to {ten + 10}", tens[ten]] for ten in sorted(tens)]
+    return {"rows": rows, "mean": round(total / rows, 1), "lowest": round(lowest, 1), "tens": listed}
 
 
 @dataclass
