@@ -4,6 +4,7 @@ python -m trainer run ATTEMPT_DIR            do the run that ATTEMPT_DIR/run.jso
 python -m trainer evaluate ...               score one model on tasks without a run
 python -m trainer serve MODEL ...            answer requests to one model by OpenAI's API
 python -m trainer lawtasks CORPUS ...        questions with exact keys from a corpus of law
+python -m trainer score ANSWERS ...          value answers by rewards, as training does
 python -m trainer schema [recipe|run|event]  print a JSON schema of the contract
 """
 
@@ -46,6 +47,10 @@ def main(arguments: list[str]) -> int:
             from trainer.lawtasks.command import main as write_law_tasks
 
             return write_law_tasks(rest)
+        case ["score", *rest]:
+            from trainer.scoring import main as score
+
+            return score(rest)
         case ["schema"]:
             return print_schema("run")
         case ["schema", name] if name in SCHEMAS:

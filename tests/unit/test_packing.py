@@ -6,6 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from trainer.attention import PER_DOCUMENT
+from trainer.contract.mixture import MixtureSource
 from trainer.data.batch import TokenBatch, flatten
 from trainer.data.mixing import Mixture
 from trainer.data.packing import Packer, count_steps, first_fit
@@ -29,8 +30,13 @@ def documents_of(*lengths: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndar
     return [(generator.integers(0, 50, n).astype(np.int32), np.ones(n, dtype=bool)) for n in lengths]
 
 
+def mix(lengths: list[np.ndarray], *weights: float, seed: int = 0) -> Mixture:
+    sources = [MixtureSource(dataset=f"source-{place}", weight=weight) for place, weight in enumerate(weights)]
+    return Mixture(lengths, sources, seed=(seed, 0))
+
+
 def make_packer(lengths: list[int], **options: int) -> Packer:
-    return Packer(Mixture([np.array(lengths)], [1.0], seed=(0, 0)), lambda key: lengths[key[1]], **options)
+    return Packer(mix([np.array(lengths)], 1.0), lambda key: lengths[key[1]], **options)
 
 
 def test_items_go_into_the_first_sequence_with_room():
@@ -74,7 +80,7 @@ def test_half_an_epoch_ends_after_half_the_tokens():
 
 
 def test_weights_are_shares_of_tokens_whatever_the_length_of_documents():
-    mixture = Mixture([np.full(50, 30), np.full(50, 3)], [3.0, 1.0], seed=(7, 0))
+    mixture = mix([np.full(50, 30), np.full(50, 3)], 3.0, 1.0, seed=7)
     tokens = [0, 0]
     for _ in range(400):
         source, _ = mixture.draw()
@@ -84,7 +90,7 @@ def test_weights_are_shares_of_tokens_whatever_the_length_of_documents():
 
 def test_every_pass_has_its_own_order_and_the_seed_decides_it():
     def draw(seed: int) -> list[int]:
-        mixture = Mixture([np.full(20, 1)], [1.0], seed=(seed, 0))
+        mixture = mix([np.full(20, 1)], 1.0, seed=seed)
         return [mixture.draw()[1] for _ in range(40)]
 
     assert draw(1) == draw(1) != draw(2)

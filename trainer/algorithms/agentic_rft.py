@@ -101,6 +101,7 @@ class AgenticRft(InkGrpo):
             self.next_round.begun_at = None  # the round that was collected
             every = self.stage.updates_per_rollout
             if step - 1 + every < self.count_steps():
+                self.prompts.progress = (step - 1 + every) / self.count_steps()
                 self._begin_round(self.next_round, self.stage.prompts_per_step * every, done=step - 1)
         return updates
 

@@ -49,7 +49,8 @@ class DocumentAlgorithm(Algorithm):
 
         self.feed = DocumentFeed(
             read("data"),
-            [source.weight for source in self.stage.data],
+            self.stage.data,
+            field=f"recipe.stages[{self.context.number}].data",
             seed=(self.context.seed, self.context.number),
             sequences=self.stage.batch_size,
             sequence_length=self.stage.sequence_length,
@@ -59,16 +60,16 @@ class DocumentAlgorithm(Algorithm):
         self.held_out = read("held_out")
 
     def count_steps(self) -> int:
-        return self.stage.steps or self.feed.count_steps()
+        return self.feed.count_steps(self.stage.steps)
 
     def collect(self, step: int) -> Sequence[Update]:
         from trainer.data.show import show_documents
 
-        sequences = self.feed.next_sequences()
+        sequences = self.feed.next_sequences((step - 1) / self.stage.steps if self.stage.steps else 0.0)
         if step == 1:
             keys = [key for sequence in sequences for key in sequence]
             show_documents(self.context, [part for key in keys for part in self.feed.parts(key)])
-        return [Update(self.feed.flatten(sequences, self.micro_batches))]
+        return [Update(self.feed.flatten(sequences, self.micro_batches), self.feed.read_tokens("data"))]
 
     def measure(self) -> dict[str, float]:
         from trainer.measure import measure_held_out

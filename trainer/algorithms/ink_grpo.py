@@ -8,9 +8,9 @@ both gradients are summed before the one clip and the one update. λ is `knowled
 ρ = 0 nothing differs from `grpo`.
 
 The coin of draw k follows from the recipe's seed, the stage and k alone, and k is part of a checkpoint: every process
-of a run, and every run resumed, sees the same coins. Source: Typhoon-S, InK-GRPO (λ 0.1, ρ 0.6 there, 64 or 16 rows of
-text a step). There each process draws from its own generator, and the text's weight varies with how the last
-micro-batch of rollouts was packed; neither is so here.
+of a run, and every run resumed, sees the same coins. A corpus whose caps are reached is read no more. Source:
+Typhoon-S, InK-GRPO (λ 0.1, ρ 0.6 there, 64 or 16 rows of text a step). There each process draws from its own generator,
+and the text's weight varies with how the last micro-batch of rollouts was packed; neither is so here.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,8 @@ class InkGrpo(Grpo):
                 )
                 for source in stage.corpus
             ],
-            [source.weight for source in stage.corpus],
+            stage.corpus,
+            field=f"recipe.stages[{context.number}].corpus",
             seed=(context.seed, context.number, CORPUS_STREAM),
             sequences=stage.knowledge_batch_size,
             sequence_length=stage.sequence_length,
@@ -85,7 +86,8 @@ class InkGrpo(Grpo):
             return update
         coin = self.draw_coin()
         text = self._read_corpus(self.corpus) if coin else []
-        return Update([*update.micro_batches, *text], {**update.metrics, "knowledge/coin": float(coin)})
+        found = {"knowledge/coin": float(bool(text)), **self.corpus.read_tokens("corpus")}
+        return Update([*update.micro_batches, *text], {**update.metrics, **found})
 
     def draw_coin(self) -> bool:
         """The coin of the next optimiser step: the same in every process."""
@@ -120,7 +122,8 @@ class InkGrpo(Grpo):
         """The text of one optimiser step, in micro-batches of as many sequences as those of rollouts have."""
         stage = self.stage
         size = self.share(stage.batch_size)
-        batches = corpus.flatten(corpus.next_sequences(), -(-stage.knowledge_batch_size // size))
+        progress = (self.draws - 1) / self.count_steps()
+        batches = corpus.flatten(corpus.next_sequences(progress), -(-stage.knowledge_batch_size // size))
         total = sum(batch.targets for batch in batches)
         return [
             KnowledgeBatch(**{one.name: getattr(batch, one.name) for one in fields(batch)}, step_targets=total)

@@ -81,11 +81,13 @@ class Opd(RolloutAlgorithm):
         self._store_waiting()
         if self._is_on_policy(step):
             return super().collect(step)
+        self.prompts.progress = (step - 1) / self.count_steps()
         updates = []
         for _ in range(self.stage.updates_per_rollout):
             drawn = self.prompts.draw(self.stage.batch_size)
             given = [self._given_answer(prompt, group) for group, prompt in enumerate(drawn)]
-            updates.append(Update(self._make_batches(given, on_policy=False), {"distil/on_policy": 0.0}))
+            found = {"distil/on_policy": 0.0, **self.prompts.drawn_prompts()}
+            updates.append(Update(self._make_batches(given, on_policy=False), found))
         if step == 1:
             show_documents(self.context, [rollout.document() for rollout in given])
         return updates

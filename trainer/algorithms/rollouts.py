@@ -92,7 +92,10 @@ class RolloutAlgorithm(Algorithm):
         self.held_out = [read(source.dataset) for source in stage.held_out]
         if problems := find_reward_problems(stage, context.number, context.rows):
             raise InvalidSpec(problems)
-        self.prompts = PromptFeed(stores, [source.weight for source in stage.data], seed=(context.seed, context.number))
+        self.prompts = PromptFeed(stores, stage.data, seed=(context.seed, context.number))
+        if stage.steps is not None:
+            wanted = stage.steps * stage.prompts_per_step
+            self.prompts.check_caps(wanted, field=f"recipe.stages[{context.number}].data")
         context.placement.enter("rollout")
         self.engine = self.open_engine()
         if isinstance(self.engine, HasCopy):
@@ -118,6 +121,7 @@ class RolloutAlgorithm(Algorithm):
         from trainer.rollouts.scoring import describe_rollouts
 
         stage = self.stage
+        self.prompts.progress = (step - 1) / self.count_steps()
         rollouts = self.sample_round(stage.prompts_per_step * stage.updates_per_rollout, done=step - 1)
         kept, replaced = self.complete(rollouts)
         self._count_unvalued([*kept, *replaced])
@@ -130,7 +134,8 @@ class RolloutAlgorithm(Algorithm):
                 rollout.age += part
             update = self.learn_from(share, part=part)
             if part == 0:
-                update = Update(update.micro_batches, {**describe_rollouts([*kept, *replaced]), **update.metrics})
+                found = {**describe_rollouts([*kept, *replaced]), **self.prompts.drawn_prompts()}
+                update = Update(update.micro_batches, {**found, **update.metrics})
             updates.append(update)
         self._store([*kept, *replaced], step)
         return updates

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
+from trainer.contract.mixture import MixtureSource
 from trainer.data.batch import TokenBatch, flatten
 from trainer.data.documents import DocumentStore, Render, TokenizedDocument, tokenize_rows
-from trainer.data.mixing import Mixture
-from trainer.data.packing import Key, Packer, count_steps
+from trainer.data.mixing import Key, Mixture, MixtureEmpty
+from trainer.data.packing import Packer, count_steps
 from trainer.data.rows import RowFile
 from trainer.failures import InvalidSpec
 
@@ -20,24 +21,30 @@ class DocumentFeed:
     def __init__(
         self,
         stores: Sequence[DocumentStore],
-        weights: Sequence[float],
+        sources: Sequence[MixtureSource],
         *,
+        field: str,
         seed: Sequence[int],
         sequences: int,
         sequence_length: int,
         device: torch.device,
         epochs: float | None = None,
     ) -> None:
-        """A feed that counts epochs ends after as many tokens as its stores hold, times the epochs."""
+        """A feed that counts epochs ends after as many tokens as its stores hold, times the epochs; of a store only the
+        rows that may be used count. `field` is where the recipe has the sources, such as `recipe.stages[0].data`.
+        """
         self.stores = list(stores)
+        self.sources = list(sources)
+        self._field = field
         self._device = device
         self._sequences = sequences
         lengths = [store.lengths_D for store in stores]
-        total = sum(int(length_D.sum()) for length_D in lengths)
+        total = Mixture(lengths, sources, seed=seed).size
+        self._read = [0] * len(self.stores)
 
         def make_packer() -> Packer:
             return Packer(
-                Mixture(lengths, weights, seed=seed),
+                Mixture(lengths, sources, seed=seed),
                 lambda key: int(lengths[key[0]][key[1]]),
                 sequences=sequences,
                 sequence_length=sequence_length,
@@ -47,12 +54,42 @@ class DocumentFeed:
         self._make_packer = make_packer
         self._packer = make_packer()
 
-    def count_steps(self) -> int:
-        """Steps until the feed has no more documents; for one that counts epochs."""
-        return count_steps(self._make_packer())
+    def count_steps(self, wanted: int | None = None) -> int:
+        """Steps of the stage: those wanted or, without, as many as the epochs give.
 
-    def next_sequences(self) -> list[list[Key]]:
-        return self._packer.next_step()
+        Raises InvalidSpec when the mixture has nothing left to draw before them, or before a later source enters.
+        """
+        if wanted is not None and not any(source.capped for source in self.sources):
+            return wanted
+        try:
+            steps = count_steps(self._make_packer(), wanted=wanted)
+        except MixtureEmpty as empty:
+            raise InvalidSpec(
+                f"{self._field}: {empty}, since all sources that have entered have reached their caps; raise "
+                "max_tokens or max_passes of one, or let the next one enter earlier."
+            ) from empty
+        if wanted is not None and steps < wanted:
+            raise InvalidSpec(
+                f"{self._field}: the caps leave enough to draw for {steps} of the {wanted} steps; raise max_tokens or "
+                "max_passes of a source, or lower steps."
+            )
+        return steps
+
+    def next_sequences(self, progress: float = 0.0) -> list[list[Key]]:
+        """The documents of a step; `progress` is the share of the stage's steps that are made."""
+        sequences = self._packer.next_step(progress)
+        for key in (key for sequence in sequences for key in sequence):
+            self._read[key[0]] += int(self.stores[key[0]].lengths_D[key[1]])
+        return sequences
+
+    def read_tokens(self, name: str) -> dict[str, float]:
+        """Tokens read from each source up to now, as metrics under `mixture/<name>`; nothing where there is one."""
+        found: dict[str, float] = {}
+        if len(self.stores) > 1:
+            for store, tokens in zip(self.stores, self._read, strict=True):
+                key = f"mixture/{name}/{store.name}/tokens"
+                found[key] = found.get(key, 0.0) + tokens
+        return found
 
     def parts(self, key: Key) -> list[TokenizedDocument]:
         """The document as the policy reads it: nearly always one part."""
@@ -68,10 +105,11 @@ class DocumentFeed:
         ]
 
     def state(self) -> dict[str, Any]:
-        return self._packer.state()
+        return {**self._packer.state(), "read": list(self._read)}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._packer.restore(state)
+        self._read = list(state["read"])
 
     def notes(self) -> dict[str, str | int | float | bool]:
         too_long = sum(store.too_long for store in self.stores)

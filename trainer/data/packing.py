@@ -3,10 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trainer.data.mixing import Mixture
-
-Key = tuple[int, int]
-"""A document as (source, number in the source)."""
+from trainer.data.mixing import Key, Mixture
 
 
 def first_fit(lengths: Sequence[int], *, bins: int, capacity: int) -> tuple[list[list[int]], list[int]]:
@@ -30,7 +27,8 @@ class Packer:
 
     A step draws documents until they could fill its sequences, then places first those left over from earlier steps
     (so none waits forever), then the new ones from the longest to the shortest. What fits nowhere is left over for
-    the next step and belongs to the state. Ends after `tokens` drawn tokens, when given.
+    the next step and belongs to the state. Ends after `tokens` drawn tokens, when given; the share of them that is
+    drawn is then the mixture's progress, which otherwise is told with each step. Ends also where the mixture does.
     """
 
     def __init__(
@@ -49,14 +47,17 @@ class Packer:
         self._tokens = tokens
         self._left: list[Key] = []
 
-    def next_step(self) -> list[list[Key]]:
+    def next_step(self, progress: float = 0.0) -> list[list[Key]]:
         """Sequences of documents, without the empty ones; an empty list after the last drawn document."""
         waiting, wanted = list(self._left), self._sequences * self._capacity
         drawn: list[Key] = []
         total = sum(map(self._length_of, waiting))
         while total < wanted and not self._exhausted():
-            drawn.append(self._mixture.draw())
-            total += self._length_of(drawn[-1])
+            key = self._mixture.draw(self._mixture.tokens / self._tokens if self._tokens else progress)
+            if key is None:
+                break
+            drawn.append(key)
+            total += self._length_of(key)
         waiting += sorted(drawn, key=self._length_of, reverse=True)
         packed, left = first_fit(
             [self._length_of(key) for key in waiting], bins=self._sequences, capacity=self._capacity
@@ -75,9 +76,9 @@ class Packer:
         return self._tokens is not None and self._mixture.tokens >= self._tokens
 
 
-def count_steps(packer: Packer) -> int:
-    """Steps until the packer has nothing more; uses it up."""
+def count_steps(packer: Packer, *, wanted: int | None = None) -> int:
+    """Steps until the packer has nothing more, at most the wanted ones; uses it up."""
     steps = 0
-    while packer.next_step():
+    while (wanted is None or steps < wanted) and packer.next_step(steps / wanted if wanted else 0.0):
         steps += 1
     return steps

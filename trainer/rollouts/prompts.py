@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.mixing import Mixture
+from trainer.contract.mixture import MixtureSource
+from trainer.data.mixing import Mixture, MixtureEmpty
 from trainer.data.rows import Row, RowFile
-from trainer.failures import InvalidSpec
+from trainer.failures import InvalidSpec, RunFailed
 
 RenderPrompt = Callable[[Row], str]
 
@@ -106,18 +107,61 @@ class PromptStore:
 class PromptFeed:
     """Draws prompts of several stores by weight, each store shuffled anew for every pass."""
 
-    def __init__(self, stores: Sequence[PromptStore], weights: Sequence[float], *, seed: Sequence[int]) -> None:
+    def __init__(self, stores: Sequence[PromptStore], sources: Sequence[MixtureSource], *, seed: Sequence[int]) -> None:
         self.stores = list(stores)
-        self._mixture = Mixture([np.ones(len(store), np.int64) for store in stores], weights, seed=seed)
+        self.progress = 0.0
+        """Share of the stage that is done; whoever begins a round sets it."""
+        self._sources = list(sources)
+        self._mixture = Mixture([np.ones(len(store), np.int64) for store in stores], sources, seed=seed)
+        self._drawn = [0] * len(self.stores)
 
     def __len__(self) -> int:
-        return sum(map(len, self.stores))
+        """Prompts of one pass."""
+        return self._mixture.size
+
+    def check_caps(self, wanted: int, *, field: str) -> None:
+        """Raises InvalidSpec when the caps leave fewer prompts than are wanted; `field` names the sources."""
+        if not all(source.max_passes is not None for source in self._sources):
+            return
+        most = sum(
+            max(1, int((source.max_passes or 0.0) * min(len(store), source.max_rows or len(store))))
+            for source, store in zip(self._sources, self.stores, strict=True)
+        )
+        if most < wanted:
+            raise InvalidSpec(
+                f"{field}: the caps leave {most} of the {wanted} prompts that the stage wants; raise max_passes of a "
+                "source, or lower steps."
+            )
 
     def draw(self, count: int) -> list[Prompt]:
-        return [self.stores[source].prompt(place) for source, place in (self._mixture.draw() for _ in range(count))]
+        """The next prompts; raises RunFailed where the caps leave none."""
+        return [self.stores[source].prompt(place) for source, place in (self._draw() for _ in range(count))]
 
-    def state(self) -> list[dict[str, int]]:
-        return self._mixture.state()
+    def drawn_prompts(self) -> dict[str, float]:
+        """Prompts drawn of each source up to now, as metrics; nothing where there is one."""
+        found: dict[str, float] = {}
+        if len(self.stores) > 1:
+            for store, drawn in zip(self.stores, self._drawn, strict=True):
+                key = f"mixture/data/{store.rows.name}/prompts"
+                found[key] = found.get(key, 0.0) + drawn
+        return found
 
-    def restore(self, state: list[dict[str, Any]]) -> None:
+    def state(self) -> dict[str, Any]:
+        return {**self._mixture.state(), "drawn": list(self._drawn)}
+
+    def restore(self, state: dict[str, Any]) -> None:
         self._mixture.restore(state)
+        self._drawn = list(state["drawn"])
+
+    def _draw(self) -> tuple[int, int]:
+        try:
+            key = self._mixture.draw(self.progress)
+        except MixtureEmpty:
+            key = None
+        if key is None:
+            raise RunFailed(
+                f"the mixture of prompts has nothing left to draw at {self.progress:.4g} of the stage, since its "
+                "sources have reached their caps; start a new run with a larger max_passes."
+            )
+        self._drawn[key[0]] += 1
+        return key

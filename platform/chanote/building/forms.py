@@ -15,6 +15,8 @@ from chanote.datasets.models import DatasetVersion
 INPUT = {"class": "input"}
 MONO = {"class": "input mono"}
 SELECT = {"class": "select"}
+LONG = 1000
+"""Characters from which on a field has room for several lines."""
 
 
 class BuildForm(forms.Form):
@@ -79,6 +81,9 @@ def make_field(name: str, field: FieldInfo, *, kind: BuildKind[Any], project: Pr
     if field.annotation in (int, float, int | None, float | None):
         step = "any" if field.annotation in (float, float | None) else "1"
         return forms.CharField(widget=forms.NumberInput(attrs={**INPUT, "step": step}), **shared)
+    if field.annotation is str and any((getattr(one, "max_length", None) or 0) >= LONG for one in field.metadata):
+        rows = forms.Textarea(attrs={**MONO, "rows": 5})
+        return forms.CharField(widget=rows, **shared)
     if field.annotation in (str, str | None):
         return forms.CharField(widget=forms.TextInput(attrs=MONO if name == "name" else INPUT), **shared)
     shared["help_text"] = f"{shared['help_text']} Written as JSON.".strip()

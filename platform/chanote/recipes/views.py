@@ -15,6 +15,7 @@ from chanote.recipes.checking import check_yaml
 from chanote.recipes.forms.editor import Editor, open_editor, update_editor
 from chanote.recipes.forms.options import count_datasets, read_options
 from chanote.recipes.forms.schema_form import drop_line
+from chanote.recipes.mixtures import plan_pictures
 from chanote.recipes.models import Recipe, Revision
 from chanote.recipes.selectors import (
     compare_resolved,
@@ -88,6 +89,7 @@ def recipe_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse
         "revisions": recipe.revisions.select_related("created_by"),
         "lines": _mark_lines(revision.yaml, checked.lines, checked.problems),
         "preview": preview(checked),
+        "pictures": plan_pictures(checked.recipe, recipe.project),
         "description": checked.recipe.description.strip() if checked.recipe else "",
         "run_count": runs.count(),
         "runs": runs[:RUNS_SHOWN],
@@ -272,6 +274,7 @@ def _render_editor(request: HttpRequest, context: dict[str, Any], editor: Editor
         "editor": editor,
         "form": editor.form,
         "preview": preview(editor.checked),
+        "pictures": plan_pictures(editor.checked.recipe, context["project"]),
         "rows": min(40, max(16, editor.text.count("\n") + 3)),
         "problems": _describe_problems(editor, context["refused"]),
     }

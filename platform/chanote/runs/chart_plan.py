@@ -400,6 +400,29 @@ PLANNED = (
         ),
     ),
     PlannedSection(
+        "mixture",
+        "Mixture",
+        "How much of each source has been drawn?",
+        "mixture",
+        (
+            Plan(
+                "Drawn for training",
+                "",
+                "tokens, or prompts where completions are sampled, since the stage began",
+                "The slope is the share of a source; a curve that begins late enters late, one that lies flat has "
+                "left the mixture.",
+                ("mixture/data/*",),
+            ),
+            Plan(
+                "Text that was read",
+                "tokens",
+                "since the stage began",
+                "The slope is the share of a source of the corpus.",
+                ("mixture/corpus/*",),
+            ),
+        ),
+    ),
+    PlannedSection(
         "system",
         "System",
         "How fast is it, and with how much memory?",

@@ -21,6 +21,7 @@ from chanote.runs.ledger import list_ledgers
 from chanote.runs.live import find_run
 from chanote.runs.log_text import STREAMS, LogText, has_text, read_on, read_tail
 from chanote.runs.metrics import encode_curve, read_curve
+from chanote.runs.mixtures import draw_mixtures
 from chanote.runs.models import Attempt, MetricSeries, Run, State
 from chanote.runs.pages import (
     dump_yaml,
@@ -210,8 +211,10 @@ def overview(request: HttpRequest, project: str, number: int) -> HttpResponse:
     charts = [chart for section in arrange_charts(context["series"]) for chart in section.charts]
     main = choose_main(charts)
     marks = list_marks(run, context["events"])
+    stages = list_stage_lines(run, context["events"])
     context |= {
-        "stages": list_stage_lines(run, context["events"]),
+        "stages": stages,
+        "pictures": draw_mixtures(run, stages, context["series"]),
         "log": list_log(run, context["events"]),
         "evaluations": list_evaluations(run),
         "failure": next((one for one in reversed(context["events"]) if one.type == "attempt_failed"), None),

@@ -4,8 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from trainer.contract.mixture import MixtureSource
 from trainer.contract.needs import FrozenModel, Sampling
-from trainer.contract.stages.base import DataSource
 from trainer.contract.stages.ink_grpo import InkGrpoStage
 
 
@@ -19,7 +19,7 @@ class AgenticRftStage(InkGrpoStage):
     uses_tools: ClassVar[bool] = True
 
     kind: Literal["agentic_rft"] = "agentic_rft"  # type: ignore[assignment]  # a kind of its own
-    corpus: list[DataSource] = []
+    corpus: list[MixtureSource] = []
     """Mixture of dataset versions with text to be known (InK-GRPO); empty: GRPO. It must not hold what the run is
     evaluated on."""
     turn_tokens: PositiveInt | None = None

@@ -6,16 +6,8 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.mixture import DataSource, MixtureSource, find_empty_span
 from trainer.contract.needs import FrozenModel, Sampling
-
-
-class DataSource(Contract):
-    """Rows of one dataset version in a mixture."""
-
-    dataset: str = Field(min_length=1, examples=["new-code@1"])
-    """Dataset and version, written `name@version`; without `@version` the newest version at launch is frozen."""
-    weight: PositiveFloat = 1.0
-    """Share of this source in the mixture, relative to the other sources of the stage."""
 
 
 class NamedSource(NamedTuple):
@@ -111,7 +103,7 @@ class TrainingStage(StageBase):
     use: ClassVar[Literal["train", "distil"]] = "train"
     """What the rights of its data must allow."""
 
-    data: list[DataSource] = Field(min_length=1)
+    data: list[MixtureSource] = Field(min_length=1)
     """Mixture of dataset versions the stage trains on."""
     held_out: list[DataSource] = []
     """Dataset versions on which the loss is measured and never trained."""
@@ -166,4 +158,16 @@ class TrainingStage(StageBase):
         for source in self.held_out:
             if source.dataset in trained:
                 raise ValueError(f"held_out names {source.dataset}, which the stage also trains on; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _check_mixtures(self) -> "TrainingStage":
+        for field in ("data", *self.further_row_kinds):
+            sources: list[MixtureSource] = getattr(self, field)
+            empty = find_empty_span(sources) if sources else None
+            if empty:
+                raise ValueError(
+                    f"{field} leaves nothing to draw from {empty[0]:.4g} to {empty[1]:.4g} of the stage; let a source "
+                    "enter earlier or give it a weight there"
+                )
         return self

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from trainer.contract.stages.base import DataSource
+from trainer.contract.mixture import MixtureSource
 from trainer.contract.stages.rollouts import PolicyGradientStage
 
 
@@ -16,7 +16,7 @@ class InkGrpoStage(PolicyGradientStage):
     apart_from_tasks: ClassVar[tuple[str, ...]] = ("corpus",)
 
     kind: Literal["ink_grpo"] = "ink_grpo"
-    corpus: list[DataSource] = Field(min_length=1)
+    corpus: list[MixtureSource] = Field(min_length=1)
     """Mixture of dataset versions with the text to be known. It must not hold what the run is evaluated on."""
     knowledge_weight: NonNegativeFloat = 0.1
     """Weight of the text's loss per token against the policy's (λ)."""

@@ -98,6 +98,12 @@ class RolloutStage(TrainingStage):
             raise ValueError(
                 "rewards: every weight is 0, so all completions are worth the same; give one of them a weight"
             )
+        for place, source in enumerate(self.data):
+            if source.max_tokens is not None:
+                raise ValueError(
+                    f"data[{place}].max_tokens: prompts are drawn by the row here, not by the token; use max_passes or "
+                    "max_rows"
+                )
         every = self.updates_per_rollout
         for field in ("steps", "checkpoint_every", "measure_every"):
             if (getattr(self, field) or 0) % every:

@@ -60,7 +60,7 @@ def _blank(field: Field) -> Any:
 
 def _add(holder: Any, name: Any) -> None:
     entries = holder.get(name)
-    blank = {"dataset": ""}
+    blank = {"at": "", "weight": ""} if name == "changes" else {"dataset": ""}
     holder[name] = [*(entries if isinstance(entries, list) else []), blank]
 
 

@@ -72,6 +72,11 @@ class Part:
         """Whether what folds away has something to say."""
         return any(one.errors for part in self.rows for one in part.walk())
 
+    @property
+    def folds_something(self) -> bool:
+        """Whether what folds away was changed."""
+        return any(part.changed or part.rows for part in self.rows)
+
     def walk(self) -> list["Part"]:
         return [self, *(inner for part in [*self.parts, *self.rows] for inner in part.walk())]
 
@@ -278,7 +283,9 @@ class _Builder:
             name = f"{part.name}[{number}]"
             row = Part("row", name, f"{one.label} {number + 1}")
             inner = entry if isinstance(entry, dict) else {}
-            row.parts = [self.build(field, f"{name}.{field.name}", inner, kind) for field in group_fields(one)]
+            for detail in group_fields(one):
+                found = self.build(detail, f"{name}.{detail.name}", inner, kind)
+                (row.parts if detail.required or detail.name == "weight" else row.rows).append(found)
             part.rows.append(row)
         return part
 

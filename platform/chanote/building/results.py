@@ -1,0 +1,69 @@
+"""The version in which a build ends: its rights, its licence, where it came from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from chanote.building.autoif.run import describe_endpoint
+from chanote.building.doing import Building
+from chanote.building.models import TeacherEndpoint
+from chanote.datasets.making import SourcedRow, join_licences, make_version, merge_languages
+from chanote.datasets.models import DatasetVersion, Use
+from chanote.errands.work import WorkRefused
+
+
+def make_result(
+    building: Building,
+    *,
+    slug: str,
+    kind: str,
+    rows: Iterable[SourcedRow],
+    drawn_from: Sequence[DatasetVersion],
+    operation: dict[str, Any],
+    reason: str,
+    endpoints: Iterable[str] = (),
+    languages: Sequence[str] = (),
+) -> DatasetVersion:
+    """Make the version. Its rights are the strictest of what it was drawn from and of the endpoints that wrote in it.
+
+    `operation` is completed by the config, the counts of the steps, and the endpoints as they were: their model, their
+    licence, their terms.
+    """
+    writers = [find_writer(building, slug) for slug in dict.fromkeys(one for one in endpoints if one)]
+    granted = [set(version.uses) for version in drawn_from] + [set(writer.uses) for writer in writers]
+    uses = [use for use in Use.values if all(use in one for one in granted)]
+    if not uses:
+        raise WorkRefused(
+            "Its sources and endpoints together no longer allow any use of the result; look at their rights and terms."
+        )
+    counts = {
+        step.name: building.funnel.read_counts(step) or dict.fromkeys(("in", "kept", "dropped"), 0)
+        for step in building.steps
+    }
+    licences = [*(version.licence for version in drawn_from), *(writer.licence for writer in writers)]
+    return make_version(
+        project=building.project,
+        slug=slug,
+        kind=kind,
+        rows=rows,
+        drawn_from=drawn_from,
+        title=building.build.title if slug == building.build.config["name"] else "",
+        operation={
+            **operation,
+            "build": building.build.pk,
+            "config": building.build.config,
+            "endpoints": [describe_endpoint(writer) for writer in writers],
+            "steps": {name: {part: told[part] for part in ("in", "kept", "dropped")} for name, told in counts.items()},
+        },
+        reason=reason,
+        uses=uses,
+        licence=join_licences(licences),
+        languages=languages or merge_languages(drawn_from),
+        actor=building.actor,
+    )
+
+
+def find_writer(building: Building, slug: str) -> TeacherEndpoint:
+    found = TeacherEndpoint.objects.filter(project=building.project, slug=slug).first()
+    if found is None:
+        raise WorkRefused(f"The project has no endpoint {slug} any more; make it again and resume.")
+    return found

@@ -1,0 +1,1 @@
+"""Answers of a teacher: sampled, valued by rewards, chosen among."""

@@ -1,0 +1,1 @@
+"""Translating rows through an endpoint so that what must not change does not."""
