@@ -10,7 +10,7 @@ from typing import Any
 from chanote import __version__
 from chanote.commands.answers import FAILED, MACHINE, REFUSED, CommandEnd, print_answer, print_end
 
-NOUNS = ("up", "demo", "user", "token", "dataset", "model", "recipe", "toolset", "run", "board", "serve")
+NOUNS = ("up", "demo", "user", "token", "dataset", "model", "recipe", "toolset", "run", "board", "serve", "audit")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ SCOPES = {
     "review:write": "label rollouts",
     "boards:read": "see boards and scores",
     "boards:write": "change tasks and boards",
+    "audit:read": "see the audit log",
 }
 """Scope → what a token that has it may do, as far as its owner may."""
 

@@ -3,6 +3,7 @@
 from django.urls import path, re_path, register_converter
 
 from chanote.api import docs, views
+from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.datasets import api as datasets
 from chanote.models import api as models
@@ -85,6 +86,8 @@ urlpatterns = [
         tools.OneToolsetRevision.as_view(),
         name="toolset_revision",
     ),
+    path(f"{P}audit/", audit.AuditEvents.as_view(), name="audit"),
+    path(f"{P}audit/file/", audit.AuditFile.as_view(), name="audit_file"),
     path(f"{P}queue/", records.Queue.as_view(), name="queue"),
     path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
     path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),
