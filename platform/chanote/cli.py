@@ -10,7 +10,21 @@ from typing import Any
 from chanote import __version__
 from chanote.commands.answers import FAILED, MACHINE, REFUSED, CommandEnd, print_answer, print_end
 
-NOUNS = ("up", "demo", "user", "token", "dataset", "model", "recipe", "toolset", "run", "board", "serve", "audit")
+NOUNS = (
+    "up",
+    "demo",
+    "user",
+    "token",
+    "dataset",
+    "model",
+    "recipe",
+    "toolset",
+    "run",
+    "board",
+    "serve",
+    "errand",
+    "audit",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

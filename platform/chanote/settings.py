@@ -55,6 +55,8 @@ INSTALLED_APPS = [
     "chanote.tools",
     "chanote.chat",
     "chanote.review",
+    "chanote.rights",
+    "chanote.errands",
     "chanote.web",
     "chanote.api",
 ]
@@ -257,6 +259,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 RUNS_DIRECTORY = Path(os.environ.get("CHANOTE_RUNS_DIRECTORY") or HOME / "runs").resolve()
 DEVICE_SLOTS = read_number("CHANOTE_DEVICE_SLOTS", default=1, lowest=1)
 """Runs that may train at the same time on this installation."""
+ERRAND_SLOTS = read_number("CHANOTE_ERRAND_SLOTS", default=2, lowest=1)
+"""Errands that the platform does at the same time."""
 LEASE_SECONDS = read_number("CHANOTE_LEASE_SECONDS", default=30, lowest=2)
 STOP_GRACE_SECONDS = read_number("CHANOTE_STOP_GRACE_SECONDS", default=60, lowest=1)
 RECONCILE_SECONDS = read_number("CHANOTE_RECONCILE_SECONDS", default=10, lowest=1)

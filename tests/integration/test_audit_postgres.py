@@ -17,18 +17,17 @@ from chanote.audit.verifying import check_log, read_head
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
 
-EVENTS, LINKS = triggers.TABLES
 ATTACKS = [
-    f"UPDATE {EVENTS} SET verb = 'nothing.happened'",
-    f"DELETE FROM {EVENTS}",
-    f"TRUNCATE {EVENTS}",
-    f"TRUNCATE {EVENTS}, {LINKS} CASCADE",
-    f"INSERT INTO {EVENTS} SELECT * FROM {EVENTS} ON CONFLICT (id) DO UPDATE SET verb = 'nothing.happened'",
-    f"SET LOCAL session_replication_role = replica; DELETE FROM {EVENTS}",
-    f"UPDATE {LINKS} SET sha256 = ''",
-    f"DELETE FROM {LINKS}",
-    f"TRUNCATE {LINKS}",
-    f"WITH gone AS (DELETE FROM {LINKS} RETURNING *) SELECT * FROM gone",
+    "UPDATE audit_auditevent SET verb = 'nothing.happened'",
+    "DELETE FROM audit_auditevent",
+    "TRUNCATE audit_auditevent",
+    "TRUNCATE audit_auditevent, audit_auditlink CASCADE",
+    "INSERT INTO audit_auditevent SELECT * FROM audit_auditevent ON CONFLICT (id) DO UPDATE SET verb = 'nothing.happened'",
+    "SET LOCAL session_replication_role = replica; DELETE FROM audit_auditevent",
+    "UPDATE audit_auditlink SET sha256 = ''",
+    "DELETE FROM audit_auditlink",
+    "TRUNCATE audit_auditlink",
+    "WITH gone AS (DELETE FROM audit_auditlink RETURNING *) SELECT * FROM gone",
 ]
 WRITE = (
     "import django; django.setup()\n"
@@ -91,7 +90,7 @@ def test_what_was_changed_around_the_triggers_is_found(on_postgres):
     event = record("run.launched", None, seed=7)
     with transaction.atomic():
         triggers.remove(connection)
-        execute(f"UPDATE {EVENTS} SET detail = '{{}}' WHERE id = {event.pk}")
+        execute(f"UPDATE audit_auditevent SET detail = '{{}}' WHERE id = {event.pk}")
         triggers.install(connection)
         assert any(f"Event {event.pk:,} (run.launched" in fault for fault in check_log().faults)
         transaction.set_rollback(True)

@@ -19,19 +19,18 @@ from chanote.cli import main
 
 pytestmark = pytest.mark.django_db
 
-EVENTS, LINKS = triggers.TABLES
 ATTACKS = [
-    f"UPDATE {EVENTS} SET verb = 'nothing.happened'",
-    f"UPDATE {EVENTS} SET id = id + 100",
-    f"DELETE FROM {EVENTS}",
-    f"DELETE FROM {EVENTS} WHERE verb = 'run.launched'",
-    f"REPLACE INTO {EVENTS} SELECT * FROM {EVENTS}",
-    f"INSERT INTO {EVENTS} SELECT * FROM {EVENTS} WHERE true ON CONFLICT DO UPDATE SET verb = 'nothing.happened'",
-    f"UPDATE OR REPLACE {EVENTS} SET id = 1",
-    f"DELETE FROM {LINKS}",
-    f"UPDATE {LINKS} SET sha256 = ''",
-    f"REPLACE INTO {LINKS} SELECT * FROM {LINKS}",
-    f"REPLACE INTO {LINKS} SELECT 99, sha256, event_id FROM {LINKS} LIMIT 1",
+    "UPDATE audit_auditevent SET verb = 'nothing.happened'",
+    "UPDATE audit_auditevent SET id = id + 100",
+    "DELETE FROM audit_auditevent",
+    "DELETE FROM audit_auditevent WHERE verb = 'run.launched'",
+    "REPLACE INTO audit_auditevent SELECT * FROM audit_auditevent",
+    "INSERT INTO audit_auditevent SELECT * FROM audit_auditevent WHERE true ON CONFLICT DO UPDATE SET verb = 'nothing.happened'",
+    "UPDATE OR REPLACE audit_auditevent SET id = 1",
+    "DELETE FROM audit_auditlink",
+    "UPDATE audit_auditlink SET sha256 = ''",
+    "REPLACE INTO audit_auditlink SELECT * FROM audit_auditlink",
+    "REPLACE INTO audit_auditlink SELECT 99, sha256, event_id FROM audit_auditlink LIMIT 1",
 ]
 
 
@@ -111,12 +110,12 @@ def tamper(statement: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "fault"),
     [
-        (f"UPDATE {EVENTS} SET detail = '{{}}' WHERE verb = 'run.launched'", "was changed"),
-        (f"UPDATE {EVENTS} SET actor_name = 'somebody' WHERE verb = 'run.stopped'", "was changed"),
-        (f"UPDATE {EVENTS} SET digest = 'ab' WHERE verb = 'run.stopped'", "was changed"),
-        (f"DELETE FROM {EVENTS} WHERE verb = 'run.stopped'", "is missing"),
-        (f"DELETE FROM {LINKS} WHERE position = 2", "Links 2 to 2 are missing"),
-        (f"DELETE FROM {LINKS} WHERE position = 3", "stands outside the chain"),
+        ("UPDATE audit_auditevent SET detail = '{}' WHERE verb = 'run.launched'", "was changed"),
+        ("UPDATE audit_auditevent SET actor_name = 'somebody' WHERE verb = 'run.stopped'", "was changed"),
+        ("UPDATE audit_auditevent SET digest = 'ab' WHERE verb = 'run.stopped'", "was changed"),
+        ("DELETE FROM audit_auditevent WHERE verb = 'run.stopped'", "is missing"),
+        ("DELETE FROM audit_auditlink WHERE position = 2", "Links 2 to 2 are missing"),
+        ("DELETE FROM audit_auditlink WHERE position = 3", "stands outside the chain"),
     ],
 )
 def test_what_was_changed_around_the_triggers_is_found(events, statement, fault):
@@ -128,8 +127,8 @@ def test_what_was_changed_around_the_triggers_is_found(events, statement, fault)
 def test_an_end_that_was_cut_off_is_found_by_a_head_kept_elsewhere(events):
     head = read_head()
     assert check_log(expect=head).fault_total == 0
-    tamper(f"DELETE FROM {EVENTS} WHERE verb = 'user.created'")
-    tamper(f"DELETE FROM {LINKS} WHERE position = 3")
+    tamper("DELETE FROM audit_auditevent WHERE verb = 'user.created'")
+    tamper("DELETE FROM audit_auditlink WHERE position = 3")
     assert check_log().fault_total == 0
     assert check_log(expect=head).faults == ["The log ends at link 2; it went on to 3 once."]
     record("user.created", None)
@@ -138,9 +137,9 @@ def test_an_end_that_was_cut_off_is_found_by_a_head_kept_elsewhere(events):
 
 def test_a_missing_trigger_fails_the_check(events):
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP TRIGGER {EVENTS}_not_deleted")
+        cursor.execute("DROP TRIGGER audit_auditevent_not_deleted")
     assert check_log().faults == [
-        f"The trigger {EVENTS}_not_deleted is missing, so the database would let the log be changed."
+        "The trigger audit_auditevent_not_deleted is missing, so the database would let the log be changed."
     ]
 
 
@@ -172,7 +171,7 @@ def test_a_backup_restores_with_its_triggers_and_its_chain(tmp_path, settings, m
         use(restored)
         assert check_log(expect=head).fault_total == 0
         with pytest.raises(DatabaseError), connections["default"].cursor() as cursor:
-            cursor.execute(f"DELETE FROM {EVENTS}")
+            cursor.execute("DELETE FROM audit_auditevent")
         connections["default"].close()
     finally:
         connections["default"] = own
@@ -247,7 +246,7 @@ def run_command(monkeypatch, capsys):
 def test_the_command_finds_a_change_and_says_where(events, run_command, project_admin):
     code, out = run_command("audit", "verify", "--json")
     assert (code, json.loads(out)["head"]) == (0, read_head())
-    tamper(f"UPDATE {EVENTS} SET object_name = 'somebody else' WHERE verb = 'run.stopped'")
+    tamper("UPDATE audit_auditevent SET object_name = 'somebody else' WHERE verb = 'run.stopped'")
     code, out = run_command("audit", "verify", "--json")
     assert code == 1
     assert "(run.stopped" in json.loads(out)["problems"][0]["message"]

@@ -6,6 +6,7 @@ from chanote.api import docs, views
 from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.datasets import api as datasets
+from chanote.errands import api as errands
 from chanote.models import api as models
 from chanote.recipes import api as recipes
 from chanote.review import api as review
@@ -77,6 +78,10 @@ urlpatterns = [
     path(f"{P}review/labels/", review.Labels.as_view(), name="review_labels"),
     path(f"{P}review/labels/<number:number>/", review.OneLabel.as_view(), name="review_one_label"),
     path(f"{P}review/exports/", review.Exports.as_view(), name="review_exports"),
+    path(f"{P}errands/", errands.Errands.as_view(), name="errands"),
+    path(f"{P}errands/<number:number>/", errands.OneErrand.as_view(), name="errand"),
+    path(f"{P}errands/<number:number>/stop/", errands.StopErrand.as_view(), name="errand_stop"),
+    path(f"{P}errands/<number:number>/resume/", errands.ResumeErrand.as_view(), name="errand_resume"),
     path(f"{P}tools/", tools.Tools.as_view(), name="tools"),
     path(f"{P}toolsets/", tools.Toolsets.as_view(), name="toolsets"),
     path(f"{P}toolsets/<slug:slug>/", tools.OneToolset.as_view(), name="toolset"),

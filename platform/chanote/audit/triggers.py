@@ -24,15 +24,14 @@ UNIQUE = """CREATE TRIGGER audit_auditlink_once BEFORE INSERT ON audit_auditlink
 WHEN EXISTS (SELECT 1 FROM audit_auditlink WHERE event_id = NEW.event_id)
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"""
 
-LINK_LOCK = 0x61_75_64_69_74
-"""Number of the lock under which commits on PostgreSQL are linked one after the other."""
+# The number is that of the lock under which commits are linked one after the other.
 POSTGRES = [
     """CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$""",
-    f"""CREATE OR REPLACE FUNCTION audit_link() RETURNS trigger LANGUAGE plpgsql AS $$
+    """CREATE OR REPLACE FUNCTION audit_link() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE last record;
 BEGIN
-  PERFORM pg_advisory_xact_lock({LINK_LOCK});
+  PERFORM pg_advisory_xact_lock(418581342580);
   IF EXISTS (SELECT 1 FROM audit_auditlink WHERE event_id = NEW.id) THEN RETURN NULL; END IF;
   SELECT position, sha256 INTO last FROM audit_auditlink ORDER BY position DESC LIMIT 1;
   INSERT INTO audit_auditlink (position, event_id, sha256) VALUES (

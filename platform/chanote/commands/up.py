@@ -166,6 +166,7 @@ def serve(
         for watcher in watchers:
             if watcher.is_needed:
                 watcher.stop_program()
+        stop_errands()
         stop_runs()
         # Rollouts may call tools until their runs have stopped.
         for watcher in watchers:
@@ -264,6 +265,13 @@ def wait_until_listening(host: str, port: int, stop: threading.Event, patience_s
         except OSError:
             stop.wait(0.1)
     return False
+
+
+def stop_errands() -> None:
+    """Let the platform's own long work leave; it goes on at the next start."""
+    from chanote.errands.launching import stop_processes
+
+    stop_processes(patience_s=10)
 
 
 def _interrupted() -> Path:

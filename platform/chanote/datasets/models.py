@@ -86,6 +86,10 @@ class DatasetVersion(models.Model):
     source = models.TextField(blank=True)
     """Where the rows come from, with the commit or the address."""
     statistics = models.JSONField(default=dict)
+    operation = models.JSONField(default=dict)
+    """What made it: `name`, such as import or merge, and everything needed to do it again."""
+    drawn_from = models.ManyToManyField("self", symmetrical=False, related_name="drawn_into", blank=True)
+    """Every version that rows were taken from, of this dataset or others. Written when the version is made."""
     created = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
 

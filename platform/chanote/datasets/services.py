@@ -24,6 +24,7 @@ from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.reading import RawRow, read_rows
 from chanote.datasets.statistics import RowStatistics
 from chanote.datasets.storage import RowWriter, check_space
+from chanote.rights.spans import SpanWriter
 from chanote.web.problems import Problem
 
 __all__ = ["ImportRefused", "describe_dataset", "import_dataset", "prepare_rows"]
@@ -62,7 +63,7 @@ def import_dataset(
     if actor is not None:
         require(actor, "datasets.change", project)
     existing = Dataset.objects.filter(project=project, slug=slug).first()
-    _check_request(
+    check_request(
         project=project, slug=slug, kind=kind, title=title, uses=uses, licence=licence, reason=reason, existing=existing
     )
     check_space()
@@ -83,12 +84,12 @@ def import_dataset(
         "rows": writer.rows,
         "bytes": writer.bytes,
         "statistics": statistics.summarise(),
+        "operation": {"name": "import", "format": format, "columns": dict(columns or {})},
     }
-    if previous := existing and existing.versions.order_by("-number").first():
-        # Before the transaction: it may take a second, and SQLite lets one transaction write at a time.
-        difference = count_differences(previous, DatasetVersion(sha256=sha256, rows=writer.rows))
-        content["statistics"]["difference"] = {**difference, "from": previous.number} if difference else {}
-    return _add_version(
+    # Before the transaction: it may take a second, and SQLite lets one transaction write at a time.
+    if difference := compare_with_newest(existing, sha256, writer.rows):
+        content["statistics"]["difference"] = difference
+    return add_version(
         project=project,
         slug=slug,
         kind=kind,
@@ -167,7 +168,7 @@ def _open_file(path: Path) -> BinaryIO:
         raise refuse("file", f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _check_request(
+def check_request(
     *,
     project: Project,
     slug: str,
@@ -208,7 +209,7 @@ def _check_request(
 
 
 @transaction.atomic
-def _add_version(
+def add_version(
     *,
     project: Project,
     slug: str,
@@ -223,7 +224,10 @@ def _add_version(
     source: str,
     reason: str,
     content: dict[str, Any],
+    drawn_from: Sequence[DatasetVersion] = (),
+    spans: SpanWriter | None = None,
 ) -> DatasetVersion:
+    """Write a version whose rows are in the store already; the one step of every import and every operation on rows."""
     # Two imports of one name wait for each other here, so that numbers follow each other.
     Project.objects.select_for_update().get(pk=project.pk)
     dataset, created = Dataset.objects.get_or_create(
@@ -260,18 +264,31 @@ def _add_version(
         **content,
     )
     version.save()
+    version.drawn_from.set(drawn_from)
+    if spans is not None:
+        spans.save(version)
     if created:
         record("dataset.created", dataset, actor=actor)
     record(
-        "dataset.version_imported",
+        "dataset.version_made" if drawn_from else "dataset.version_imported",
         version,
         actor=actor,
         sha256=version.sha256,
         rows=version.rows,
         reason=reason,
+        operation=version.operation.get("name", ""),
         **rights,
     )
     return version
+
+
+def compare_with_newest(dataset: Dataset | None, sha256: str, rows: int) -> dict[str, Any]:
+    """How rows that lie in the store differ from the newest version of a dataset; empty where that is not known."""
+    newest = dataset.versions.order_by("-number").first() if dataset else None
+    if newest is None:
+        return {}
+    difference = count_differences(newest, DatasetVersion(sha256=sha256, rows=rows))
+    return {**difference, "from": newest.number} if difference else {}
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
+from chanote.errands import launching as errands
 from chanote.runs.launching import reap_supervisors, send_message, start_supervisor, start_what_waits
 from chanote.runs.leases import HOLDS_SLOT, claim_expired, this_host
 from chanote.runs.models import Attempt, OutboxMessage, State
@@ -32,6 +33,8 @@ def reconcile() -> None:
             log.warning("took over an attempt whose supervisor fell silent", attempt=attempt.pk, fence=fence)
             start_supervisor(attempt, fence)
     start_what_waits()
+    errands.take_over_silent()
+    errands.start_what_waits()
     purge_processed_messages()
 
 

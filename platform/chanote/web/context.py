@@ -27,6 +27,7 @@ WORK = (
 )
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),
+    ("Errands", "server", ("errands",)),
     ("Members", "user", ("members",)),
     ("Audit log", "audit", ("audit",)),
 )
