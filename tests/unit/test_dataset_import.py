@@ -268,7 +268,7 @@ def test_an_answer_must_name_an_option(take, answer, reason):
         ({"kind": "pictures"}, "kind", "The kind 'pictures' is not known"),
         ({"slug": "Not A Slug"}, "slug", "Use lower-case letters"),
         ({"uses": ["sell"]}, "uses", "The use 'sell' is not known; use train, distil, evaluate, publish."),
-        ({"licence": "free for all"}, "licence", "SPDX identifier"),
+        ({"licence": "free for all"}, "licence", "is no SPDX expression"),
         ({"columns": {"txt": "text"}}, "columns.txt", "text rows have no field 'txt'"),
         ({"columns": {"text": "body"}}, "columns.text", "The file has no column 'body'; it has text."),
     ],

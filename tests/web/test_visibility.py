@@ -42,7 +42,8 @@ class World:
     @staticmethod
     def needs(field: Any) -> bool:
         if field.is_relation:
-            return not field.null or field.related_model is Project
+            # A request for exception is about a version or a model.
+            return not field.null or field.related_model is Project or str(field) == "rights.ExceptionRequest.version"
         return not (
             field.auto_created or field.null or field.has_default() or getattr(field, "auto_now", False)
         ) and not (getattr(field, "auto_now_add", False))
@@ -57,6 +58,8 @@ class World:
         match field:
             case models.DateTimeField():
                 return timezone.now()
+            case models.DateField():
+                return timezone.localdate()
             case models.JSONField():
                 return {}
             case models.BooleanField():

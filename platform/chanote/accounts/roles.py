@@ -31,6 +31,7 @@ def has_role(*roles: str) -> rules.Predicate:
 ANY = has_role(*Role.values)
 WORKS = has_role(Role.RESEARCHER, Role.ADMIN)
 CURATES = has_role(Role.RESEARCHER, Role.CURATOR, Role.ADMIN)
+DECIDES = has_role(Role.CURATOR, Role.ADMIN)
 RULES = has_role(Role.ADMIN)
 
 PERMISSIONS = {
@@ -47,6 +48,9 @@ PERMISSIONS = {
     "tools.try": (WORKS, "try tools"),
     "rollouts.label": (CURATES, "label rollouts"),
     "boards.change": (WORKS, "change tasks and boards"),
+    "rights.request": (CURATES, "ask for exceptions"),
+    "rights.decide": (DECIDES, "decide on exceptions and allow more than terms did so far"),
+    "rights.withdraw": (CURATES, "withdraw sources and rows"),
 }
 for _name, (_predicate, _words) in PERMISSIONS.items():
     rules.set_perm(_name, _predicate)

@@ -20,6 +20,8 @@ SCOPES = {
     "runs:write": "launch, stop and resume runs",
     "review:read": "see labels of rollouts and the review inbox",
     "review:write": "label rollouts",
+    "rights:read": "see sources, terms, exceptions and what used them",
+    "rights:write": "change sources, ask for exceptions and decide on them, withdraw",
     "errands:read": "see the platform's own long work",
     "errands:write": "stop and resume the platform's own long work",
     "boards:read": "see boards and scores",

@@ -13,6 +13,15 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     register.add_argument("directory")
     register.add_argument("--title", default="")
     register.add_argument("--licence", default="", help="SPDX identifier")
+    register.add_argument(
+        "--forbid",
+        action="append",
+        default=[],
+        choices=["train", "distil", "evaluate", "publish"],
+        help="what its terms forbid; repeatable",
+    )
+    register.add_argument("--non-commercial", action="store_true", help="its terms forbid commerce")
+    register.add_argument("--terms", default="", help="where its terms stand, such as an agreement and its section")
     register.set_defaults(action=register_model)
     show = verbs.add_parser("list", parents=[common], help="list models")
     show.set_defaults(action=list_models)
@@ -28,7 +37,15 @@ def register_model(args: argparse.Namespace) -> dict[str, Any]:
     require(actor, "models.register", project)
     try:
         model = register_directory(
-            project=project, slug=args.name, path=args.directory, title=args.title, licence=args.licence, actor=actor
+            project=project,
+            slug=args.name,
+            path=args.directory,
+            title=args.title,
+            licence=args.licence,
+            uses=[use for use in ("train", "distil", "evaluate", "publish") if use not in args.forbid],
+            non_commercial=args.non_commercial,
+            terms=args.terms,
+            actor=actor,
         )
     except ModelRefused as refusal:
         raise CommandEnd(str(refusal), REFUSED) from refusal
@@ -50,6 +67,7 @@ def _describe(model: Any) -> dict[str, Any]:
         "parameters": model.parameters,
         "context_length": model.context_length,
         "licence": model.licence,
+        "uses": model.uses,
         "sha256": model.sha256,
         "location": model.location,
     }

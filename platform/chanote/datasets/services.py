@@ -1,8 +1,7 @@
 """Every write about datasets."""
 
 import errno
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -24,13 +23,16 @@ from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.reading import RawRow, read_rows
 from chanote.datasets.statistics import RowStatistics
 from chanote.datasets.storage import RowWriter, check_space
+from chanote.rights.exceptions import RightsRefused
+from chanote.rights.licences import check_licence
+from chanote.rights.models import Source
+from chanote.rights.sources import choose_source, find_wider_uses
 from chanote.rights.spans import SpanWriter
 from chanote.web.problems import Problem
 
 __all__ = ["ImportRefused", "describe_dataset", "import_dataset", "prepare_rows"]
 
 UNKNOWN_LICENCE = "LicenseRef-unknown"
-LICENCE = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*\Z")
 DEFAULT_USES = (Use.TRAIN, Use.DISTIL, Use.EVALUATE)
 LAYOUT_ROWS = 100
 """First rows whose names are taken together as the columns of a JSONL file."""
@@ -52,9 +54,17 @@ def import_dataset(
     languages: Sequence[str] = (),
     reason: str = "",
     description: str = "",
+    source_name: str = "",
+    source_facts: Mapping[str, Any] | None = None,
+    source_of: Callable[[dict[str, Any]], int] | None = None,
     actor: Any,
 ) -> DatasetVersion:
     """Import a file as the next version of the dataset, which is made when the project has none of this name.
+
+    The rows come from the source that `source_name` names: one that the project has, whose terms hold, or one that is
+    made of what the import says and of `source_facts` (see `chanote.rights.sources.DECLARED`). Without a name it is
+    the source of the version before, or one made of what the import says. `source_of` tells row by row, as the
+    primary key of its source.
 
     Whole or not at all: raises ImportRefused with every problem, and then nothing has changed. Rows and rights equal
     to those of the newest version make no new version: that version is returned with `unchanged` set. Rights that are
@@ -66,14 +76,18 @@ def import_dataset(
     check_request(
         project=project, slug=slug, kind=kind, title=title, uses=uses, licence=licence, reason=reason, existing=existing
     )
+    found = Source.objects.filter(project=project, slug=source_name).first() if source_name else None
+    if found is not None:
+        licence, uses, non_commercial = take_terms(found, licence, uses, non_commercial)
     check_space()
     statistics = RowStatistics()
+    spans = SpanWriter()
     with ExitStack() as opened:
         if isinstance(file, Path | str):
             file = opened.enter_context(_open_file(Path(file)))
         writer = opened.enter_context(RowWriter())
         try:
-            _write_rows(prepare_rows(file, format, kind, columns), kind, writer, statistics)
+            _write_rows(prepare_rows(file, format, kind, columns), kind, writer, statistics, spans, source_of)
             sha256 = writer.keep()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -89,21 +103,66 @@ def import_dataset(
     # Before the transaction: it may take a second, and SQLite lets one transaction write at a time.
     if difference := compare_with_newest(existing, sha256, writer.rows):
         content["statistics"]["difference"] = difference
-    return add_version(
-        project=project,
-        slug=slug,
-        kind=kind,
-        title=title,
-        description=description,
-        languages=languages,
-        actor=actor,
-        licence=licence,
-        uses=uses,
-        non_commercial=non_commercial,
-        source=source,
-        reason=reason,
-        content=content,
-    )
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=project.pk)
+        newest = existing.versions.order_by("-number").first() if existing else None
+        rights = settle_rights(newest, licence, uses, non_commercial)
+        if wider := find_wider_uses(project, sha256, rights["uses"], actor):
+            raise refuse(
+                "uses",
+                f"These very rows are {wider[0]} already, whose rights do not allow {', '.join(wider[1])}; a curator "
+                "or an admin can allow more at its source.",
+            )
+        if source_of is None:
+            try:
+                chosen = choose_source(
+                    project=project,
+                    dataset=slug,
+                    newest=newest,
+                    named=source_name,
+                    licence=rights["licence"],
+                    uses=rights["uses"],
+                    non_commercial=rights["non_commercial"],
+                    origin=source,
+                    languages=languages,
+                    declared=source_facts or {},
+                    actor=actor,
+                )
+            except RightsRefused as error:
+                raise ImportRefused(error.problems) from error
+            spans.cover(chosen.pk, writer.rows)
+            source = source or chosen.origin
+        return add_version(
+            project=project,
+            slug=slug,
+            kind=kind,
+            title=title,
+            description=description,
+            languages=languages,
+            actor=actor,
+            source=source,
+            reason=reason,
+            content=content,
+            spans=spans,
+            **rights,
+        )
+
+
+def take_terms(
+    source: Source, licence: str, uses: Sequence[str] | None, non_commercial: bool | None
+) -> tuple[str, Sequence[str], bool]:
+    """Rights of rows from a source that the project has: its terms, narrowed by what the import says."""
+    if source.is_withdrawn:
+        raise refuse("source_name", f"The source {source.slug} was withdrawn, so no further rows of it are taken.")
+    if uses is not None and (wider := [use for use in uses if use not in source.uses]):
+        raise refuse(
+            "uses", f"The source {source.slug} does not allow {', '.join(wider)}; leave out what it does not allow."
+        )
+    if licence and licence != source.licence:
+        raise refuse(
+            "licence", f"The source {source.slug} is under {source.licence or 'no named licence'}; leave the licence out."
+        )
+    return source.licence, source.uses if uses is None else uses, bool(non_commercial) or source.non_commercial
 
 
 def prepare_rows(
@@ -135,7 +194,14 @@ def _map_rows(rows: Iterable[RawRow | BadRow], kind: str, layout: Columns, forma
             yield BadRow(number, str(error))
 
 
-def _write_rows(rows: Iterable[RawRow | BadRow], kind: str, writer: RowWriter, statistics: RowStatistics) -> None:
+def _write_rows(
+    rows: Iterable[RawRow | BadRow],
+    kind: str,
+    writer: RowWriter,
+    statistics: RowStatistics,
+    spans: SpanWriter,
+    source_of: Callable[[dict[str, Any]], int] | None,
+) -> None:
     """Write rows until the first bad one; from then on only look for further bad ones."""
     row_model = ROW_MODELS[kind]
     bad: list[BadRow] = []
@@ -149,6 +215,8 @@ def _write_rows(rows: Iterable[RawRow | BadRow], kind: str, writer: RowWriter, s
                 if not bad_total:
                     writer.write(line)
                     statistics.add(checked)
+                    if source_of is not None:
+                        spans.add(source_of(checked.content()))
                 continue
             except RowError as error:
                 row = BadRow(number, str(error))
@@ -189,13 +257,8 @@ def check_request(
     for use in uses or ():
         if use not in Use.values:
             problems.append(Problem("uses", f"The use {use!r} is not known; use {', '.join(Use.values)}."))
-    if licence and (not LICENCE.match(licence) or len(licence) > 80):
-        problems.append(
-            Problem(
-                "licence",
-                "A licence is an SPDX identifier such as CC-BY-4.0, several joined by AND, or LicenseRef- and a name.",
-            )
-        )
+    if wrong := check_licence(licence):
+        problems.append(Problem("licence", wrong))
     if len(reason) > 500:
         problems.append(Problem("reason", f"The reason has {len(reason):,} characters; 500 fit."))
     draft = Dataset(project=project, slug=slug, kind=kind if kind in Kind.values else Kind.TEXT, title=title or slug)
@@ -244,13 +307,10 @@ def add_version(
     if dataset.kind != kind:
         raise refuse("kind", f"The dataset {slug} holds {dataset.kind} rows, not {kind} rows; choose another name.")
     newest = dataset.versions.order_by("-number").first()
-    chosen = set(uses) if uses is not None else set(newest.uses if newest else DEFAULT_USES)
-    rights: dict[str, Any] = {
-        "licence": licence or (newest.licence if newest else UNKNOWN_LICENCE),
-        "uses": [use for use in Use.values if use in chosen],
-        "non_commercial": bool(newest and newest.non_commercial) if non_commercial is None else non_commercial,
-    }
-    if newest and newest.sha256 == content["sha256"] and rights == {name: getattr(newest, name) for name in rights}:
+    rights = settle_rights(newest, licence, uses, non_commercial)
+    same_rights = newest is not None and rights == {name: getattr(newest, name) for name in rights}
+    same_sources = newest is not None and (spans is None or spans.are_those_of(newest))
+    if newest and newest.sha256 == content["sha256"] and same_rights and same_sources:
         newest.unchanged = True
         return newest
     version = DatasetVersion(
@@ -280,6 +340,18 @@ def add_version(
         **rights,
     )
     return version
+
+
+def settle_rights(
+    newest: DatasetVersion | None, licence: str, uses: Sequence[str] | None, non_commercial: bool | None
+) -> dict[str, Any]:
+    """Rights as said; what is not said is taken over from the newest version."""
+    chosen = set(uses) if uses is not None else set(newest.uses if newest else DEFAULT_USES)
+    return {
+        "licence": licence or (newest.licence if newest else UNKNOWN_LICENCE),
+        "uses": [use for use in Use.values if use in chosen],
+        "non_commercial": bool(newest and newest.non_commercial) if non_commercial is None else non_commercial,
+    }
 
 
 def compare_with_newest(dataset: Dataset | None, sha256: str, rows: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
+from chanote.datasets.models import Use
 from chanote.models.models import Model
 from chanote.models.services import ModelRefused, register_directory
 from chanote.web.problems import Problem
@@ -17,12 +18,15 @@ from chanote.web.problems import Problem
 
 class ModelAnswer(serializers.ModelSerializer[Model]):
     parent = serializers.SlugRelatedField[Any](slug_field="slug", read_only=True, allow_null=True)  # type: ignore[assignment]
+    uses = serializers.ListField(
+        child=serializers.CharField(), help_text="What its own terms allow, those of its base and its teachers aside."
+    )
 
     class Meta:
         model = Model
         fields = (
             "slug", "title", "origin", "location", "sha256", "bytes", "parameters", "context_length", "vocabulary",
-            "architecture", "licence", "description", "parent", "created",
+            "architecture", "licence", "uses", "non_commercial", "terms", "description", "parent", "created",
         )  # fmt: skip
 
 
@@ -31,6 +35,13 @@ class RegisterRequest(serializers.Serializer[Any]):
     path = serializers.CharField(max_length=1000, help_text="Directory on the platform's machine.")
     title = serializers.CharField(max_length=160, required=False, default="", allow_blank=True)
     licence = serializers.CharField(max_length=80, required=False, default="", allow_blank=True)
+    uses = serializers.ListField(
+        child=serializers.ChoiceField(Use.choices), required=False, help_text="What its terms allow; all by default."
+    )
+    non_commercial = serializers.BooleanField(default=False)
+    terms = serializers.CharField(
+        max_length=300, required=False, default="", allow_blank=True, help_text="Where the terms stand."
+    )
     description = serializers.CharField(required=False, default="", allow_blank=True)
     parent = serializers.CharField(  # type: ignore[assignment]
         required=False, default="", allow_blank=True, help_text="Slug of the model it came from."

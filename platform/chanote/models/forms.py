@@ -4,10 +4,17 @@ from typing import Any
 
 from django import forms
 
+from chanote.datasets.models import Use
 from chanote.models.models import Model, Origin
 
 INPUT = {"class": "input"}
 MONO = {"class": "input mono"}
+USES = {
+    Use.TRAIN: "Train it further",
+    Use.DISTIL: "Distil from it: let it teach other models",
+    Use.EVALUATE: "Evaluate it",
+    Use.PUBLISH: "Publish it, or what is made of it",
+}
 
 
 class DescribeForm(forms.Form):
@@ -17,6 +24,17 @@ class DescribeForm(forms.Form):
         required=False,
         widget=forms.TextInput(attrs=MONO),
         help_text="SPDX identifier; empty takes what the model card says.",
+    )
+    uses = forms.MultipleChoiceField(
+        required=False, label="Its terms allow to", choices=list(USES.items()), widget=forms.CheckboxSelectMultiple
+    )
+    non_commercial = forms.BooleanField(required=False, label="Not for commercial use")
+    terms = forms.CharField(
+        max_length=300,
+        required=False,
+        label="Where the terms stand",
+        widget=forms.TextInput(attrs=INPUT),
+        help_text="The agreement and its section, for whoever asks later.",
     )
     description = forms.CharField(required=False, widget=forms.Textarea(attrs={"class": "input", "rows": 4}))
 
@@ -58,7 +76,10 @@ class RegisterForm(DescribeForm):
         widget=forms.Select(attrs={"class": "select"}),
         help_text="The model its training started from; the licence is inherited from it.",
     )
-    field_order = ["slug", "origin", "path", "hub_name", "revision", "title", "licence", "parent", "description"]
+    field_order = [
+        "slug", "origin", "path", "hub_name", "revision", "title", "licence", "parent", "uses", "non_commercial",
+        "terms", "description",
+    ]  # fmt: skip
 
     def __init__(self, *args: Any, project: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

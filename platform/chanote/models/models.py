@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from chanote.accounts.models import Project, slug_validator
 from chanote.accounts.visibility import VisibleQuerySet
+from chanote.datasets.models import Use
 
 HUB_SNAPSHOT = re.compile(r"models--([^/]+)/snapshots/([0-9a-f]{40})")
 
@@ -16,6 +17,10 @@ class Origin(models.TextChoices):
     DIRECTORY = "directory", "local directory"
     HUB = "hub", "hub name"
     RUN = "run", "made by a run"
+
+
+def allow_all() -> list[str]:
+    return list(Use.values)
 
 
 class Model(models.Model):
@@ -35,6 +40,12 @@ class Model(models.Model):
     vocabulary = models.PositiveIntegerField(null=True, blank=True)
     architecture = models.CharField(max_length=80, blank=True)
     licence = models.CharField(max_length=80, blank=True)
+    uses = models.JSONField(default=allow_all, blank=True)
+    """Values of `Use` that its terms allow: to train it further, to distil from it, to evaluate it, to publish it.
+    Those of the models that it comes from are not in here; `chanote.rights.terms` adds them up."""
+    non_commercial = models.BooleanField(default=False)
+    terms = models.CharField(max_length=300, blank=True)
+    """Where its terms stand, such as the name of an agreement and the section."""
     description = models.TextField(blank=True)
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     """The model its training started from."""

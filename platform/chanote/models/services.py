@@ -1,6 +1,7 @@
 """Every write about models."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from django.utils.text import slugify
 from chanote.accounts.models import Project
 from chanote.accounts.roles import require
 from chanote.audit.services import record
+from chanote.datasets.models import Use
 from chanote.models.errors import ModelRefused, NoCheckpoint
 from chanote.models.hub import find_snapshot
 from chanote.models.models import Model, Origin
 from chanote.models.reading import CheckpointFacts, read_checkpoint
 from chanote.models.teachers import inherit_licence
+from chanote.rights.licences import is_non_commercial
 from chanote.runs.models import Checkpoint, Run
 from trainer.contract.hashing import hash_directory
 
@@ -33,9 +36,13 @@ def register_directory(
     licence: str = "",
     description: str = "",
     parent: Model | None = None,
+    uses: Sequence[str] | None = None,
+    non_commercial: bool = False,
+    terms: str = "",
     actor: Any,
 ) -> Model:
     """Register a Hugging Face checkpoint that lies in a directory of this machine; its files stay where they are.
+    `uses` are what its terms allow, everything when None.
 
     Raises ModelRefused for what is no checkpoint. An `actor` of None is the platform itself.
     """
@@ -53,6 +60,9 @@ def register_directory(
         licence=licence or facts.licence or (parent.licence if parent else "") or UNKNOWN_LICENCE,
         description=description,
         parent=parent,
+        uses=uses,
+        non_commercial=non_commercial,
+        terms=terms,
         actor=actor,
     )
 
@@ -66,6 +76,9 @@ def register_hub_model(
     title: str = "",
     licence: str = "",
     description: str = "",
+    uses: Sequence[str] | None = None,
+    non_commercial: bool = False,
+    terms: str = "",
     actor: Any,
 ) -> Model:
     """Register a hub model that is in the cache of this machine, at the commit that lies there."""
@@ -83,6 +96,9 @@ def register_hub_model(
         licence=licence or facts.licence or UNKNOWN_LICENCE,
         description=description,
         parent=None,
+        uses=uses,
+        non_commercial=non_commercial,
+        terms=terms,
         actor=actor,
     )
 
@@ -145,15 +161,55 @@ def find_model_directory(checkpoint: Checkpoint) -> Path | None:
 
 
 @transaction.atomic
-def describe_model(model: Model, *, title: str, description: str, licence: str, actor: Any) -> Model:
-    """Change the words about a model and the licence it is under; its files and its lineage never change."""
+def describe_model(
+    model: Model,
+    *,
+    title: str,
+    description: str,
+    licence: str,
+    uses: Sequence[str] | None = None,
+    non_commercial: bool | None = None,
+    terms: str | None = None,
+    actor: Any,
+) -> Model:
+    """Change the words about a model and the terms it is under; its files and its lineage never change.
+
+    Terms that are None stay. Who may not decide on rights may only narrow them. Raises ModelRefused, PermissionDenied.
+    """
     require(actor, "models.register", model.project)
-    before = model.licence
+    model = Model.objects.select_for_update().get(pk=model.pk)
+    names = ("licence", "uses", "non_commercial", "terms")
+    before = {name: getattr(model, name) for name in names}
     model.title, model.description, model.licence = title, description, licence
+    if uses is not None:
+        model.uses = _sort_uses(uses)
+    if non_commercial is not None:
+        model.non_commercial = non_commercial
+    if terms is not None:
+        model.terms = terms
+    if set(model.uses) - set(before["uses"]) or (before["non_commercial"] and not model.non_commercial):
+        require(actor, "rights.decide", model.project)
     model.full_clean(exclude=["parent", "created_by"])
-    model.save(update_fields=["title", "description", "licence"])
-    record("model.described", model, actor=actor, title=title, licence=licence, licence_before=before)
+    model.save(update_fields=["title", "description", *names])
+    after = {name: getattr(model, name) for name in names}
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    record(
+        "model.described",
+        model,
+        actor=actor,
+        title=title,
+        licence=licence,
+        licence_before=before["licence"],
+        changed=changed,
+        before={name: before[name] for name in changed},
+    )
     return model
+
+
+def _sort_uses(uses: Sequence[str]) -> list[str]:
+    if unknown := [use for use in uses if use not in Use.values]:
+        raise ModelRefused("uses", f"The use {unknown[0][:40]!r} is not known; use {', '.join(Use.values)}.")
+    return [use for use in Use.values if use in uses]
 
 
 def free_slug(project: Project, wanted: str) -> str:
@@ -201,6 +257,9 @@ def _add_model(
     licence: str,
     description: str,
     parent: Model | None,
+    uses: Sequence[str] | None = None,
+    non_commercial: bool = False,
+    terms: str = "",
     actor: Any,
 ) -> Model:
     if Model.objects.filter(project=project, slug=slug).exists():
@@ -222,6 +281,9 @@ def _add_model(
         licence=licence,
         description=description,
         parent=parent,
+        uses=_sort_uses(Use.values if uses is None else uses),
+        non_commercial=non_commercial or is_non_commercial(licence),
+        terms=terms,
         created_by=actor,
     )
     try:
@@ -230,5 +292,15 @@ def _add_model(
         field, messages = next(iter(error.message_dict.items()))
         raise ModelRefused(field, f"{field.capitalize()}: {messages[0]}") from error
     model.save()
-    record("model.registered", model, actor=actor, origin=str(origin), sha256=sha256, location=location)
+    record(
+        "model.registered",
+        model,
+        actor=actor,
+        origin=str(origin),
+        sha256=sha256,
+        location=location,
+        licence=licence,
+        uses=model.uses,
+        non_commercial=model.non_commercial,
+    )
     return model

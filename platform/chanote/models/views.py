@@ -4,21 +4,25 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
+from chanote.datasets.models import Use
 from chanote.models.errors import ModelRefused
 from chanote.models.forms import DescribeForm, RegisterForm
 from chanote.models.lineage import trace_lineage
 from chanote.models.models import Model, Origin
 from chanote.models.selectors import has_files, models_with_counts
 from chanote.models.services import describe_model, register_checkpoint, register_directory, register_hub_model
+from chanote.rights.terms import trace_terms
 from chanote.runs.models import Checkpoint
 from chanote.web.projects import get_project
+
+TERMS = ("uses", "non_commercial", "terms")
 
 
 @login_required
@@ -44,6 +48,8 @@ def model_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
             "project": model.project,
             "model": model,
             "lineage": trace_lineage(model),
+            "traced": trace_terms(model),
+            "exceptions": model.exceptions.select_related("requested_by", "decided_by"),
             "children": model.children.order_by("-created"),
             "runs": model.runs.order_by("-created")[:50],
             "is_here": has_files(model),
@@ -57,7 +63,7 @@ def model_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 def model_register(request: HttpRequest, project: str) -> HttpResponse:
     found = get_project(request, project)
     require(request.user, "models.register", found)
-    form = RegisterForm(request.POST or None, project=found)
+    form = RegisterForm(request.POST or None, project=found, initial={"uses": Use.values})
     if request.method == "POST" and form.is_valid():
         try:
             model = _register(request, found, form)
@@ -75,7 +81,7 @@ def _register(request: HttpRequest, project: Project, form: RegisterForm) -> Mod
     common: dict[str, Any] = {
         "project": project,
         "actor": request.user,
-        **{name: asked[name] for name in ("slug", "title", "licence", "description")},
+        **{name: asked[name] for name in ("slug", "title", "licence", "description", *TERMS)},
     }
     if asked["origin"] == Origin.HUB:
         return register_hub_model(hub_name=asked["hub_name"], revision=asked["revision"] or "main", **common)
@@ -87,13 +93,13 @@ def _register(request: HttpRequest, project: Project, form: RegisterForm) -> Mod
 def model_edit(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     model = _find_model(request, project, slug)
     require(request.user, "models.register", model.project)
-    initial = {"title": model.title, "licence": model.licence, "description": model.description}
+    initial = {name: getattr(model, name) for name in ("title", "licence", "description", *TERMS)}
     form = DescribeForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
             describe_model(model, actor=request.user, **form.cleaned_data)
-        except ValidationError as error:
-            form.add_error(None, error)
+        except (ValidationError, PermissionDenied) as error:
+            form.add_error(None, error if isinstance(error, ValidationError) else str(error))
         else:
             return redirect(model.get_absolute_url())
     return render(

@@ -24,6 +24,15 @@ class SpanWriter:
                 self._spans.append((source, self.rows, self.rows + 1))
         self.rows += 1
 
+    def cover(self, source: int, rows: int) -> None:
+        """All rows come from one source."""
+        self._spans, self.rows = [(source, 0, rows)], rows
+
+    def are_those_of(self, version: DatasetVersion) -> bool:
+        """Whether every row comes from where the same row of the version does."""
+        stored = version.spans.order_by("start").values_list("source_id", "start", "stop")
+        return list(stored[: len(self._spans) + 1]) == self._spans
+
     def save(self, version: DatasetVersion) -> None:
         """Write the spans of a version that has just been made, in the transaction of its making."""
         SourceSpan.objects.bulk_create(
