@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "chanote.review",
     "chanote.rights",
     "chanote.errands",
+    "chanote.custody",
     "chanote.web",
     "chanote.api",
 ]

@@ -15,7 +15,7 @@ class AppendOnlyError(Exception):
     """The audit log was asked to forget or rewrite something."""
 
 
-class AppendOnly(models.QuerySet):
+class Refusing:
     """What the ORM offers to change rows, refused."""
 
     def update(self, **values: object) -> int:
@@ -28,7 +28,11 @@ class AppendOnly(models.QuerySet):
         raise AppendOnlyError("events are recorded one by one, each with its link in the chain")
 
 
-class AuditQuerySet(AppendOnly, VisibleQuerySet):
+class AuditQuerySet(Refusing, VisibleQuerySet):
+    pass
+
+
+class LinkQuerySet(Refusing, models.QuerySet):
     pass
 
 
@@ -87,7 +91,7 @@ class AuditLink(models.Model):
     event = models.OneToOneField(AuditEvent, on_delete=models.DO_NOTHING, db_constraint=False, related_name="link")
     sha256 = models.CharField(max_length=64)
 
-    objects = AppendOnly.as_manager()
+    objects = LinkQuerySet.as_manager()
 
     class Meta:
         ordering = ["position"]

@@ -42,7 +42,7 @@ def verify_signed(args: argparse.Namespace) -> dict[str, Any]:
         "name": bundle.manifest["name"],
         "made": bundle.manifest.get("made", ""),
         "files": len(bundle.manifest["files"]),
-        "bytes": bundle.bytes,
+        "bytes": bundle.size,
         "fingerprint": bundle.fingerprint,
         "key": said,
     }

@@ -160,7 +160,8 @@ def take_terms(
         )
     if licence and licence != source.licence:
         raise refuse(
-            "licence", f"The source {source.slug} is under {source.licence or 'no named licence'}; leave the licence out."
+            "licence",
+            f"The source {source.slug} is under {source.licence or 'no named licence'}; leave the licence out.",
         )
     return source.licence, source.uses if uses is None else uses, bool(non_commercial) or source.non_commercial
 

@@ -140,8 +140,7 @@ class ExceptionRequest(models.Model):
         indexes = [models.Index(fields=["version", "use", "state"]), models.Index(fields=["model", "use", "state"])]
         constraints = [
             models.CheckConstraint(
-                condition=Q(version__isnull=True, model__isnull=False)
-                | Q(version__isnull=False, model__isnull=True),
+                condition=Q(version__isnull=True, model__isnull=False) | Q(version__isnull=False, model__isnull=True),
                 name="exception_for_a_version_or_a_model",
             ),
             models.CheckConstraint(condition=Q(state__in=State.values), name="exception_state_known"),

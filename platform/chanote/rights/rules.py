@@ -258,7 +258,9 @@ def check_terms(asked: AskedModel) -> Iterator[Finding]:
             if term.model == asked.model:
                 words = f"the terms of {asked.model.slug}{licence} forbid {NOUNS[asked.use]}"
             else:
-                words = f"{asked.model.slug} {term.role} {term.model.slug}, whose terms{licence} forbid {NOUNS[asked.use]}"
+                words = (
+                    f"{asked.model.slug} {term.role} {term.model.slug}, whose terms{licence} forbid {NOUNS[asked.use]}"
+                )
             yield Finding(f"{words}: it must not be {MODEL_VERBS[asked.use]}", "choose another model")
 
 

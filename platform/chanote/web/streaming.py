@@ -4,16 +4,20 @@ Under ASGI Django gathers a blocking iterator whole before it sends the first by
 memory of the machine. These take one part after the other, each on the request's own thread.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from asgiref.sync import sync_to_async
 from django.http import FileResponse, StreamingHttpResponse
 
 
+def _take(parts: Iterator[bytes]) -> bytes | None:
+    return next(parts, None)
+
+
 class StreamedText(StreamingHttpResponse):
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = iter(self.streaming_content)
-        while (part := await sync_to_async(next)(parts, None)) is not None:
+        parts: Iterator[bytes] = iter(self.streaming_content)  # type: ignore[arg-type]
+        while (part := await sync_to_async(_take)(parts)) is not None:
             yield part
 
 
@@ -21,6 +25,6 @@ class StreamedFile(FileResponse):
     block_size = 1 << 20
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = iter(self.streaming_content)
-        while (part := await sync_to_async(next)(parts, None)) is not None:
+        parts: Iterator[bytes] = iter(self.streaming_content)  # type: ignore[arg-type]
+        while (part := await sync_to_async(_take)(parts)) is not None:
             yield part

@@ -6,7 +6,7 @@ Standard library and `cryptography` only, no Django and no database: `chanote ve
 from chanote.custody.bundle.form import BundleRefused, Part
 from chanote.custody.bundle.keys import KeyRefused, load_private_key, load_public_key, name_key
 from chanote.custody.bundle.verifying import VerifiedBundle, verify_bundle
-from chanote.custody.bundle.writing import write_bundle
+from chanote.custody.bundle.writing import pack_bundle, write_bundle
 
 __all__ = [
     "BundleRefused",
@@ -16,6 +16,7 @@ __all__ = [
     "load_private_key",
     "load_public_key",
     "name_key",
+    "pack_bundle",
     "verify_bundle",
     "write_bundle",
 ]

@@ -56,7 +56,7 @@ class VerifiedBundle:
         return name_key(self.key)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         return sum(facts["bytes"] for facts in self.manifest["files"].values())
 
     @contextmanager

@@ -23,6 +23,7 @@ from chanote.custody.bundle.form import (
     write_header,
     write_json,
 )
+from chanote.custody.bundle.verifying import VerifiedBundle
 
 COPIED = 1 << 20
 Progress = Callable[[int, int, str], None]
@@ -150,3 +151,10 @@ def _remove(partial: Path) -> None:
         shutil.rmtree(partial)
     else:
         partial.unlink(missing_ok=True)
+
+
+def pack_bundle(bundle: VerifiedBundle, target: Path) -> None:
+    """A verified directory as the tar that its maker's key signed just as well."""
+    heads = {name: (bundle.path / name).read_bytes() for name in (MANIFEST, SIGNATURE)}
+    parts = [Part(name, path=bundle.path / name) for name in bundle.manifest["files"]]
+    _write_tar(target, heads, parts, bundle.manifest, Counter(None, 0))
