@@ -13,7 +13,7 @@ from chanote.commands.answers import FAILED, MACHINE, REFUSED, CommandEnd, print
 
 NOUNS = (
     "up", "demo", "user", "token", "dataset", "model", "recipe", "toolset", "run", "board", "serve", "errand", "audit",
-    "verify",
+    "custody", "verify",
 )  # fmt: skip
 
 

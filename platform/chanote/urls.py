@@ -11,7 +11,20 @@ admin.site.site_title = "Chanote"
 admin.site.site_url = "/"
 admin.site.login = open_login  # type: ignore[method-assign]
 
-APPS = ("web", "accounts", "audit", "datasets", "models", "recipes", "runs", "tools", "chat", "review", "errands")
+APPS = (
+    "web",
+    "accounts",
+    "audit",
+    "datasets",
+    "models",
+    "recipes",
+    "runs",
+    "tools",
+    "chat",
+    "review",
+    "custody",
+    "errands",
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # The platform's own form knows of first passwords and writes the audit log.

@@ -17,7 +17,7 @@ from django.utils import timezone
 from chanote.accounts.models import Project
 from chanote.accounts.roles import require
 from chanote.audit.services import record
-from chanote.custody.bundle import BundleRefused, KeyRefused, VerifiedBundle, pack_bundle, verify_bundle
+from chanote.custody.bundle import BundleRefused, VerifiedBundle, pack_bundle, verify_bundle
 from chanote.custody.bundle.form import write_json
 from chanote.custody.models import Package, State, TrustedKey
 from chanote.custody.packages import (
@@ -28,7 +28,7 @@ from chanote.custody.packages import (
     refuse,
     source_of_rows,
 )
-from chanote.custody.signing import read_own_public_key
+from chanote.custody.signing import find_own_public_key
 from chanote.datasets.errors import ImportRefused
 from chanote.datasets.making import make_version
 from chanote.datasets.models import DatasetVersion
@@ -40,6 +40,7 @@ from chanote.rights.sources import create_source, find_wider_uses, free_slug
 from chanote.web.problems import Problem
 
 LONGEST_REASON = 2000
+OURS = "this installation"
 
 
 def receive_package(*, project: Project, file: BinaryIO | Path, actor: Any) -> Package:
@@ -131,11 +132,8 @@ def find_key_owner(project: Project, key: str) -> str:
     trusted = TrustedKey.objects.filter(project=project, key=key).first()
     if trusted is not None:
         return trusted.owner
-    try:
-        own = read_own_public_key().hex()
-    except KeyRefused:
-        own = ""
-    return "this installation" if key == own else ""
+    own = find_own_public_key()
+    return OURS if own is not None and key == own.hex() else ""
 
 
 @transaction.atomic

@@ -26,8 +26,8 @@ class KeyRefused(Exception):
     """A file that holds no usable key; the message is a sentence."""
 
 
-def make_private_key(path: Path) -> None:
-    """Write a new key that nobody but its owner can read. Of two at the same time one wins, and stays."""
+def make_private_key(path: Path) -> bool:
+    """Write a new key that nobody but its owner can read. Of two at the same time one wins and stays; was it this?"""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
@@ -41,7 +41,8 @@ def make_private_key(path: Path) -> None:
             # A link fails where the name exists.
             path.hardlink_to(temporary)
         except FileExistsError:
-            return
+            return False
+        return True
     finally:
         temporary.unlink()
 
