@@ -12,9 +12,23 @@ from chanote import __version__
 from chanote.commands.answers import FAILED, MACHINE, REFUSED, CommandEnd, print_answer, print_end
 
 NOUNS = (
-    "up", "demo", "user", "token", "dataset", "model", "recipe", "toolset", "run", "board", "serve", "errand", "audit",
-    "custody", "verify",
-)  # fmt: skip
+    "up",
+    "demo",
+    "user",
+    "token",
+    "dataset",
+    "model",
+    "recipe",
+    "toolset",
+    "run",
+    "board",
+    "serve",
+    "errand",
+    "rights",
+    "audit",
+    "custody",
+    "verify",
+)
 
 
 def build_parser(names: Sequence[str] = NOUNS) -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ APPS = (
     "review",
     "custody",
     "errands",
+    "rights",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -116,8 +116,8 @@ def test_rows_must_allow_distilling(project, add_model, asked):
     add_model("teacher")
     assert obstacles(project, distil()) == {
         "stages[0].data[0].dataset": (
-            "the rights of asked@1 allow train, evaluate, not distil: it must not be used to distil a teacher; "
-            "choose another dataset."
+            "the rights of asked@1 allow train, evaluate, not distil: it must not be used to distil a teacher "
+            "(row 1, source asked); choose another dataset, or ask for an exception."
         )
     }
 

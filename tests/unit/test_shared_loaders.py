@@ -65,6 +65,11 @@ def test_every_folder_is_imported_whole(project, researcher, shared_data):
     assert "gpt35turbo" not in next(open_rows(versions["oasst1-th"]))
     assert versions["ifeval"].evaluation_only
 
+    spans = [(span.source.slug, span.start, span.stop) for span in versions["thai-exam"].spans.select_related("source")]
+    assert ("xnli", 425, 625) in spans, "the rows that are not for commerce, and no others"
+    assert {slug for slug, _, _ in spans} == {"openthaigpt-exams", "onet-exams", "belebele", "xcopa", "xnli"}
+    assert {span.source.owner for span in versions["german-law"].spans.all()} == {"Federal Republic of Germany"}
+
     again = load_shared_data(project, researcher, shared_data)
     assert all(version.unchanged and version.number == 1 for version in again)
 

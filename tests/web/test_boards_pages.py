@@ -419,5 +419,7 @@ def test_rows_without_the_right_to_evaluate_are_refused(project, version):
     closed = DatasetVersion.objects.create(
         dataset=version.dataset, number=2, sha256="b" * 64, rows=4, bytes=10, uses=["train"]
     )
-    with pytest.raises(BoardError, match=r"the rights of code@2 do not allow evaluation: its uses are train"):
+    with pytest.raises(
+        BoardError, match=r"the rights of code@2 allow train, not evaluate: it must not be evaluated on \(rows 1 to 4\)"
+    ):
         freeze_task(project=project, definition=DEFINITION, dataset_version=closed)

@@ -99,7 +99,13 @@ def test_rows_with_another_label_than_good_may_not_be_trained_on(client, label, 
 
 def test_rights_are_those_that_every_source_allows(project, run, researcher, client, label):
     second = import_questions(
-        project, researcher, slug="others", uses=["train", "distil"], licence="CC-BY-NC-4.0", non_commercial=True
+        project,
+        researcher,
+        slug="others",
+        count=9,
+        uses=["train", "distil"],
+        licence="CC-BY-NC-4.0",
+        non_commercial=True,
     )
     store_step(run, 2, [ask(0, 0, row="others@1#0", reward=1.0)])
     run.snapshot["datasets"][second.reference] = {"sha256": second.sha256}

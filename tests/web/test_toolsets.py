@@ -286,7 +286,9 @@ class TestRuns:
         save_toolset(project=project, slug="closed", tools=LAW_TOOLS, corpus="closed", author=researcher)
         stage = {"kind": "sft", "steps": 5, "data": [{"dataset": "talk"}]}
         recipe = Recipe.model_validate({"base": "tiny", "toolset": "closed", "stages": [stage]})
-        assert "whose rights allow evaluate, not train" in " ".join(map(str, find_obstacles(project, recipe)))
+        assert (
+            "toolset: closed@1 reads closed@1, and a policy would learn from it: closed@1 is for evaluation only"
+        ) in " ".join(map(str, find_obstacles(project, recipe)))
 
     def test_the_recipe_form_offers_the_toolsets(self, reached, toolset, researcher, client_of):
         page = client_of(researcher).get("/p/law/recipes/-/new/").content.decode()

@@ -49,6 +49,16 @@ class Conflict(Refused):
 class ProblemItem(serializers.Serializer[Any]):
     field = serializers.CharField(help_text="Path such as `stages[1].data[0].dataset`; empty when the whole is meant.")
     message = serializers.CharField()
+    rule = serializers.CharField(required=False, help_text="Of the rights, where one refuses.")
+    use = serializers.CharField(required=False)
+    subject = serializers.CharField(required=False, help_text="The dataset version or the model.")
+    rows = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()),
+        required=False,
+        help_text="First and last rows, from 1, both included.",
+    )
+    data_source = serializers.CharField(required=False, help_text="The source of these rows.")
+    ask = serializers.CharField(required=False, help_text="Page on which to ask for an exception; empty if none is.")
 
 
 class ProblemAnswer(serializers.Serializer[Any]):
@@ -67,7 +77,7 @@ def describe(status: int, detail: str, problems: Sequence[Problem] = ()) -> dict
         "title": TITLES.get(status, "Refused"),
         "status": status,
         "detail": detail,
-        "problems": [{"field": problem.field, "message": problem.message} for problem in problems],
+        "problems": [{"field": problem.field, "message": problem.message, **problem.facts()} for problem in problems],
     }
 
 

@@ -1,5 +1,7 @@
 """Addresses of the API, below `/api/v1/`."""
 
+from typing import Any
+
 from django.urls import path, re_path, register_converter
 
 from chanote.api import docs, views
@@ -11,6 +13,7 @@ from chanote.errands import api as errands
 from chanote.models import api as models
 from chanote.recipes import api as recipes
 from chanote.review import api as review
+from chanote.rights.addresses import list_addresses as list_rights
 from chanote.runs import api as runs
 from chanote.runs import api_records as records
 from chanote.runs import api_rollouts as rollouts
@@ -34,7 +37,7 @@ register_converter(NumberConverter, "number")
 app_name = "api"
 P = "projects/<slug:project>/"
 
-urlpatterns = [
+urlpatterns: list[Any] = [
     path("schema/", docs.Schema.as_view(), name="schema"),
     path("docs/", docs.Docs.as_view(), name="docs"),
     path("me/", views.Me.as_view(), name="me"),
@@ -110,6 +113,7 @@ urlpatterns = [
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),
     path(f"{P}evaluations/<number:number>/", boards.OneEvaluation.as_view(), name="evaluation"),
     path(f"{P}evaluations/<number:number>/samples/", boards.Samples.as_view(), name="samples"),
+    *list_rights(P),
     # Whatever else is asked for is answered in the API's own form.
     re_path("", views.answer_unknown),
 ]

@@ -164,7 +164,7 @@ class Tasks(ProjectView):
         except DatasetVersion.DoesNotExist as error:
             raise Refused(problems=[Problem("dataset", str(error))]) from error
         except BoardError as error:
-            raise Refused(str(error)) from error
+            raise Refused(str(error), error.problems) from error
         headers = {"Location": self.link("task", task.slug, task.number)}
         return Response(TaskAnswer(task).data, status=201, headers=headers)
 

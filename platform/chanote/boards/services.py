@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from chanote.models.errors import ModelRefused
 from chanote.models.models import Model, Origin
 from chanote.models.services import free_slug, name_policy, register_checkpoint
 from chanote.models.teachers import inherit_licence
+from chanote.rights.rules import judge_model, judge_version
 from chanote.runs.models import Attempt, Run
+from chanote.web.problems import Problem
 from trainer.contract import TaskSpec
 from trainer.contract.episodes import ScoredEpisode
 from trainer.contract.events import ScoredSample, TaskScored
@@ -30,6 +32,10 @@ BATCH = 500
 
 class BoardError(ValueError):
     """What was asked for cannot be written; one sentence that says why and what to do."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
 
 
 def hash_task(definition: TaskSpec, rows_sha256: str) -> str:
@@ -55,17 +61,14 @@ def freeze_task(*, project: Project, definition: TaskSpec, dataset_version: Data
     """The project's task with this definition on these rows; a changed definition becomes the next number."""
     if dataset_version.project != project:
         raise BoardError(f"dataset {dataset_version} belongs to another project; import it into {project} first")
-    if Use.EVALUATE not in dataset_version.uses:
-        raise BoardError(
-            f"the rights of {dataset_version} do not allow evaluation: its uses are "
-            f"{', '.join(dataset_version.uses) or 'none'}. Choose another dataset version."
-        )
     sha256 = hash_task(definition, dataset_version.sha256)
     same_name = Task.objects.filter(project=project, slug=definition.task)
     # A copy of the title keeps the frozen row readable; it is no part of the hash.
     known = same_name.filter(sha256=sha256, dataset_version=dataset_version).first()
     if known is not None:
         return known
+    if refusals := judge_version(dataset_version, Use.EVALUATE, field="dataset").refusals:
+        raise BoardError(" ".join(refusal.message for refusal in refusals), refusals)
     task = Task.objects.create(
         project=project,
         slug=definition.task,
@@ -123,6 +126,12 @@ def import_evaluation(
     """
     if model.project != task.project:
         raise BoardError(f"model {model} and task {task} belong to different projects")
+    if run is None:
+        # What a run scored was allowed when it was launched, and its scores are kept.
+        judgement = judge_version(task.dataset_version, Use.EVALUATE, field="task")
+        judgement += judge_model(model, Use.EVALUATE, field="model")
+        if judgement.refusals:
+            raise BoardError(" ".join(one.message for one in judgement.refusals), judgement.refusals)
     # Serialises imports of one task, so that the same file cannot be stored twice at once.
     Task.objects.select_for_update().get(pk=task.pk)
     samples_sha256 = _hash_file(samples_path)

@@ -53,10 +53,10 @@ def show_board(args: argparse.Namespace) -> Any:
 def add_samples(args: argparse.Namespace) -> dict[str, Any]:
     from chanote.accounts.roles import require
     from chanote.boards.models import Board, Task
+    from chanote.boards.naming import find_task
     from chanote.boards.services import BoardError, import_evaluation
     from chanote.commands.finding import find_actor, find_named, find_project
     from chanote.models.models import Model
-    from chanote.runs.freezing import find_task
 
     actor = find_actor(args)
     project = find_project(args, actor)

@@ -1,6 +1,7 @@
 """`chanote dataset`: import and look at datasets."""
 
 import argparse
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,11 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     take.add_argument("--non-commercial", action=argparse.BooleanOptionalAction)
     take.add_argument("--language", action="append", default=[], help="language tag such as th; repeatable")
     take.add_argument("--source", default="", help="where the rows come from")
+    take.add_argument("--source-name", default="", metavar="SOURCE", help="a source of the project, or a new name")
+    for name in ("legal-basis", "owner", "contact", "jurisdiction"):
+        take.add_argument(f"--{name}", default="", help="of the source, where it is new")
+    for name in ("collected", "expires"):
+        take.add_argument(f"--{name}", type=_read_day, metavar="YYYY-MM-DD", help="of the source, where it is new")
     take.add_argument("--reason", default="", help="why this version is made")
     take.set_defaults(action=import_file)
     shared = verbs.add_parser("import-shared", parents=[common], help="import the known public datasets of a folder")
@@ -48,6 +54,13 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one = verbs.add_parser("show", parents=[common], help="show one dataset and its versions")
     one.add_argument("name")
     one.set_defaults(action=show_dataset)
+
+
+def _read_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no day; write it as YYYY-MM-DD") from error
 
 
 def export_version(args: argparse.Namespace) -> dict[str, Any]:
@@ -94,6 +107,11 @@ def import_file(args: argparse.Namespace) -> dict[str, Any]:
                 uses=args.use,
                 non_commercial=args.non_commercial,
                 source=args.source,
+                source_name=args.source_name,
+                source_facts={
+                    name: getattr(args, name)
+                    for name in ("legal_basis", "owner", "contact", "jurisdiction", "collected", "expires")
+                },
                 languages=args.language,
                 reason=args.reason,
                 actor=actor,

@@ -16,23 +16,46 @@ from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.reading import READERS, guess_format
 from chanote.datasets.selectors import read_page, search_rows
 from chanote.datasets.services import ImportRefused, import_dataset
+from chanote.rights.rules import read_sources_of
+from chanote.rights.sources import DECLARED
 
 MOST_ROWS = 200
 DATASETS = Dataset.objects.prefetch_related("versions")
+
+
+class SourceSlice(serializers.Serializer[Any]):
+    source = serializers.CharField()  # type: ignore[assignment]
+    rows = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()),
+        help_text="First and last rows of its first ranges, from 1.",
+    )
 
 
 class VersionAnswer(serializers.ModelSerializer[DatasetVersion]):
     reference = serializers.CharField(help_text="The name recipes use: `slug@number`.")
     uses = serializers.ListField(child=serializers.CharField(), help_text="What the rights allow.")
     statistics = serializers.DictField()
+    sources = serializers.SerializerMethodField(help_text="Where its rows come from.")
+    operation = serializers.DictField(help_text="What made it, with all its parameters.")
+    drawn_from = serializers.SerializerMethodField(help_text="Versions that rows were taken from.")
     parent = serializers.SlugRelatedField[Any](slug_field="number", read_only=True, allow_null=True)  # type: ignore[assignment]
 
     class Meta:
         model = DatasetVersion
         fields = (
             "number", "reference", "sha256", "rows", "bytes", "parent", "reason", "licence", "uses", "non_commercial",
-            "source", "statistics", "created",
+            "source", "sources", "operation", "drawn_from", "statistics", "created",
         )  # fmt: skip
+
+    @extend_schema_field(SourceSlice(many=True))
+    def get_sources(self, version: DatasetVersion) -> Any:
+        found = read_sources_of(version)
+        slices = [{"source": one.source.slug, "rows": [list(each) for each in one.ranges]} for one in found]
+        return SourceSlice(slices, many=True).data
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_drawn_from(self, version: DatasetVersion) -> list[str]:
+        return [one.reference for one in version.drawn_from.select_related("dataset")]
 
 
 class DatasetAnswer(serializers.ModelSerializer[Dataset]):
@@ -66,6 +89,19 @@ class ImportRequest(serializers.Serializer[Any]):
     uses = serializers.MultipleChoiceField(choices=Use.choices, required=False)
     non_commercial = serializers.BooleanField(required=False, allow_null=True, default=None)
     source = serializers.CharField(required=False, default="", allow_blank=True)  # type: ignore[assignment]
+    source_name = serializers.CharField(
+        max_length=80,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="A source of the project, whose terms hold; a new name makes one of what is said here.",
+    )
+    legal_basis = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    owner = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    contact = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    jurisdiction = serializers.CharField(max_length=80, required=False, default="", allow_blank=True)
+    collected = serializers.DateField(required=False, allow_null=True, default=None)
+    expires = serializers.DateField(required=False, allow_null=True, default=None)
     languages = serializers.ListField(child=serializers.CharField(max_length=35), required=False, default=list)
     reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
 
@@ -138,6 +174,7 @@ class Datasets(ProjectView):
         given["uses"] = [use for use in Use.values if use in given["uses"]] if "uses" in request.data else None
         given["non_commercial"] = given["non_commercial"] if "non_commercial" in request.data else None
         given["format"] = given.get("format") or guess_format(file.name or "")
+        given["source_facts"] = {name: given.pop(name) for name in DECLARED}
         try:
             version = import_dataset(project=self.project, file=file, actor=request.user, **given)
         except ImportRefused as refused:

@@ -105,6 +105,25 @@ class ImportForm(DescribeForm):
         widget=forms.TextInput(attrs=ALONE),
         help_text="Address and commit, or who handed the rows over.",
     )
+    source_name = forms.CharField(
+        required=False,
+        label="Name of the source",
+        max_length=80,
+        widget=forms.TextInput(attrs={"class": "input mono", "list": "sources"}),
+        help_text="One that the project has, whose terms hold; a new name makes one of what is said here.",
+    )
+    legal_basis = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=ALONE))
+    owner = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=ALONE))
+    contact = forms.CharField(required=False, max_length=200, widget=forms.TextInput(attrs=ALONE))
+    jurisdiction = forms.CharField(required=False, max_length=80, widget=forms.TextInput(attrs=ALONE))
+    collected = forms.DateField(
+        required=False, widget=forms.DateInput(attrs={"class": "input", "type": "date"}, format="%Y-%m-%d")
+    )
+    expires = forms.DateField(
+        required=False,
+        label="Consent until",
+        widget=forms.DateInput(attrs={"class": "input", "type": "date"}, format="%Y-%m-%d"),
+    )
     reason = forms.CharField(
         required=False, max_length=500, widget=forms.TextInput(attrs=ALONE), help_text="Why this version is made."
     )

@@ -159,10 +159,8 @@ def take_terms(
             "uses", f"The source {source.slug} does not allow {', '.join(wider)}; leave out what it does not allow."
         )
     if licence and licence != source.licence:
-        raise refuse(
-            "licence",
-            f"The source {source.slug} is under {source.licence or 'no named licence'}; leave the licence out.",
-        )
+        named = source.licence or "no named licence"
+        raise refuse("licence", f"The source {source.slug} is under {named}; leave the licence out.")
     return source.licence, source.uses if uses is None else uses, bool(non_commercial) or source.non_commercial
 
 

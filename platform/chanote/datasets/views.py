@@ -23,6 +23,8 @@ from chanote.datasets.selectors import RowPage, list_datasets, read_page, runs_u
 from chanote.datasets.services import describe_dataset, import_dataset, suggest_slug
 from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, stage_upload
 from chanote.datasets.storage import StoreError, version_path
+from chanote.rights.models import Source
+from chanote.rights.sources import DECLARED, find_only_source
 from chanote.web.projects import get_project
 
 TABS = ("rows", "card", "versions", "usage")
@@ -218,6 +220,7 @@ def dataset_import_staged(request: HttpRequest, project: str, token: str) -> Htt
         "views": [view_row(kind, number, row) for number, row in preview.rows],
         "refusal": refusal,
         "licences": LICENCES,
+        "sources": Source.objects.filter(project=found, withdrawn=None),
         "changed_kind": changed_kind,
     }
     return render(request, "datasets/columns.html", context, status=422 if wants_import else 200)
@@ -244,6 +247,7 @@ def _fill_in(project: Project, staged: StagedUpload, names: list[str], slug: str
             "uses": newest.uses,
             "non_commercial": newest.non_commercial,
             "source": newest.source,
+            "source_name": only.slug if (only := find_only_source(newest)) and not only.is_withdrawn else "",
         }
     return {
         "slug": suggest_slug(staged.name),
@@ -257,15 +261,22 @@ def _import_staged(
     request: HttpRequest, project: Project, staged: StagedUpload, form: ImportForm, columns: dict[str, Any]
 ) -> DatasetVersion:
     asked = form.cleaned_data
-    fields = ("slug", "title", "kind", "licence", "uses", "non_commercial", "source", "languages", "reason")
+    fields = ("slug", "title", "kind", "source", "languages", "reason", "source_name")
+    if Source.objects.filter(project=project, slug=asked["source_name"]).exists():
+        # Its terms hold; boxes that were ticked before the source was named narrow nothing and widen nothing.
+        rights: dict[str, Any] = {}
+    else:
+        rights = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
     return import_dataset(
         project=project,
         file=staged.path,
         format=staged.format,
         columns=columns,
         description=asked["description"],
+        source_facts={name: asked[name] for name in DECLARED},
         actor=request.user,
         **{name: asked[name] for name in fields},
+        **rights,
     )
 
 

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,7 +41,7 @@ def check_yaml(text: str, project: Project | None = None) -> Checked:
         problems = find_obstacles(project, recipe)
     found = {problem.field: parsed.line_of(read_path(problem.field)) for problem in problems}
     lines = {name: line for name, line in found.items() if line is not None}
-    worded = [Problem(one.field, _add_line(one.message, lines.get(one.field))) for one in problems]
+    worded = [replace(one, message=_add_line(one.message, lines.get(one.field))) for one in problems]
     return Checked(recipe, worded, parsed, lines)
 
 

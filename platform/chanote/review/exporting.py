@@ -4,7 +4,6 @@ Rights are those that every dataset allows whose rows stand in the conversations
 good is evidence, not an example: such a version may not be trained on, whatever its sources allow.
 """
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,8 +17,8 @@ from chanote.accounts.models import Project
 from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.datasets.errors import refuse
+from chanote.datasets.making import make_version
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
-from chanote.datasets.services import import_dataset
 from chanote.models.teachers import inherit_licence
 from chanote.review.conversations import Unspoken, read_conversation, read_prompt, read_turns
 from chanote.review.models import Label, LabelExport, LabelKind
@@ -97,23 +96,33 @@ def export_labels(
     uses = sources.uses
     if kind == Kind.CHAT and any(row["label"] != LabelKind.GOOD for row in rows):
         uses = [use for use in uses if use not in (Use.TRAIN, Use.DISTIL)]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")
     counted = [one for one, _ in found]
-    version = import_dataset(
+    version = make_version(
         project=project,
         slug=slug,
         kind=kind,
-        file=io.BytesIO(lines),
-        format="jsonl",
+        rows=((_leave_out_halves(row), sources.source_of(row)) for row in rows),
+        drawn_from=sources.versions,
+        operation={
+            "name": "labels",
+            "kind": kind,
+            "labels": sorted(labels) if kind == Kind.CHAT else [],
+            "runs": sorted({one.run.number for one in counted}),
+            "read": sorted(sources.read),
+        },
         title="" if existing else "Labels of rollouts",
         licence=sources.licence,
         uses=uses,
-        non_commercial=sources.non_commercial,
         source=tell_source(counted, sources),
         reason=reason or f"{len(rows):,} rows of the labels of {len(counted):,} rollouts",
         actor=actor,
     )
     return _note_export(project, version, counted, left_out, actor)
+
+
+def _leave_out_halves(row: Row) -> Row:
+    """The row without halves of characters that a cut may leave, which no file can hold."""
+    return dict(json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")))
 
 
 @transaction.atomic

@@ -7,6 +7,9 @@ from chanote.datasets.errors import refuse
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.datasets.selectors import find_version
 from chanote.models.teachers import join_terms
+from chanote.review.conversations import Unspoken
+from chanote.rights.rules import has_withdrawn, is_row_withdrawn, judge_version
+from chanote.rights.spans import read_sources
 from chanote.runs.models import Run
 from trainer.contract.rollouts import StoredRollout
 
@@ -21,19 +24,27 @@ class Sources:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._found: dict[str, DatasetVersion] = {}
+        self.read: set[str] = set()
+        """Versions that tools read, whose words may stand in any row."""
 
     def find(self, run: Run, rollout: StoredRollout) -> DatasetVersion:
         """The version that holds the prompt's row; the corpus of the run's tools is noted where they were called.
 
-        Raises ImportRefused when its rights cannot be known.
+        Raises ImportRefused when its rights cannot be known, Unspoken when the row or the corpus was withdrawn: no copy
+        of them is made.
         """
         frozen = run.snapshot.get("datasets") or {}
-        reference = rollout.row.rpartition("#")[0]
+        reference, _, number = rollout.row.rpartition("#")
         version = self._take(run, reference, frozen.get(reference))
+        if number.isdecimal() and is_row_withdrawn(version, int(number) + 1):
+            raise Unspoken(f"comes from row {int(number) + 1:,} of {reference}, which was withdrawn")
         if len(rollout.turns) > 1:
             corpus = (run.snapshot.get("toolset") or {}).get("corpus") or {}
             if corpus:
-                self._take(run, str(corpus.get("dataset", "")), corpus)
+                read = self._take(run, str(corpus.get("dataset", "")), corpus)
+                if has_withdrawn(read):
+                    raise Unspoken(f"read {read.reference}, of which something was withdrawn")
+                self.read.add(read.reference)
         return version
 
     def _take(self, run: Run, reference: str, frozen: Any) -> DatasetVersion:
@@ -57,8 +68,25 @@ class Sources:
         return sorted(self._found)
 
     @property
+    def versions(self) -> list[DatasetVersion]:
+        return [self._found[name] for name in self.names]
+
+    @property
     def uses(self) -> list[str]:
-        return [use for use in Use.values if all(use in version.uses for version in self._found.values())]
+        """What the rules on rights let pass today with every one of them. An exception for a version does not pass on
+        to what is made of it."""
+        return [use for use in Use.values if not any(self._closed(version, use) for version in self._found.values())]
+
+    @staticmethod
+    def _closed(version: DatasetVersion, use: str) -> bool:
+        judgement = judge_version(version, use)
+        return bool(judgement.refusals or judgement.exceptions)
+
+    def source_of(self, row: dict[str, Any]) -> int | None:
+        """Source of a row that was made of a rollout: that of its prompt."""
+        about = row.get("rollout") or row["chosen_from"]["rollout"]
+        reference, _, number = about["row"].rpartition("#")
+        return next(read_sources(self._found[reference], int(number), int(number) + 1))
 
     @property
     def non_commercial(self) -> bool:

@@ -9,6 +9,7 @@ version or model pass, unless the rule knows no exception.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from django.db.models import Max, Min, Sum
 from django.db.models.expressions import F
@@ -54,6 +55,16 @@ class Refusal(Problem):
     source: str = ""
     ask: str = ""
     """Address at which an exception can be requested; empty where the rule knows none."""
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "use": self.use,
+            "subject": self.subject,
+            "rows": [list(one) for one in self.rows],
+            "data_source": self.source,
+            "ask": self.ask,
+        }
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,19 @@ def check_withdrawn_rows(asked: AskedVersion) -> Iterator[Finding]:
             "make a version without it",
             ((number, number),),
         )
+
+
+@version_rule("withdrawn_corpus", exceptable=False)
+def check_withdrawn_corpora(asked: AskedVersion) -> Iterator[Finding]:
+    """Labels of rollouts hold what tools read: their rows have the source of the prompt alone."""
+    for read in read_corpora(asked.version):
+        if has_withdrawn(read):
+            yield Finding(
+                f"{asked.version.reference} may hold words of {read.reference}, which its rollouts read and of which "
+                f"something was withdrawn: it must not be {asked.verb}",
+                "export the labels again",
+                ((1, asked.version.rows),),
+            )
 
 
 @version_rule("scope")
@@ -403,6 +427,26 @@ def read_sources_of(version: DatasetVersion) -> Iterator[SourceRows]:
             ranges = [(start + 1, stop) for start, stop in own.values_list("start", "stop")[:MOST_RANGES]]
             more = own.count() - len(ranges)
         yield SourceRows(sources[one["source"]], tuple(ranges), more)
+
+
+def read_corpora(version: DatasetVersion) -> list[DatasetVersion]:
+    """Versions that the rollouts read of which a version of labels was made."""
+    read = set(version.operation.get("read") or []) if version.operation.get("name") == "labels" else set()
+    if not read:
+        return []
+    drawn = version.drawn_from.select_related("dataset__project")
+    return [one for one in drawn if one.reference in read]
+
+
+def has_withdrawn(version: DatasetVersion) -> bool:
+    """Whether a source of the version or a row in it was withdrawn."""
+    return version.spans.filter(source__withdrawn__isnull=False).exists() or bool(find_withdrawn_rows(version))
+
+
+def is_row_withdrawn(version: DatasetVersion, number: int) -> bool:
+    """The same of one row, by its number from 1."""
+    spans = version.spans.filter(source__withdrawn__isnull=False, start__lt=number, stop__gte=number)
+    return spans.exists() or any(number == place for place, _ in find_withdrawn_rows(version))
 
 
 def is_commercial(project: Project) -> bool:

@@ -18,11 +18,13 @@ from django.conf import settings
 import chanote
 from chanote.accounts.models import Project
 from chanote.boards.models import Task
-from chanote.datasets.models import DatasetVersion, Use
+from chanote.boards.naming import find_task
+from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version
 from chanote.datasets.storage import version_path
 from chanote.models.models import Model, Origin
 from chanote.models.vocabulary import compare_vocabularies
+from chanote.rights.launching import judge_recipe
 from chanote.runs.memory import find_misfits
 from chanote.tools.freezing import check_toolset
 from chanote.web.problems import Problem
@@ -32,9 +34,6 @@ from trainer.contract.stages.base import NamedSource, TrainingStage
 from trainer.contract.stages.cpt import CptStage
 from trainer.contract.stages.evaluate import EvaluateStage
 from trainer.contract.toolsets import ToolsetSpec
-
-FORBIDDEN = {Use.TRAIN: "trained on", Use.DISTIL: "used to distil a teacher", Use.EVALUATE: "evaluated on"}
-"""What must not be done with rows whose rights lack a use."""
 
 
 class LaunchRefused(ValueError):
@@ -53,6 +52,7 @@ def find_obstacles(project: Project, recipe: Recipe) -> list[Problem]:
         *_check_stages(project, recipe),
         *_check_lengths(project, recipe),
         *check_toolset(project, recipe.toolset),
+        *judge_recipe(project, recipe).refusals,
         *_check_machine(),
         *find_misfits(project, recipe),
     ]
@@ -138,18 +138,6 @@ def freeze_version(version: DatasetVersion) -> DatasetFile:
     )
 
 
-def find_task(project: Project, name: str) -> Task:
-    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist."""
-    slug, _, number = name.partition("@")
-    tasks = Task.objects.filter(project=project, slug=slug).select_related("dataset_version__dataset")
-    if number:
-        tasks = tasks.filter(number=int(number)) if number.isdigit() and len(number) < 9 else tasks.none()
-    task = tasks.order_by("-number").first()
-    if task is None:
-        raise Task.DoesNotExist(f"{name} is no task of this project")
-    return task
-
-
 @cache
 def describe_code() -> dict[str, Any]:
     """Version of the platform, and the commit when it runs from a checkout."""
@@ -213,7 +201,6 @@ def _check_stages(project: Project, recipe: Recipe) -> Iterator[Problem]:
 
 
 def _check_dataset(project: Project, path: str, named: NamedSource, *, stage: TrainingStage) -> Iterator[Problem]:
-    use = Use(stage.use) if named.trained else None
     try:
         version = find_version(project, named.source.dataset)
     except DatasetVersion.DoesNotExist as error:
@@ -225,10 +212,6 @@ def _check_dataset(project: Project, path: str, named: NamedSource, *, stage: Tr
             f"{version.reference} holds {version.dataset.kind} rows, and {getattr(stage, 'kind', '')} takes "
             f"{' or '.join(named.kinds)} rows here; choose another dataset.",
         )
-    if use is not None and use not in version.uses:
-        yield Problem(path, _refuse_use(version, use, FORBIDDEN[use]))
-    elif use is None and not {Use.TRAIN, Use.EVALUATE} & set(version.uses):
-        yield Problem(path, _refuse_use(version, Use.EVALUATE, "measured on"))
     yield from _check_file(path, version)
 
 
@@ -296,8 +279,6 @@ def _check_task(project: Project, path: str, name: str, *, toolset: str) -> Iter
         known = _list_some(Task.objects.filter(project=project).values_list("slug", flat=True))
         yield Problem(path, f"{name} is no task of this project; {known or 'add a task first'}.")
         return
-    if Use.EVALUATE not in task.dataset_version.uses:
-        yield Problem(path, _refuse_use(task.dataset_version, Use.EVALUATE, FORBIDDEN[Use.EVALUATE]))
     if task.definition["output_type"] == "agent" and not toolset:
         yield Problem(path, f"{name} is answered with tools; name a toolset of the project in toolset.")
     yield from _check_file(path, task.dataset_version)
@@ -306,18 +287,6 @@ def _check_task(project: Project, path: str, name: str, *, toolset: str) -> Iter
 def _check_file(path: str, version: DatasetVersion) -> Iterator[Problem]:
     if not version_path(version).is_file():
         yield Problem(path, f"the rows of {version.reference} are gone from the store; restore them from a backup.")
-
-
-def _refuse_use(version: DatasetVersion, use: Use, verb: str) -> str:
-    if version.uses == [Use.EVALUATE]:
-        return (
-            f"{version.reference} is for evaluation only and must not be {verb}; "
-            "choose a dataset whose rights allow it."
-        )
-    allowed = ", ".join(version.uses) or "nothing"
-    return (
-        f"the rights of {version.reference} allow {allowed}, not {use}: it must not be {verb}; choose another dataset."
-    )
 
 
 def _check_lengths(project: Project, recipe: Recipe) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from chanote.accounts.models import Project
 from chanote.boards.models import Task
-from chanote.runs.freezing import find_task
+from chanote.boards.naming import find_task
 from chanote.web.problems import Problem
 from trainer.contract import Recipe, TaskSpec
 from trainer.contract.rewards import RewardBase, check_reachable

@@ -14,6 +14,8 @@ from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.models.models import Model
 from chanote.recipes.models import Revision
+from chanote.rights.launching import describe_exceptions, judge_recipe, judge_snapshot
+from chanote.rights.rules import Refusal
 from chanote.runs.freezing import LaunchRefused, find_obstacles, freeze_again, freeze_recipe
 from chanote.runs.launching import announce
 from chanote.runs.leases import lock_queue
@@ -121,13 +123,20 @@ def _queue_run(
             notes=notes,
         )
         run.name = name.strip() or f"{revision.recipe.slug}-{run.number}"
+        # Once more under the lock that a withdrawal takes too, so that none slips in between.
+        judgement = judge_recipe(project, recipe)
+        if judgement.refusals:
+            raise LaunchRefused(list(judgement.refusals))
         snapshot = snapshot or freeze_recipe(project, recipe, toolset)
         revision_facts = {"recipe": revision.recipe.slug, "number": revision.number, "sha256": revision.sha256}
         run.snapshot = {**snapshot, "run": str(run.pk), "revision": revision_facts}
+        if judgement.exceptions:
+            run.snapshot["exceptions"] = describe_exceptions(judgement.exceptions)
         run.full_clean(exclude=["snapshot"])
         run.save(force_insert=True)
         _queue_attempt(run, resume_from=None)
-        record("run.launched", run, actor=owner, revision=str(revision), seed=run.seed)
+        by = {"exceptions": [one.pk for one in judgement.exceptions]} if judgement.exceptions else {}
+        record("run.launched", run, actor=owner, revision=str(revision), seed=run.seed, **by)
     return run
 
 
@@ -180,6 +189,7 @@ def resume_run(run: Run, *, actor: Any = None, checkpoint: Checkpoint | None = N
         raise RunRefused(f"The checkpoint of step {checkpoint.step} belongs to another run; choose one of {run.name}.")
     if checkpoint.removed or not Path(checkpoint.directory).is_dir():
         raise RunRefused(f"The files of the checkpoint of step {checkpoint.step} were removed; choose another one.")
+    _refuse_by_rights(run)
     attempt = _requeue(run, checkpoint)
     record("run.resumed", run, actor=actor, attempt=attempt.number, step=checkpoint.step)
     return attempt
@@ -193,6 +203,7 @@ def retry_run(run: Run, *, actor: Any = None) -> Attempt:
     _refuse_active(run, "retried")
     if run.state == State.FINISHED:
         raise RunRefused(f"{run.name} is finished, and its result stays as it is; launch its recipe again instead.")
+    _refuse_by_rights(run)
     attempt = _requeue(run, None)
     record("run.retried", run, actor=actor, attempt=attempt.number)
     return attempt
@@ -228,6 +239,10 @@ def continue_parked(attempt_id: int) -> Attempt | None:
     # A trainer that was killed because it did not save in time is taken up again as well.
     if run.state != State.STOPPED and not (run.state == State.FAILED and (attempt.exit_code or 0) < 0):
         return None
+    if refusals := _judge_again(run):
+        Run.objects.filter(pk=run.pk).update(fault=refusals[0].message)
+        record("run.not_continued", run, reason=refusals[0].message)
+        return None
     again = _requeue(run, newest_checkpoint(run), first=True)
     record("run.parked", run, attempt=again.number)
     return again
@@ -250,6 +265,20 @@ def _lock(run: Run) -> tuple[Run, Attempt]:
     # Attempt before run, the order in which claims and supervisors lock them too.
     attempt = run.attempts.select_for_update().order_by("-number")[0]
     return Run.objects.select_for_update().get(pk=run.pk), attempt
+
+
+def _judge_again(run: Run) -> list[Refusal]:
+    """What rights have against going on with a run that was allowed when it was launched."""
+    Project.objects.select_for_update().get(pk=run.project_id)
+    try:
+        return list(judge_snapshot(run.project, run.snapshot).refusals)
+    except (ValidationError, KeyError):
+        return []  # A recipe of an older contract: the trainer will say what is wrong with it.
+
+
+def _refuse_by_rights(run: Run) -> None:
+    if refusals := _judge_again(run):
+        raise RunRefused(f"{run.name} cannot go on: {' '.join(refusal.message for refusal in refusals)}")
 
 
 def _set_state(run: Run, attempt: Attempt, state: State, **fields: Any) -> None:

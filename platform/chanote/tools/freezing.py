@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from chanote.accounts.models import Project
-from chanote.datasets.models import Use
 from chanote.datasets.storage import version_path
 from chanote.tools.endpoints import find_endpoint
 from chanote.tools.health import CODE_TOOLS, Health, look
@@ -45,13 +44,6 @@ def check_toolset(project: Project, reference: str) -> Iterator[Problem]:
     version = revision.corpus
     if version is None:
         return
-    if Use.TRAIN not in version.uses:
-        allowed = ", ".join(version.uses) or "nothing"
-        yield Problem(
-            FIELD,
-            f"{revision.reference} reads {version.reference}, whose rights allow {allowed}, not train: a policy would "
-            "learn from it; choose a toolset with another corpus.",
-        )
     if not version_path(version).is_file():
         yield Problem(FIELD, f"the rows of {version.reference} are gone from the store; restore them from a backup.")
 

@@ -24,6 +24,7 @@ WORK = (
     ("Tools", "tools", ("toolsets",)),
     ("Chat", "chat", ("chat",)),
     ("Review", "review", ("review",)),
+    ("Rights", "seal", ("sources",)),
 )
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),

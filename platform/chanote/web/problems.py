@@ -1,6 +1,7 @@
 """What is wrong with something a person wrote, said so that they can mend it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,10 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
+
+    def facts(self) -> dict[str, Any]:
+        """What a program may want to know besides."""
+        return {}
 
 
 def list_pydantic_problems(error: Exception) -> list[Problem]:

@@ -27,6 +27,9 @@ from chanote.datasets.shared import (
     wangchanglm_th_pref,
 )
 from chanote.datasets.shared.base import SharedDataset, read_source
+from chanote.datasets.shared.sources import SOURCES
+from chanote.rights.models import Source
+from chanote.rights.sources import create_source
 
 __all__ = ["LOADERS", "load_shared_data"]
 
@@ -60,7 +63,15 @@ def load_shared_data(project: Project, actor: Any, folder: Path) -> list[Dataset
     ]
 
 
-def _import_shared(project: Project, actor: Any, one: SharedDataset, source: str) -> DatasetVersion:
+def _import_shared(project: Project, actor: Any, one: SharedDataset, origin: str) -> DatasetVersion:
+    keys: dict[str, int] = {}
+
+    def find_key(row: dict[str, Any]) -> int:
+        name = one.find_source(row)
+        if name not in keys:
+            keys[name] = _find_or_make_source(project, name, origin, actor).pk
+        return keys[name]
+
     with tempfile.TemporaryFile() as file:
         for row in one.rows():
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
@@ -75,9 +86,18 @@ def _import_shared(project: Project, actor: Any, one: SharedDataset, source: str
             licence=one.licence,
             uses=one.uses,
             non_commercial=one.non_commercial,
-            source=source,
+            source=origin,
+            source_of=find_key,
             languages=one.languages,
             description=one.description,
             reason="Imported from the folder of shared data.",
             actor=actor,
         )
+
+
+def _find_or_make_source(project: Project, name: str, origin: str, actor: Any) -> Source:
+    """A source that the project has under this name stays as it is: people may know more by now."""
+    found = Source.objects.filter(project=project, slug=name).first()
+    if found is not None and found.is_withdrawn:
+        raise refuse("folder", f"The source {name} was withdrawn in this project, so its rows are not imported again.")
+    return found or create_source(project=project, slug=name, origin=origin, actor=actor, **SOURCES[name])

@@ -24,6 +24,13 @@ class SharedDataset:
     description: str
     """What a person must know of the rows and of their rights, in sentences."""
     non_commercial: bool = False
+    source: str = ""
+    """Where every row comes from: a key of `SOURCES`."""
+    source_of: Callable[[Row], str] | None = None
+    """Or where each does."""
+
+    def find_source(self, row: Row) -> str:
+        return self.source_of(row) if self.source_of else self.source
 
 
 def read_json_lines(path: Path) -> Iterator[Row]:

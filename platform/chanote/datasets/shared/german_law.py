@@ -21,6 +21,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="text",
             rows=lambda: read_sections(folder),
             licence="Unlicense",
+            source="german-federal-law",
             uses=OPEN,
             languages=("de",),
             description=(

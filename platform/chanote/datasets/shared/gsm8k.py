@@ -21,6 +21,7 @@ def _dataset(folder: Path, slug: str, splits: tuple[str, ...], description: str)
         kind="prompts",
         rows=lambda: read_problems(folder, splits),
         licence="MIT",
+        source="gsm8k",
         uses=("evaluate",) if splits == ("test",) else OPEN,
         languages=("en",),
         description=description,

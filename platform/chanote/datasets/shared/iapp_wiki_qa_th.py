@@ -17,6 +17,7 @@ def _dataset(folder: Path, split: str) -> SharedDataset:
         kind="prompts",
         rows=lambda: read_questions(folder, split),
         licence="MIT AND LicenseRef-CC-BY-SA",
+        source="iapp-wiki-qa",
         uses=OPEN,
         languages=("th",),
         description=(

@@ -14,6 +14,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="prompts",
             rows=lambda: read_instructions(folder),
             licence="Apache-2.0",
+            source="ifeval",
             uses=("evaluate",),
             languages=("en",),
             description="541 prompts of a test of following instructions. Evaluation only: training must not see them.",

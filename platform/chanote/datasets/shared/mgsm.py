@@ -19,6 +19,7 @@ def _dataset(folder: Path, language: str) -> SharedDataset:
         kind="prompts",
         rows=lambda: read_problems(folder, language),
         licence="CC-BY-4.0",
+        source="mgsm",
         uses=OPEN,
         languages=(language,),
         description="250 problems; the field problem has the same number in each language.",

@@ -14,6 +14,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="prompts",
             rows=lambda: read_rulings(folder),
             licence="LicenseRef-unknown",
+            source="nitibench-tax",
             uses=("evaluate",),
             languages=("th",),
             description=(

@@ -14,6 +14,7 @@ LICENCES = {
 }
 """Subjects whose items are under another licence than the collection."""
 COLLECTION = "Apache-2.0"
+SOURCES = {"facebook_beleble_th_200": "belebele", "xcopa_th_200": "xcopa", XNLI: "xnli"}
 
 
 def load(folder: Path) -> list[SharedDataset]:
@@ -24,6 +25,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="choices",
             rows=lambda: read_questions(folder),
             licence=f"{COLLECTION} AND CC-BY-SA-4.0 AND CC-BY-4.0 AND LicenseRef-CC-BY-NC",
+            source_of=find_source,
             uses=USES,
             languages=("th", "en"),
             non_commercial=True,
@@ -39,11 +41,17 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="choices",
             rows=lambda: (row for row in read_questions(folder) if not row["non_commercial"]),
             licence=f"{COLLECTION} AND CC-BY-SA-4.0 AND CC-BY-4.0",
+            source_of=find_source,
             uses=USES,
             languages=("th", "en"),
             description="The 752 questions of thai-exam that may be used commercially.",
         ),
     ]
+
+
+def find_source(row: Row) -> str:
+    subject = row["subject"]
+    return SOURCES.get(subject, "onet-exams" if subject.startswith("onet") else "openthaigpt-exams")
 
 
 def read_questions(folder: Path) -> Iterator[Row]:

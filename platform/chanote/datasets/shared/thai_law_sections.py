@@ -19,6 +19,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="text",
             rows=lambda: read_sections(folder),
             licence="LicenseRef-TH-Copyright-Act-s7",
+            source="thai-legislation",
             uses=OPEN,
             languages=("th",),
             description=(

@@ -16,6 +16,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="prompts",
             rows=lambda: read_prompts(folder, ()),
             licence="Apache-2.0",
+            source="oasst1",
             uses=OPEN,
             languages=("th",),
             description="Thai prompts with the answers of people, from OpenAssistant.",
@@ -26,6 +27,7 @@ def load(folder: Path) -> list[SharedDataset]:
             kind="prompts",
             rows=lambda: read_prompts(folder, MODELS),
             licence="Apache-2.0 AND LicenseRef-OpenAI-output",
+            source="wangchanglm-answers",
             uses=("evaluate",),
             languages=("th",),
             description=(

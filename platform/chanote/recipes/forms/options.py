@@ -6,6 +6,7 @@ from chanote.accounts.models import Project
 from chanote.boards.models import Board, Task
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.models import Model
+from chanote.rights.choosing import QuickLook
 from chanote.tools.models import ToolsetRevision
 from trainer.contract import TrainingStage, stage_kinds
 
@@ -28,6 +29,7 @@ class Options:
     toolsets: list[Choice] = field(default_factory=list)
     datasets: dict[str, list[DatasetVersion]] = field(default_factory=dict)
     """Versions by kind, by dataset and then the newest first."""
+    look: QuickLook | None = None
 
     def of_dataset(self, stage_kind: str, field: str) -> list[Choice]:
         """Datasets and versions for a field of a stage, unfit rights named beside what they close."""
@@ -38,7 +40,7 @@ class Options:
         for kind in stage.further_row_kinds.get(field, stage.row_kinds) or tuple(self.datasets):
             newest: set[int] = set()
             for version in self.datasets.get(kind, []):
-                refused = _refuse(version, needed)
+                refused = self.look.tell(version, needed) if self.look else ""
                 if version.dataset_id not in newest:
                     newest.add(version.dataset_id)
                     label = f"{version.dataset.slug}, newest (now version {version.number})"
@@ -48,8 +50,8 @@ class Options:
 
 
 def read_options(project: Project) -> Options:
-    """Five queries, however large the recipe."""
-    options = Options()
+    """Nine queries, however large the recipe."""
+    options = Options(look=QuickLook(project))
     options.models = [
         Choice(model.slug, f"{model.slug} ({model.title})" if model.title else model.slug)
         for model in Model.objects.filter(project=project).order_by("slug")
@@ -76,13 +78,3 @@ def read_options(project: Project) -> Options:
 
 def count_datasets(options: Options) -> int:
     return len({version.dataset_id for versions in options.datasets.values() for version in versions})
-
-
-def _refuse(version: DatasetVersion, needed: Use) -> str:
-    if needed == Use.EVALUATE:
-        return "" if {Use.TRAIN, Use.EVALUATE} & set(version.uses) else "rights do not allow evaluation"
-    if needed in version.uses:
-        return ""
-    if version.evaluation_only:
-        return "evaluation only"
-    return f"rights do not allow {'training' if needed == Use.TRAIN else 'distilling'}"

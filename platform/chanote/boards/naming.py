@@ -1,0 +1,16 @@
+"""From the name of a task in a recipe to the task."""
+
+from chanote.accounts.models import Project
+from chanote.boards.models import Task
+
+
+def find_task(project: Project, name: str) -> Task:
+    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist."""
+    slug, _, number = name.partition("@")
+    tasks = Task.objects.filter(project=project, slug=slug).select_related("dataset_version__dataset")
+    if number:
+        tasks = tasks.filter(number=int(number)) if number.isdigit() and len(number) < 9 else tasks.none()
+    task = tasks.order_by("-number").first()
+    if task is None:
+        raise Task.DoesNotExist(f"{name} is no task of this project")
+    return task

@@ -1,0 +1,60 @@
+"""A quick look at many versions at once, for lists to choose from: four queries however many they are.
+
+It leaves out what only the rows themselves can tell; the launch asks all rules.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.utils import timezone
+
+from chanote.accounts.models import Project
+from chanote.datasets.models import DatasetVersion, Use
+from chanote.rights.models import ExceptionRequest, Source, SourceSpan, State
+from chanote.rights.rules import is_commercial
+
+WORDS = {
+    Use.TRAIN: "rights do not allow training",
+    Use.DISTIL: "rights do not allow distilling",
+    Use.EVALUATE: "rights do not allow evaluation",
+    Use.PUBLISH: "rights do not allow publication",
+}
+
+
+class QuickLook:
+    """What closes uses of a project's versions, in a few words."""
+
+    def __init__(self, project: Project) -> None:
+        self._today = timezone.localdate()
+        self._commercial = is_commercial(project)
+        sources = {source.pk: source for source in Source.objects.filter(project=project)}
+        self._sources: dict[int, list[Source]] = defaultdict(list)
+        pairs = SourceSpan.objects.filter(version__dataset__project=project).order_by().values_list("version", "source")
+        for version, source in pairs.distinct():
+            self._sources[version].append(sources[source])
+        self._excepted = set(
+            ExceptionRequest.objects.filter(
+                project=project, version__isnull=False, state=State.APPROVED, until__gte=self._today
+            ).values_list("version", "use")
+        )
+
+    def tell(self, version: DatasetVersion, use: Use) -> str:
+        """Why the version must not be used so; empty when nothing is seen against it."""
+        needed = {use, Use.TRAIN} if use == Use.EVALUATE else {use}
+        sources = self._sources[version.pk]
+        if any(source.is_withdrawn for source in sources):
+            return "a source of it was withdrawn"
+        if (version.pk, use) in self._excepted:
+            return ""
+        for uses in [version.uses, *(source.uses for source in sources)]:
+            if not needed & set(uses):
+                return "evaluation only" if list(uses) == [Use.EVALUATE] else WORDS[use]
+        if any(source.expires and source.expires < self._today for source in sources):
+            return "the consent has ended"
+        if self._commercial and self._is_non_commercial(version, sources):
+            return "non-commercial"
+        return ""
+
+    @staticmethod
+    def _is_non_commercial(version: DatasetVersion, sources: Iterable[Source]) -> bool:
+        return version.non_commercial or any(source.non_commercial for source in sources)
