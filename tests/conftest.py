@@ -68,6 +68,27 @@ def _no_requests_counted():
         throttles.METER.forget()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _tests_may_empty_the_audit_log():
+    """Tests with real transactions empty every table afterwards, which the log's triggers refuse to all others."""
+    from django.db.backends.base.operations import BaseDatabaseOperations
+
+    from chanote.audit import triggers
+
+    flush = BaseDatabaseOperations.execute_sql_flush
+
+    def flush_all(operations, statements):
+        triggers.remove(operations.connection)
+        try:
+            return flush(operations, statements)
+        finally:
+            triggers.install(operations.connection)
+
+    BaseDatabaseOperations.execute_sql_flush = flush_all
+    yield
+    BaseDatabaseOperations.execute_sql_flush = flush
+
+
 @cache
 def _hash_password(password: str) -> str:
     """Argon2 is slow on purpose; once per test run is enough."""

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from chanote import __version__
@@ -25,10 +26,13 @@ NOUNS = (
     "errand",
     "rights",
     "endpoint",
+    "audit",
+    "custody",
+    "verify",
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(names: Sequence[str] = NOUNS) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="answer in JSON")
     common.add_argument("--project", default="", metavar="SLUG", help="project to work in; not needed if there is one")
@@ -36,23 +40,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chanote", description="Post-training of language models, in your own house.")
     parser.add_argument("--version", action="version", version=f"chanote {__version__}")
     nouns = parser.add_subparsers(title="nouns", dest="noun", required=True, metavar="NOUN")
-    for name in NOUNS:
+    for name in names:
         importlib.import_module(f"chanote.commands.{name}").add_parser(nouns, common)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (see `chanote.commands`)."""
-    if importlib.util.find_spec("django") is None:
+    words = argv if argv is not None else sys.argv[1:]
+    # Whoever receives a bundle needs no installation to check it.
+    alone = words[:1] == ["verify"]
+    if not alone and importlib.util.find_spec("django") is None:
         print("chanote: the platform is not installed here; run: pip install 'chanote[all]'", file=sys.stderr)
         return MACHINE
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chanote.settings")
-    words = argv if argv is not None else sys.argv[1:]
     as_json = "--json" in words
     try:
         # What serves writes lines for programs, unless somebody watches.
-        _set_up_django(for_eyes=words[:1] not in (["up"], ["demo"]) or (sys.stderr.isatty() and "here" in words))
-        answer = _act(build_parser().parse_args(argv))
+        if not alone:
+            _set_up_django(for_eyes=words[:1] not in (["up"], ["demo"]) or (sys.stderr.isatty() and "here" in words))
+        args = build_parser(("verify",) if alone else NOUNS).parse_args(argv)
+        answer = args.action(args) if alone else _act(args)
         if isinstance(answer, int) and not isinstance(answer, bool):
             return answer
         print_answer(answer, as_json=as_json)

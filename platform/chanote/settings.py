@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "chanote.errands",
     "chanote.checks",
     "chanote.building",
+    "chanote.custody",
     "chanote.web",
     "chanote.api",
 ]

@@ -26,6 +26,9 @@ SCOPES = {
     "errands:write": "stop and resume the platform's own long work",
     "boards:read": "see boards and scores",
     "boards:write": "change tasks and boards",
+    "custody:read": "see signed bundles, packages in quarantine and keys",
+    "custody:write": "export bundles, bring packages in and decide about them, accept keys",
+    "audit:read": "see the audit log",
 }
 """Scope → what a token that has it may do, as far as its owner may."""
 

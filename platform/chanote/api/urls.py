@@ -5,9 +5,11 @@ from typing import Any
 from django.urls import path, re_path, register_converter
 
 from chanote.api import docs, views
+from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.building import api as building
 from chanote.checks import api as checks
+from chanote.custody import api as custody
 from chanote.datasets import api as datasets
 from chanote.errands import api as errands
 from chanote.models import api as models
@@ -115,6 +117,16 @@ urlpatterns: list[Any] = [
         tools.OneToolsetRevision.as_view(),
         name="toolset_revision",
     ),
+    path(f"{P}bundles/", custody.Bundles.as_view(), name="bundles"),
+    path(f"{P}bundles/<number:number>/file/", custody.BundleFile.as_view(), name="bundle_file"),
+    path(f"{P}packages/", custody.Packages.as_view(), name="packages"),
+    path(f"{P}packages/<number:number>/", custody.OnePackage.as_view(), name="package"),
+    path(f"{P}packages/<number:number>/accept/", custody.AcceptPackage.as_view(), name="package_accept"),
+    path(f"{P}packages/<number:number>/reject/", custody.RejectPackage.as_view(), name="package_reject"),
+    path(f"{P}keys/", custody.Keys.as_view(), name="keys"),
+    path(f"{P}keys/<number:number>/", custody.OneKey.as_view(), name="key"),
+    path(f"{P}audit/", audit.AuditEvents.as_view(), name="audit"),
+    path(f"{P}audit/file/", audit.AuditFile.as_view(), name="audit_file"),
     path(f"{P}queue/", records.Queue.as_view(), name="queue"),
     path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
     path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),

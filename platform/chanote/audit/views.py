@@ -1,9 +1,6 @@
 """The audit log of a project. Every filter stands in the address."""
 
-import csv
-import json
 import re
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -13,9 +10,10 @@ from django.shortcuts import render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from chanote.audit.models import AuditEvent
+from chanote.audit.exporting import FORMATS, export_events
 from chanote.audit.selectors import find_events, list_choices, read_audit_wish
 from chanote.web.projects import get_project
+from chanote.web.streaming import StreamedText
 
 PER_PAGE = 50
 HASH = re.compile(r"[0-9a-f]{64}\Z")
@@ -48,33 +46,10 @@ def _tell(value: Any) -> str:
 
 @login_required
 @require_GET
-def audit_csv(request: HttpRequest, project: str) -> HttpResponse:
+def audit_file(request: HttpRequest, project: str, format: str) -> StreamedText:
     """Every event that the filters leave, newest first."""
     found = get_project(request, project)
-    events = find_events(request.user, found, read_audit_wish(request.GET))
-    response = HttpResponse("".join(write_lines(events.iterator())), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{found.slug}-audit.csv"'
+    lines = export_events(find_events(request.user, found, read_audit_wish(request.GET)), format)
+    response = StreamedText(lines, content_type=FORMATS[format])
+    response["Content-Disposition"] = f'attachment; filename="{found.slug}-audit.{format}"'
     return response
-
-
-class Line:
-    """A file that hands each line on instead of keeping it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def write_lines(events: Iterable[AuditEvent]) -> Iterator[str]:
-    writer = csv.writer(Line())
-    yield writer.writerow(["at", "who", "verb", "kind", "id", "name", "detail"])
-    for event in events:
-        detail = json.dumps(event.detail, ensure_ascii=False, sort_keys=True)
-        about = [event.object_kind, event.object_id, event.object_name]
-        yield writer.writerow(
-            [event.at.isoformat(), event.actor_name or "system", event.verb, *map(defuse, about), defuse(detail)]
-        )
-
-
-def defuse(text: str) -> str:
-    """A cell that begins like a formula is kept from running as one in a spreadsheet."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

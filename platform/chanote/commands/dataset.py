@@ -40,6 +40,16 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     shared.add_argument("folder", type=Path)
     shared.set_defaults(action=import_shared)
     add_build_parser(verbs, common)
+    export = verbs.add_parser("export", parents=[common], help="write a signed transfer package of a version")
+    export.add_argument("name", metavar="REF", help="slug@number, or slug for the newest")
+    export.add_argument(
+        "--out", required=True, metavar="PACKAGE", help="a new directory, or a new file that ends in .tar"
+    )
+        "--key", default="", metavar="FILE", help="Ed25519 key in PEM; the installation's own by default"
+    export.set_defaults(action=export_version, kind="dataset")
+    receive = verbs.add_parser("import-package", parents=[common], help="bring a transfer package into quarantine")
+    receive.add_argument("package", metavar="PACKAGE")
+    receive.set_defaults(action=import_package)
     show = verbs.add_parser("list", parents=[common], help="list datasets")
     show.set_defaults(action=list_datasets)
     one = verbs.add_parser("show", parents=[common], help="show one dataset and its versions")
@@ -53,6 +63,18 @@ def _read_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text} is no day; write it as YYYY-MM-DD") from error
+
+
+def export_version(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.commands.custody import export_bundle
+
+    return export_bundle(args)
+
+
+def import_package(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.commands.custody import receive
+
+    return receive(args)
 
 
 def import_file(args: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,15 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     register.add_argument("--non-commercial", action="store_true", help="its terms forbid commerce")
     register.add_argument("--terms", default="", help="where its terms stand, such as an agreement and its section")
     register.set_defaults(action=register_model)
+    export = verbs.add_parser("export", parents=[common], help="write a signed bundle: weights, card, data, recipe")
+    export.add_argument("name")
+    export.add_argument(
+        "--out", required=True, metavar="BUNDLE", help="a new directory, or a new file that ends in .tar"
+    )
+    export.add_argument(
+        "--key", default="", metavar="FILE", help="Ed25519 key in PEM; the installation's own by default"
+    )
+    export.set_defaults(action=export_model, kind="model")
     show = verbs.add_parser("list", parents=[common], help="list models")
     show.set_defaults(action=list_models)
 
@@ -50,6 +59,12 @@ def register_model(args: argparse.Namespace) -> dict[str, Any]:
     except ModelRefused as refusal:
         raise CommandEnd(str(refusal), REFUSED) from refusal
     return _describe(model)
+
+
+def export_model(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.commands.custody import export_bundle
+
+    return export_bundle(args)
 
 
 def list_models(args: argparse.Namespace) -> list[dict[str, Any]]:

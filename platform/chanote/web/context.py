@@ -30,6 +30,7 @@ WORK = (
 OPERATIONS = (
     ("Queue", "queue", ("queue",)),
     ("Errands", "server", ("errands",)),
+    ("Custody", "lock", ("custody",)),
     ("Members", "user", ("members",)),
     ("Audit log", "audit", ("audit",)),
 )
