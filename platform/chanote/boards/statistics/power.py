@@ -13,7 +13,7 @@ def detectable_difference(error: float, *, family: int = 1) -> float:
 
     2.80 standard errors for one comparison at the 5 % level; a `family` of comparisons shares that level evenly.
     """
-    return float(scipy.stats.norm.ppf(1 - LEVEL / family / 2) + scipy.stats.norm.ppf(POWER)) * error
+    return float(scipy.special.ndtri(1 - LEVEL / family / 2) + scipy.special.ndtri(POWER)) * error
 
 
 def items_needed(variance: float, difference: float, *, family: int = 1) -> int:
