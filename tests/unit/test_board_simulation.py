@@ -7,7 +7,7 @@ import pytest
 
 from chanote.boards.statistics import Scores, Verdict, compare, compare_family
 from chanote.boards.statistics.holm import adjust_holm
-from chanote.boards.statistics.pairs import test_pairs as check_pairs
+from chanote.boards.statistics.pairs import examine_pairs
 from chanote.boards.statistics.permutation import SignFlips
 from chanote.boards.statistics.power import detectable_difference
 from chanote.boards.statistics.tango import tango_interval
@@ -30,7 +30,7 @@ def check_boards(scores, clusters=None, margin=0.02, resamples=999):
     pairs = (offsets + first).ravel(), (offsets + second).ravel()
     values = scores.reshape(-1, items).astype(float)
     numbers = np.arange(items) if clusters is None else clusters
-    return check_pairs(values, np.ones(values.shape, bool), numbers, pairs, margin=margin, resamples=resamples)
+    return examine_pairs(values, np.ones(values.shape, bool), numbers, pairs, margin=margin, resamples=resamples)
 
 
 def share_of_boards_with_a_badge(tests, boards):

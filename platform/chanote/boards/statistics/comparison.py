@@ -10,7 +10,7 @@ import numpy as np
 
 from chanote.boards.statistics.clustered import number_clusters
 from chanote.boards.statistics.holm import adjust_holm
-from chanote.boards.statistics.pairs import PairTests, test_pairs
+from chanote.boards.statistics.pairs import PairTests, examine_pairs
 from chanote.boards.statistics.permutation import RESAMPLES, SEED
 from chanote.boards.statistics.power import LEVEL, detectable_difference
 
@@ -99,12 +99,12 @@ def compare(
 ) -> Comparison:
     """Compare two models item by item: `a_scores[i]` and `b_scores[i]` answer the same question.
 
-    The test is chosen as `pairs.test_pairs` says.
+    The test is chosen as `pairs.examine_pairs` says.
     """
     a, b = np.asarray(a_scores, dtype=np.float64), np.asarray(b_scores, dtype=np.float64)
     if a.size != b.size:
         raise ValueError(f"{a.size} scores against {b.size}: a paired comparison needs the same items")
-    tests = test_pairs(
+    tests = examine_pairs(
         np.stack([a, b]),
         np.ones((2, a.size), dtype=bool),
         number_clusters(clusters, a.size),

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from chanote.boards.statistics.comparison import Comparison, Verdict, describe_pairs
-from chanote.boards.statistics.pairs import test_pairs
+from chanote.boards.statistics.pairs import examine_pairs
 from chanote.boards.statistics.permutation import RESAMPLES
 from chanote.boards.statistics.sheet import Failures, Scores, Sheet, lay_out_scores
 
@@ -50,7 +50,7 @@ def compare_sheet(
         values, counted = sheet.take(treatment)
         sides = np.array(pairs, dtype=np.intp).T
         resamples = max(RESAMPLES, 200 * len(pairs))
-        tests = test_pairs(values, counted, sheet.clusters, (sides[0], sides[1]), margin=margin, resamples=resamples)
+        tests = examine_pairs(values, counted, sheet.clusters, (sides[0], sides[1]), margin=margin, resamples=resamples)
         found = describe_pairs(tests, margin=margin, higher_is_better=higher_is_better)
         if not any(failed):
             return found

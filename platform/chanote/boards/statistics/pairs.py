@@ -60,7 +60,7 @@ class _Differences:
     """(P, C)"""
 
 
-def test_pairs(
+def examine_pairs(
     values: Floats,
     counted: NDArray[np.bool_],
     clusters: Places,

@@ -64,7 +64,7 @@ class SignFlips:
         return self.test(difference, 0.0).p
 
     def test(self, difference: float = 0.0, margin: float = 0.0) -> SignTest:
-        """Three questions in one pass over the sign vectors. With `margin` 0 the one-sided ones ask for `difference`."""
+        """Three questions in one pass over the sign vectors; with `margin` 0 one-sided about `difference`."""
         centres = (difference, difference - margin, difference + margin)
         totals, counts = self.sums.sum(1), self.sizes.sum(1)
         observed = [totals - centre * counts for centre in centres]
@@ -85,22 +85,34 @@ class SignFlips:
         For a sign vector with sums F, Z of differences and sizes and u = δ - mean > 0, |F - δZ| >= |T - δn| holds up
         to u = max(F'/(n + Z), -F'/(n - Z)), F' = F - mean·Z. The bound is an order statistic of these.
         """
-        counts = self.sizes.sum(1)
-        means = self.sums.sum(1) / counts
+        means = self.sums.sum(1) / self.sizes.sum(1)
         high, low = [], []
-        for flipped, sizes in self._flip():
-            rest = flipped - means * sizes
-            plus, minus = counts + sizes, counts - sizes
+        for up, down in self._reach():
             # All signs equal: as extreme as what was seen, whatever the difference.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                one, other = rest / plus, rest / minus
-            one, other = (np.where(np.isfinite(x), x, np.inf) for x in (one, other))
-            always = (plus <= _SLACK) | (minus <= _SLACK)
-            high.append(np.where(always, np.inf, np.maximum(one, -other)))
-            low.append(np.where(always, np.inf, np.maximum(other, -one)))
+            always = np.isinf(up) | np.isinf(down)
+            high.append(np.where(always, np.inf, np.maximum(up, -down)))
+            low.append(np.where(always, np.inf, np.maximum(down, -up)))
         return means - self._find_bound(np.concatenate(low), level), means + self._find_bound(
             np.concatenate(high), level
         )
+
+    def lower_bounds(self, *, level: float = 0.95) -> Floats:
+        """The one-sided test does not reject differences above this; -inf where clusters are too few."""
+        reach = np.concatenate([down for _, down in self._reach()])
+        return self.sums.sum(1) / self.sizes.sum(1) - self._find_bound(reach, level)
+
+    def _reach(self) -> Iterator[tuple[Floats, Floats]]:
+        """F'/(n + Z) and F'/(n - Z) by sign vector and pair; inf where the divisor is 0."""
+        counts = self.sizes.sum(1)
+        means = self.sums.sum(1) / counts
+        for flipped, sizes in self._flip():
+            rest = flipped - means * sizes
+            sides = (counts + sizes, counts - sizes)
+            up, down = (
+                np.divide(rest, side, out=np.full(rest.shape, np.inf), where=np.broadcast_to(side, rest.shape) > _SLACK)
+                for side in sides
+            )
+            yield up, down
 
     def _find_bound(self, reach: Floats, level: float) -> Floats:
         """Smallest distance past which fewer than 1 - level of the sign vectors are as extreme; `reach` is (B, P)."""
