@@ -65,6 +65,48 @@ class Board(models.Model):
         return self.slug
 
 
+class ThroughTask(VisibleQuerySet):
+    project_path = "task__project"
+
+
+class ItemSet(models.Model):
+    """The items that evaluations of a task were asked, by name in order, each with its cluster."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="item_sets")
+    sha256 = models.CharField(max_length=64)
+    items = models.JSONField(default=list)
+    clusters = models.JSONField(default=list)
+
+    objects = ThroughTask.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["task", "sha256"], name="item_set_once_per_task")]
+
+    def __str__(self) -> str:
+        return f"{len(self.items)} items of {self.task_id}"
+
+
+class Standing(models.Model):
+    """What the statistics say of a set of evaluations of one task, kept so that no page works it out again."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="standings")
+    key = models.CharField(max_length=64, unique=True)
+    """Hash of the evaluations and of the methods; see `standings.py`."""
+    estimates = models.JSONField(default=list)
+    comparisons = models.BinaryField()
+    """Deflated JSON: 1,225 pairs are 300 kB."""
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = ThroughTask.as_manager()
+
+    class Meta:
+        ordering = ["-created"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Evaluation(models.Model):
     """One model scored on one task."""
 
@@ -88,6 +130,9 @@ class Evaluation(models.Model):
     episodes = models.JSONField(null=True, blank=True)
     """Of an agent: a `trainer.contract.episodes.EpisodeSummary`, its toolset, and every reward with its interval."""
     mean = models.FloatField(null=True, blank=True)
+    item_set = models.ForeignKey(ItemSet, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations")
+    scores = models.BinaryField(null=True, editable=False)
+    """Scores and statuses by item of the set, see `scores.py`: the same as in the samples, in one piece."""
     seconds = models.FloatField(default=0)
     created = models.DateTimeField(auto_now_add=True)
 

@@ -30,7 +30,7 @@ def is_binary(values: Floats) -> bool:
 
 
 def estimate_mean(
-    scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None, level: float = 0.95
+    scores: Sequence[float] | Floats, *, clusters: Sequence[Hashable] | None = None, level: float = 0.95
 ) -> Estimate:
     """Mean and interval over items.
 
