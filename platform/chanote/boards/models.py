@@ -150,6 +150,28 @@ class Evaluation(models.Model):
         return f"{self.model} on {self.task}"
 
 
+class Alias(models.Model):
+    """A name that points at one model, such as `candidate`; it moves only past its guard."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=80, validators=[slug_validator])
+    model = models.ForeignKey(Model, null=True, blank=True, on_delete=models.PROTECT, related_name="aliases")
+    guard = models.ForeignKey(Board, on_delete=models.PROTECT, related_name="aliases")
+    """The board whose tasks a model must not be significantly worse on than the model that the name points at."""
+    changed = models.DateTimeField(auto_now=True)
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "aliases"
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="alias_name_unique_in_project")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ThroughEvaluation(VisibleQuerySet):
     project_path = "evaluation__project"
 

@@ -44,6 +44,25 @@ class ItemScores:
         return (self.codes != 0) & self.asked
 
 
+def pair_scores(
+    a: ItemScores, b: ItemScores, *, higher_is_better: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Scores of both on the items that count for both, so turned that more is better, and the items' clusters.
+
+    No score counts as wrong (0); where less is better it has no such value, and the item is dropped.
+    """
+    common = set(a.items) & set(b.items)
+    sides, counted = [], []
+    for one in (a, b):
+        places = [place for place, item in enumerate(one.items) if item in common]
+        values = one.values[places]
+        counted.append(one.asked[places] & (higher_is_better | ~np.isnan(values)))
+        sides.append(np.where(np.isnan(values), 0.0, values) * (1.0 if higher_is_better else -1.0))
+    both = counted[0] & counted[1]
+    clusters = [cluster for item, cluster in zip(a.items, a.clusters, strict=True) if item in common]
+    return sides[0][both], sides[1][both], [clusters[place] for place in np.flatnonzero(both).tolist()]
+
+
 def sort_answers(answers: Iterable[Answer]) -> ItemScores:
     rows = sorted(answers)
     return ItemScores(

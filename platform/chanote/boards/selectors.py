@@ -94,11 +94,15 @@ class Tables(Mapping[str, Table]):
     def find_estimates(self, references: Sequence[str]) -> list[TaskEstimates]:
         """Only the estimates of tasks, by model: many times quicker than their tables."""
         chosen = dict(self._evaluations[reference] for reference in references)
-        found = find_standings(chosen, whole=[])
+        found = find_standings(chosen, whole=False)
         return [
             TaskEstimates(task, {one.model.slug: found[task].estimates[one.pk] for one in evaluations})
             for task, evaluations in chosen.items()
         ]
+
+    @property
+    def evaluations(self) -> dict[Task, list[Evaluation]]:
+        return dict(self._evaluations.values())
 
     def models(self) -> set[str]:
         return {one.model.slug for _, found in self._evaluations.values() for one in found}

@@ -6,7 +6,7 @@ Samples never change, so a standing is good for ever; it is found again by the h
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Any
@@ -38,25 +38,21 @@ class Standings:
 
 
 def find_standings(
-    tables: Mapping[Task, Sequence[Evaluation]], *, whole: Sequence[Task] | None = None
+    tables: Mapping[Task, Sequence[Evaluation]], *, whole: bool = True, against: Collection[int] = ()
 ) -> dict[Task, Standings]:
-    """Standings of every task in one query where they are known; what is not known is worked out and kept.
+    """Standings of every task in two queries where they are known; what is not known is worked out and kept.
 
-    `whole` names the tasks whose comparisons are wanted, all unless given; of the others only the estimates.
+    Not `whole`: only the estimates. `against`: only comparisons with one of these evaluations.
     """
     keys = {task: _hash(task, found) for task, found in tables.items()}
-    wanted = set(tables if whole is None else whole)
-    rows = dict(Standing.objects.filter(key__in=keys.values()).values_list("key", "estimates"))
-    pairs = dict(
-        Standing.objects.filter(key__in=[keys[task] for task in tables if task in wanted]).values_list(
-            "key", "comparisons"
-        )
-    )
+    known = Standing.objects.filter(key__in=keys.values())
+    rows = dict(known.values_list("key", "estimates"))
+    pairs = dict(known.values_list("key", "comparisons")) if whole else {}
     answer = {}
     for task, found in tables.items():
         key = keys[task]
         if key in rows:
-            answer[task] = _unpack(rows[key], pairs.get(key))
+            answer[task] = _unpack(rows[key], pairs.get(key), against)
         else:
             answer[task] = compute_standings(task, [one.pk for one in found])
             _keep(task, key, answer[task])
@@ -124,12 +120,16 @@ def _keep(task: Task, key: str, found: Standings) -> None:
     Standing.objects.filter(task=task).exclude(pk__in=list(kept)).delete()
 
 
-def _unpack(estimates: list[list[Any]], comparisons: Any) -> Standings:
+def _unpack(estimates: list[list[Any]], comparisons: Any, against: Collection[int]) -> Standings:
     pairs = [] if comparisons is None else json.loads(zlib.decompress(bytes(comparisons)))
     return Standings(
         {row[0]: Estimate(*row[2:]) for row in estimates},
         {row[0]: row[1] for row in estimates},
-        {(row[0], row[1]): _read_comparison(row[2:]) for row in pairs},
+        {
+            (row[0], row[1]): _read_comparison(row[2:])
+            for row in pairs
+            if not against or row[0] in against or row[1] in against
+        },
     )
 
 
