@@ -14,7 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SHARED_DATA") or REPOSITORY.parent / "shared/data").resolve()
-SIZES = tuple(int(x) for x in os.environ.get("SZ","20000,100000").split(","))
+SIZES = tuple(int(x) for x in os.environ.get("SZ", "20000,100000").split(","))
 PLANTED = ("โทร ๐๘๑-๒๓๔-๕๖๗๘", "mail somchai@example.co.th", "IBAN DE89 3704 0044 0532 0130 00", "นายสมชาย ใจดี")
 
 PROGRAM = """

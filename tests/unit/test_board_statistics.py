@@ -15,7 +15,7 @@ from chanote.boards.statistics import display_letters, estimate_mean, rank_inter
 from chanote.boards.statistics.clustered import number_clusters, standard_error
 from chanote.boards.statistics.holm import adjust_holm
 from chanote.boards.statistics.mcnemar import exact_mcnemar, mid_mcnemar
-from chanote.boards.statistics.permutation import SignFlip
+from chanote.boards.statistics.permutation import SignFlips
 from chanote.boards.statistics.power import detectable_difference, expected_paired_error, items_needed
 from chanote.boards.statistics.proportion import clopper_pearson_interval, wilson_interval
 from chanote.boards.statistics.tango import tango_equivalence_p, tango_interval, tango_statistic
@@ -151,35 +151,34 @@ def test_equivalence_by_tango_is_the_ninety_percent_interval_within_the_margin()
 
 def test_sign_flips_of_few_clusters_are_counted_in_full():
     # Sums 1, 2, 3: of 8 sign vectors only +++ and --- reach 6.
-    flip = SignFlip(np.array([1.0, 2.0, 3.0]), np.arange(3))
-    assert flip.p_value() == 2 / 8
-    assert flip.one_sided_p(0.0, above=True) == 1 / 8
-    assert flip.one_sided_p(0.0, above=False) == 1.0
-    assert flip.interval() == (-math.inf, math.inf)
+    flip = SignFlips.of(np.array([1.0, 2.0, 3.0]), np.arange(3))
+    test = flip.test()
+    assert (test.p, test.p_above, test.p_below) == (2 / 8, 1 / 8, 1.0)
+    assert flip.intervals() == (-math.inf, math.inf)
     # |1 + 2 - 3| = 0 is reached by every vector.
-    assert SignFlip(np.array([1.0, 2.0, -3.0]), np.arange(3)).p_value() == 1.0
+    assert SignFlips.of(np.array([1.0, 2.0, -3.0]), np.arange(3)).p_values() == 1.0
 
 
 def test_clusters_flip_as_a_whole():
     values = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    assert SignFlip(values, np.arange(6)).p_value() == 2 / 64
-    assert SignFlip(values, np.array([0, 0, 0, 1, 1, 1])).p_value() == 2 / 4
+    assert SignFlips.of(values, np.arange(6)).p_values() == 2 / 64
+    assert SignFlips.of(values, np.array([0, 0, 0, 1, 1, 1])).p_values() == 2 / 4
 
 
 def test_the_permutation_interval_inverts_the_test_and_resembles_t_on_normal_data():
     values = np.random.default_rng(3).normal(0.3, 1.0, 80)
-    flip = SignFlip(values, np.arange(80))
-    low, high = flip.interval()
-    assert flip.p_value(low + 1e-3) >= 0.05 > flip.p_value(low - 1e-3)
-    assert flip.p_value(high - 1e-3) >= 0.05 > flip.p_value(high + 1e-3)
+    flip = SignFlips.of(values, np.arange(80))
+    (low,), (high,) = flip.intervals()
+    assert flip.p_values(low + 1e-6) >= 0.05 > flip.p_values(low - 1e-6)
+    assert flip.p_values(high - 1e-6) >= 0.05 > flip.p_values(high + 1e-6)
     estimate = estimate_mean(values.tolist())
     assert (low, high) == (pytest.approx(estimate.low, abs=0.02), pytest.approx(estimate.high, abs=0.02))
-    assert SignFlip(values, np.arange(80)).interval() == (low, high)
+    assert SignFlips.of(values, np.arange(80)).intervals() == (low, high)
 
 
 def test_holm_by_hand_and_by_statsmodels():
     assert adjust_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert adjust_holm([]) == []
+    assert adjust_holm([]).size == 0
     p = np.random.default_rng(0).random(60) ** 3
     assert adjust_holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1])
 

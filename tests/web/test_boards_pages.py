@@ -4,11 +4,15 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from chanote.audit.models import AuditEvent
-from chanote.boards.models import Board, Evaluation, Task
+from chanote.boards.models import Board, Evaluation, Standing, Task
+from chanote.boards.scores import read_scores
 from chanote.boards.selectors import describe_board, read_board
 from chanote.boards.services import BoardError, create_board, freeze_task, import_evaluation, update_board
 from chanote.datasets.models import DatasetVersion
@@ -400,3 +404,58 @@ def test_rows_without_the_right_to_evaluate_are_refused(project, version):
         BoardError, match=r"the rights of code@2 allow train, not evaluate: it must not be evaluated on \(rows 1 to 4\)"
     ):
         freeze_task(project=project, definition=DEFINITION, dataset_version=closed)
+
+
+def test_a_board_asks_the_database_as_often_however_many_models_it_shows(browser, board, task, score, project, version):
+    other = freeze_task(
+        project=project, definition=DEFINITION.model_copy(update={"task": "other"}), dataset_version=version
+    )
+    counts = []
+    for models in (2, 6):
+        for number in range(models):
+            score(f"m-{number}", [1.0, 0.0] * 20 + [float(number % 2)])
+            score(f"m-{number}", [1.0] * 20 + [0.0] * 20, of=other)
+        read(browser, "board", board)
+        with CaptureQueriesContext(connection) as caught:
+            read(browser, "board", board)
+        counts.append(len(caught))
+    assert counts[0] == counts[1] < 16
+
+
+def test_what_was_worked_out_is_kept_and_found_again(board, task, score, monkeypatch):
+    a, b = answers(300, 60, 31, 150)
+    score("trained", a)
+    score("untrained", b)
+    first = describe_board(read_board(board))
+    assert Standing.objects.filter(task=task).count() == 1
+    monkeypatch.setattr("chanote.boards.standings.compute_standings", None)
+    assert describe_board(read_board(board)) == first
+    monkeypatch.undo()
+    score("third", b)
+    assert len(describe_board(read_board(board))[0]["models"]) == 3
+
+
+def test_scores_are_read_as_the_samples_have_them(board, task, score):
+    """The blob beside an evaluation says what its samples say, whatever order they came in."""
+    one = score("trained", [1.0, 0.25, None, 0.0], statuses={3: "truncated"}, clusters=["b", "a", "a", ""])
+    kept = read_scores([one.pk])[one.pk]
+    one.item_set, one.scores = None, None
+    one.save()
+    read_again = read_scores([one.pk])[one.pk]
+    for found in (kept, read_again):
+        assert list(found.items) == ["item-0", "item-1", "item-2", "item-3"]
+        assert list(found.clusters) == ["b", "a", "a", ""]
+        assert np.array_equal(found.values, [1.0, 0.25, np.nan, 0.0], equal_nan=True)
+        assert found.failed.tolist() == [False, False, True, True]
+
+
+def test_only_a_model_that_surely_beats_all_others_is_bold(browser, board, score):
+    a, b = answers(300, 60, 31, 150)
+    score("trained", a)
+    score("untrained", b)
+    response, _ = read(browser, "board", board)
+    assert response.content.count(b"<b title=") == 1
+    score("rival", a)
+    response, _ = read(browser, "board", board)
+    assert response.content.count(b"<b title=") == 0
+    assert [one["winner"] for one in describe_board(read_board(board))[0]["models"]] == [False] * 3

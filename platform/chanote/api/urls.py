@@ -7,6 +7,7 @@ from django.urls import path, re_path, register_converter
 from chanote.api import docs, views
 from chanote.audit import api as audit
 from chanote.boards import api as boards
+from chanote.boards import api_changes as changes
 from chanote.building import api as building
 from chanote.checks import api as checks
 from chanote.custody import api as custody
@@ -135,6 +136,10 @@ urlpatterns: list[Any] = [
     ),
     path(f"{P}boards/", boards.Boards.as_view(), name="boards"),
     path(f"{P}boards/<slug:slug>/", boards.OneBoard.as_view(), name="board"),
+    path(f"{P}boards/<slug:slug>/changes/", changes.Changes.as_view(), name="board_changes"),
+    path(f"{P}boards/<slug:slug>/curve/", changes.OneCurve.as_view(), name="board_curve"),
+    path(f"{P}aliases/", changes.Aliases.as_view(), name="aliases"),
+    path(f"{P}aliases/<slug:name>/", changes.OneAlias.as_view(), name="alias"),
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),
     path(f"{P}evaluations/<number:number>/", boards.OneEvaluation.as_view(), name="evaluation"),
     path(f"{P}evaluations/<number:number>/samples/", boards.Samples.as_view(), name="samples"),

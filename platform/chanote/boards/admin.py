@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from chanote.boards.models import Board, Evaluation, Sample, Task
+from chanote.boards.models import Alias, Board, Evaluation, Sample, Task
 from chanote.web.site import VisibleAdmin
 
 
@@ -49,3 +49,10 @@ class SampleAdmin(Frozen):
     list_display = ["item", "evaluation", "score", "status"]
     list_filter = ["status"]
     search_fields = ["item"]
+
+
+@admin.register(Alias)
+class AliasAdmin(Frozen):
+    list_display = ["name", "model", "guard", "project", "changed"]
+    list_filter = ["project"]
+    search_fields = ["name"]

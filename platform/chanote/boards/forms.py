@@ -39,3 +39,35 @@ class EditBoardForm(BoardForm):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         models = Model.objects.filter(project=project, evaluations__boards=board).distinct().order_by("slug")
         self.fields["baseline"].queryset = models  # type: ignore[attr-defined]
+
+
+class NewAliasForm(forms.Form):
+    name = forms.CharField(
+        max_length=80,
+        validators=[slug_validator],
+        widget=forms.TextInput(attrs={"class": "input"}),
+        help_text="Such as candidate or production: lower-case letters, digits, - and _.",
+    )
+    guard = forms.ModelChoiceField(
+        queryset=Board.objects.none(),
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="The board whose tasks guard the name.",
+    )
+
+    def __init__(self, *args: object, project: Project, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["guard"].queryset = Board.objects.filter(project=project)  # type: ignore[attr-defined]
+
+
+class MoveAliasForm(forms.Form):
+    model = forms.ModelChoiceField(
+        queryset=Model.objects.none(),
+        to_field_name="slug",
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="It passes unless it is significantly worse on a task of the guard board.",
+    )
+
+    def __init__(self, *args: object, project: Project, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        models = Model.objects.filter(project=project).order_by("slug")
+        self.fields["model"].queryset = models  # type: ignore[attr-defined]

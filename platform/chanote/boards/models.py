@@ -65,6 +65,48 @@ class Board(models.Model):
         return self.slug
 
 
+class ThroughTask(VisibleQuerySet):
+    project_path = "task__project"
+
+
+class ItemSet(models.Model):
+    """The items that evaluations of a task were asked, by name in order, each with its cluster."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="item_sets")
+    sha256 = models.CharField(max_length=64)
+    items = models.JSONField(default=list)
+    clusters = models.JSONField(default=list)
+
+    objects = ThroughTask.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["task", "sha256"], name="item_set_once_per_task")]
+
+    def __str__(self) -> str:
+        return f"{len(self.items)} items of {self.task_id}"
+
+
+class Standing(models.Model):
+    """What the statistics say of a set of evaluations of one task, kept so that no page works it out again."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="standings")
+    key = models.CharField(max_length=64, unique=True)
+    """Hash of the evaluations and of the methods; see `standings.py`."""
+    estimates = models.JSONField(default=list)
+    comparisons = models.BinaryField()
+    """Deflated JSON: 1,225 pairs are 300 kB."""
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = ThroughTask.as_manager()
+
+    class Meta:
+        ordering = ["-created"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Evaluation(models.Model):
     """One model scored on one task."""
 
@@ -88,6 +130,9 @@ class Evaluation(models.Model):
     episodes = models.JSONField(null=True, blank=True)
     """Of an agent: a `trainer.contract.episodes.EpisodeSummary`, its toolset, and every reward with its interval."""
     mean = models.FloatField(null=True, blank=True)
+    item_set = models.ForeignKey(ItemSet, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations")
+    scores = models.BinaryField(null=True, editable=False)
+    """Scores and statuses by item of the set, see `scores.py`: the same as in the samples, in one piece."""
     seconds = models.FloatField(default=0)
     created = models.DateTimeField(auto_now_add=True)
 
@@ -103,6 +148,28 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} on {self.task}"
+
+
+class Alias(models.Model):
+    """A name that points at one model, such as `candidate`; it moves only past its guard."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=80, validators=[slug_validator])
+    model = models.ForeignKey(Model, null=True, blank=True, on_delete=models.PROTECT, related_name="aliases")
+    guard = models.ForeignKey(Board, on_delete=models.PROTECT, related_name="aliases")
+    """The board whose tasks a model must not be significantly worse on than the model that the name points at."""
+    changed = models.DateTimeField(auto_now=True)
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "aliases"
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="alias_name_unique_in_project")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ThroughEvaluation(VisibleQuerySet):

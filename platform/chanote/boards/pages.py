@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from chanote.boards.episodes import AgentCells, RewardCell, lay_out_agent, lay_out_rewards
-from chanote.boards.selectors import BoardContent
-from chanote.boards.statistics import Comparison, Verdict
+from chanote.boards.selectors import BoardContent, TaskEstimates
+from chanote.boards.statistics import Comparison, Estimate, Verdict
 from chanote.boards.statistics.wording import PERCENT_95, decimals_for, word_number, word_p, word_verdict
 from chanote.boards.table import Entry, Table, Unit, split_letters, unit_of
 from chanote.boards.whiskers import Axis, Whisker, make_axis
@@ -79,7 +79,7 @@ class BoardPage:
     axis: Axis
     base_x: float | None
     headline: list[str]
-    others: tuple[Table, ...]
+    others: tuple[TaskEstimates, ...]
     is_agent: bool
     rewards: tuple[str, ...]
     """Names of what is measured of an agent's episodes, where that is more than the metric."""
@@ -101,8 +101,8 @@ def lay_out_board(content: BoardContent, reference: str) -> BoardPage:
     axis = make_axis(bounds)
     evaluations = [entry.evaluation for entry in table.entries]
     is_agent = any(one.episodes for one in evaluations)
-    others = tuple(other for name, other in content.tables.items() if name != reference)[:OTHERS]
-    others = () if is_agent else others  # what an agent took needs their room
+    named = [] if is_agent else [name for name in content.tables if name != reference]  # its cost needs their room
+    others = tuple(content.tables.find_estimates(named[:OTHERS]))
     columns = table.letter_columns
     names, cells = lay_out_rewards(evaluations)
     rows = tuple(
@@ -143,18 +143,17 @@ def _lay_out_row(
     axis: Axis,
     columns: list[str],
     baseline: str,
-    others: tuple[Table, ...],
+    others: tuple[TaskEstimates, ...],
     rewards: list[tuple[str, RewardCell | None]],
 ) -> Row:
     estimate = entry.estimate
-    number = word_estimate(entry, unit)
+    number = word_estimate(estimate, unit)
     held = set(split_letters(entry.letters))
     aligned = len(columns) <= LETTER_COLUMNS
     against = table.find(entry.name, baseline) if baseline and entry.name != baseline else None
     scaled = [None if value is None else value * unit.scale for value in (estimate.mean, estimate.low, estimate.high)]
     middle, low, high = scaled
     label = f"{number.value}, 95 % interval {number.interval}" if number.interval else f"{number.value}, no interval"
-    elsewhere = [next((e for e in other.entries if e.name == entry.name), None) for other in others]
     return Row(
         entry=entry,
         rank="" if entry.rank is None else _word_range(str(entry.rank[0]), str(entry.rank[1])),
@@ -166,20 +165,19 @@ def _lay_out_row(
         is_baseline=bool(baseline) and entry.name == baseline,
         failed=word_share(entry.failed_share, entry.evaluation.count),
         others=tuple(
-            None if e is None else word_estimate(e, unit_of(other.task))
-            for e, other in zip(elsewhere, others, strict=True)
+            word_estimate(other.estimates[entry.name], unit_of(other.task)) if entry.name in other.estimates else None
+            for other in others
         ),
         agent=lay_out_agent(entry.evaluation),
         named_rewards=tuple(rewards),
     )
 
 
-def word_estimate(entry: Entry, unit: Unit) -> Number:
+def word_estimate(estimate: Estimate, unit: Unit) -> Number:
     """Mean and interval with no more digits than the error supports."""
-    estimate = entry.estimate
     if estimate.mean is None:
         return Number("none", "")
-    error = estimate.error or _half_width(entry)
+    error = estimate.error or _half_width(estimate)
     value = word_number(estimate.mean, error, scale=unit.scale)
     if estimate.low is None or estimate.high is None:
         return Number(value, "")
@@ -187,9 +185,8 @@ def word_estimate(entry: Entry, unit: Unit) -> Number:
     return Number(value, f"{low}\u2013{high}" if "\u2212" not in low + high else f"{low} to {high}")
 
 
-def _half_width(entry: Entry) -> float | None:
+def _half_width(estimate: Estimate) -> float | None:
     """Where every item scored alike the standard error is 0; the interval still tells how exact the mean is."""
-    estimate = entry.estimate
     return None if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 4
 
 

@@ -1,6 +1,7 @@
 """Reads that join, count or compare."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,14 @@ from django.db.models import Count, Max, Q, QuerySet
 
 from chanote.boards.headline import write_headline
 from chanote.boards.models import Board, Evaluation, Sample, Task
+from chanote.boards.scores import ItemScores, read_scores
+from chanote.boards.standings import find_standings
+from chanote.boards.statistics import Estimate
 from chanote.boards.statistics.estimate import is_binary
 from chanote.boards.statistics.wording import ONE_RUN_EACH, word_verdict
-from chanote.boards.table import Answers, Table, build_table, load_answers, unit_of
+from chanote.boards.table import Table, build_table, unit_of
+from chanote.models.models import Model
+from chanote.runs.models import Run
 
 
 def boards_with_counts(boards: QuerySet[Board]) -> QuerySet[Board]:
@@ -30,13 +36,21 @@ def tasks_with_counts(tasks: QuerySet[Task]) -> QuerySet[Task]:
 
 
 def latest_evaluations(board: Board) -> dict[Task, list[Evaluation]]:
-    """The newest evaluation of each model, by task; most models first, likelihood last, then the task frozen first."""
+    """The newest evaluation of each model, by task; most models first, likelihood last, then the task frozen first.
+
+    Four queries however large the board: rows of tasks, models and runs are read once each, not with every evaluation.
+    """
     newest: dict[tuple[int, int], Evaluation] = {}
-    rows = board.evaluations.select_related("task", "model", "run").order_by("-created", "-pk")
-    for evaluation in rows:
+    for evaluation in board.evaluations.defer("scores").order_by("-created", "-pk"):
         newest.setdefault((evaluation.task_id, evaluation.model_id), evaluation)
+    found = sorted(newest.values(), key=lambda one: one.pk)
+    tasks = Task.objects.in_bulk({one.task_id for one in found})
+    models = Model.objects.in_bulk({one.model_id for one in found})
+    runs = Run.objects.defer("snapshot").in_bulk({one.run_id for one in found if one.run_id})
     by_task: dict[Task, list[Evaluation]] = {}
-    for evaluation in sorted(newest.values(), key=lambda one: one.pk):
+    for evaluation in found:
+        evaluation.task, evaluation.model = tasks[evaluation.task_id], models[evaluation.model_id]
+        evaluation.run = runs[evaluation.run_id] if evaluation.run_id else None
         by_task.setdefault(evaluation.task, []).append(evaluation)
     frozen = {task.slug: task.pk for task in sorted(by_task, key=lambda task: -task.pk)}
 
@@ -48,12 +62,63 @@ def latest_evaluations(board: Board) -> dict[Task, list[Evaluation]]:
 
 
 @dataclass(frozen=True)
+class TaskEstimates:
+    task: Task
+    estimates: Mapping[str, Estimate]
+    """By model."""
+
+
+class Tables(Mapping[str, Table]):
+    """Tables by task reference, the task with most models first; each is put together when it is asked for."""
+
+    def __init__(self, evaluations: Mapping[Task, list[Evaluation]]) -> None:
+        self._evaluations = {task.reference: (task, found) for task, found in evaluations.items()}
+        self._built: dict[str, Table] = {}
+
+    def __getitem__(self, reference: str) -> Table:
+        if reference not in self._built:
+            self._build([reference])
+        return self._built[reference]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._evaluations)
+
+    def __len__(self) -> int:
+        return len(self._evaluations)
+
+    def build_all(self) -> list[Table]:
+        """Every table, by one query for all that is missing."""
+        self._build([reference for reference in self if reference not in self._built])
+        return [self._built[reference] for reference in self]
+
+    def find_estimates(self, references: Sequence[str]) -> list[TaskEstimates]:
+        """Only the estimates of tasks, by model: many times quicker than their tables."""
+        chosen = dict(self._evaluations[reference] for reference in references)
+        found = find_standings(chosen, whole=False)
+        return [
+            TaskEstimates(task, {one.model.slug: found[task].estimates[one.pk] for one in evaluations})
+            for task, evaluations in chosen.items()
+        ]
+
+    @property
+    def evaluations(self) -> dict[Task, list[Evaluation]]:
+        return dict(self._evaluations.values())
+
+    def models(self) -> set[str]:
+        return {one.model.slug for _, found in self._evaluations.values() for one in found}
+
+    def _build(self, references: Sequence[str]) -> None:
+        chosen = dict(self._evaluations[reference] for reference in references)
+        for task, found in find_standings(chosen).items():
+            self._built[task.reference] = build_table(task, chosen[task], found)
+
+
+@dataclass(frozen=True)
 class BoardContent:
     """A board as it stands: one table per task."""
 
     board: Board
-    tables: dict[str, Table]
-    """By task reference, the task with most models first."""
+    tables: Tables
     baseline: str
     """Slug of the model that others are held against; empty when the board names none or it has no score."""
 
@@ -63,15 +128,14 @@ class BoardContent:
 
 def read_board(board: Board, *, baseline: str = "") -> BoardContent:
     """Tables of all tasks. `baseline` replaces the board's own for one look."""
-    tables = {task.reference: build_table(task, found) for task, found in latest_evaluations(board).items()}
-    names = {entry.name for table in tables.values() for entry in table.entries}
+    tables = Tables(latest_evaluations(board))
     wanted = baseline or (board.baseline.slug if board.baseline else "")
-    return BoardContent(board, tables, wanted if wanted in names else "")
+    return BoardContent(board, tables, wanted if wanted in tables.models() else "")
 
 
 def describe_board(content: BoardContent) -> list[dict[str, Any]]:
     """The tables as plain values, verdicts and sentences included, so that no client works them out again."""
-    return [_describe_table(table, content) for table in content.tables.values()]
+    return [_describe_table(table, content) for table in content.tables.build_all()]
 
 
 def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
@@ -83,26 +147,7 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
         "higher_is_better": table.task.higher_is_better,
         "headline": content.headline(table.task.reference),
         "note": ONE_RUN_EACH,
-        "models": [
-            {
-                "model": entry.name,
-                "evaluation": entry.evaluation.pk,
-                "estimate": entry.estimate.mean,
-                "low": entry.estimate.low,
-                "high": entry.estimate.high,
-                "standard_error": entry.estimate.error,
-                "method": entry.estimate.method,
-                "items": entry.estimate.count,
-                "clusters": entry.estimate.clusters,
-                "failed_share": entry.failed_share,
-                "left_out": entry.evaluation.left_out,
-                "episodes": entry.evaluation.episodes,
-                "rank": list(entry.rank) if entry.rank else None,
-                "letters": entry.letters,
-                "not_compared": entry.not_compared,
-            }
-            for entry in table.entries
-        ],
+        "models": describe_models(table),
         "comparisons": [
             {
                 "a": a,
@@ -129,6 +174,31 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
     }
 
 
+def describe_models(table: Table) -> list[dict[str, Any]]:
+    """Each model of a table as plain values, unrounded."""
+    return [
+        {
+            "model": entry.name,
+            "evaluation": entry.evaluation.pk,
+            "estimate": entry.estimate.mean,
+            "low": entry.estimate.low,
+            "high": entry.estimate.high,
+            "standard_error": entry.estimate.error,
+            "method": entry.estimate.method,
+            "items": entry.estimate.count,
+            "clusters": entry.estimate.clusters,
+            "failed_share": entry.failed_share,
+            "left_out": entry.evaluation.left_out,
+            "episodes": entry.evaluation.episodes,
+            "rank": list(entry.rank) if entry.rank else None,
+            "letters": entry.letters,
+            "winner": entry.is_winner,
+            "not_compared": entry.not_compared,
+        }
+        for entry in table.entries
+    ]
+
+
 CELLS = ("both", "only_a", "only_b", "neither")
 """Both right, only A right, only B right, both wrong. For graded scores: equal, A better, B better."""
 
@@ -146,20 +216,24 @@ class Cross:
 
 def cross_items(a: Evaluation, b: Evaluation, *, higher_is_better: bool) -> Cross:
     """Sort the common items into the cells, in the order of the task."""
-    answers = load_answers([a.pk, b.pk])
-    scores_a, scores_b = answers[a.pk].scores.values, answers[b.pk].scores.values
-    common = [item for item in scores_a if item in scores_b]
-    binary = higher_is_better and _is_binary(answers.values())
+    found = read_scores([a.pk, b.pk])
+    scores_a, scores_b = (_scores_by_item(found[one.pk]) for one in (a, b))
+    order = Sample.objects.filter(evaluation=a).order_by("id").values_list("item", flat=True)
+    common = [item for item in order if item in scores_a and item in scores_b]
+    binary = higher_is_better and all(_is_binary(found[one.pk]) for one in (a, b))
     items: dict[str, list[str]] = {cell: [] for cell in CELLS}
     for item in common:
         items[_sort(scores_a[item], scores_b[item], binary=binary, higher_is_better=higher_is_better)].append(item)
     return Cross(binary, items)
 
 
-def _is_binary(answers: Iterable[Answers]) -> bool:
-    return all(
-        is_binary(np.array([score for score in one.scores.values.values() if score is not None])) for one in answers
-    )
+def _scores_by_item(one: ItemScores) -> dict[str, float | None]:
+    values = zip(one.items, one.values.tolist(), one.asked.tolist(), strict=True)
+    return {item: None if math.isnan(value) else value for item, value, asked in values if asked}
+
+
+def _is_binary(one: ItemScores) -> bool:
+    return is_binary(one.values[one.asked & ~np.isnan(one.values)])
 
 
 def _sort(a: float | None, b: float | None, *, binary: bool, higher_is_better: bool) -> str:

@@ -15,6 +15,7 @@ from chanote.accounts.models import Project
 from chanote.audit.services import record
 from chanote.boards.episodes import describe_episodes
 from chanote.boards.models import Board, Evaluation, Sample, Task
+from chanote.boards.scores import Answer, keep_scores, sort_answers
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.models.errors import ModelRefused
 from chanote.models.models import Model, Origin
@@ -248,11 +249,13 @@ def _store_samples(evaluation: Evaluation, path: Path, *, toolset: str) -> None:
     seen: set[str] = set()
     batch: list[Sample] = []
     episodes: list[tuple[str, ScoredEpisode]] = []
+    answers: list[Answer] = []
     total, scored, failed, left_out = 0.0, 0, 0, 0
     for number, sample in enumerate(read_samples(path), start=1):
         if sample.item in seen:
             raise BoardError(f"{path.name}, line {number}: item {sample.item} stands twice")
         seen.add(sample.item)
+        answers.append((sample.item, sample.cluster, sample.score, sample.status))
         total += sample.score or 0.0
         scored += sample.score is not None
         left_out += sample.status == "left_out"
@@ -272,7 +275,8 @@ def _store_samples(evaluation: Evaluation, path: Path, *, toolset: str) -> None:
     counted = evaluation.count if evaluation.task.higher_is_better else scored
     evaluation.mean = total / counted if counted else None
     evaluation.episodes = describe_episodes(episodes, toolset=toolset)
-    evaluation.save(update_fields=["count", "failed", "left_out", "mean", "episodes"])
+    keep_scores(evaluation, sort_answers(answers))
+    evaluation.save(update_fields=["count", "failed", "left_out", "mean", "episodes", "item_set", "scores"])
 
 
 def read_samples(path: Path) -> Iterator[ScoredSample]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.boards import views
+from chanote.boards import views, views_changes
 
 app_name = "boards"
 
@@ -10,9 +10,13 @@ urlpatterns = [
     path("", views.board_list, name="list"),
     path("-/new/", views.board_new, name="new"),
     path("-/tasks/<slug:slug>/<int:number>/", views.task_detail, name="task"),
+    path("-/aliases/", views_changes.aliases, name="aliases"),
+    path("-/aliases/<slug:name>/", views_changes.alias, name="alias"),
     path("<slug:slug>/", views.board_detail, name="board"),
     path("<slug:slug>/edit/", views.board_edit, name="edit"),
     path("<slug:slug>/pair/", views.pair, name="pair"),
+    path("<slug:slug>/changes/", views_changes.changes, name="changes"),
+    path("<slug:slug>/curve/", views_changes.curve, name="curve"),
     path("<slug:slug>/samples/", views.samples, name="samples"),
     path("<slug:slug>/table.csv", views.board_csv, name="csv"),
 ]

@@ -20,7 +20,7 @@ from chanote.boards.selectors import (
     BoardContent,
     boards_with_counts,
     cross_items,
-    describe_board,
+    describe_models,
     find_samples,
     read_board,
     tasks_with_counts,
@@ -113,12 +113,14 @@ def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     columns = ["model", "estimate", "low", "high", "method", "items", "clusters", "failed_share", "rank", "letters"]
     taken = ["turns", "calls", "tool_errors", "malformed_calls", "prompt_tokens", "completion_tokens", "cost"]
     writer.writerow(["task", *columns, "left_out", *taken])
-    for table in describe_board(read_board(board)):
-        for model in table["models"]:
+    for table in read_board(board).tables.build_all():
+        for model in describe_models(table):
             rank = "" if model["rank"] is None else "-".join(map(str, model["rank"]))
             numbers = [rank if name == "rank" else model[name] for name in columns]
             episodes = model["episodes"] or {}  # of an agent; empty cells for all others
-            writer.writerow([table["task"], *numbers, model["left_out"], *[episodes.get(name, "") for name in taken]])
+            writer.writerow(
+                [table.task.reference, *numbers, model["left_out"], *[episodes.get(name, "") for name in taken]]
+            )
     return response
 
 

@@ -45,7 +45,9 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     export.add_argument(
         "--out", required=True, metavar="PACKAGE", help="a new directory, or a new file that ends in .tar"
     )
+    export.add_argument(
         "--key", default="", metavar="FILE", help="Ed25519 key in PEM; the installation's own by default"
+    )
     export.set_defaults(action=export_version, kind="dataset")
     receive = verbs.add_parser("import-package", parents=[common], help="bring a transfer package into quarantine")
     receive.add_argument("package", metavar="PACKAGE")

@@ -7,17 +7,20 @@ to evals"). Below `SMALL_ITEMS` items or `SMALL_CLUSTERS` clusters no central li
 
 from chanote.boards.statistics.comparison import Comparison, Verdict, compare
 from chanote.boards.statistics.estimate import Estimate, estimate_mean
-from chanote.boards.statistics.family import Scores, compare_family
+from chanote.boards.statistics.family import compare_family, compare_sheet
 from chanote.boards.statistics.letters import display_letters
 from chanote.boards.statistics.ranks import rank_intervals
+from chanote.boards.statistics.sheet import Scores, Sheet
 
 __all__ = [
     "Comparison",
     "Estimate",
     "Scores",
+    "Sheet",
     "Verdict",
     "compare",
     "compare_family",
+    "compare_sheet",
     "display_letters",
     "estimate_mean",
     "rank_intervals",

@@ -4,23 +4,15 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
-import scipy
-from numpy.typing import NDArray
 
-from chanote.boards.statistics.clustered import (
-    SMALL_CLUSTERS,
-    SMALL_ITEMS,
-    Floats,
-    number_clusters,
-    standard_error,
-)
-from chanote.boards.statistics.estimate import is_binary
-from chanote.boards.statistics.mcnemar import exact_mcnemar
-from chanote.boards.statistics.permutation import RESAMPLES, SEED, SignFlip
-from chanote.boards.statistics.power import LEVEL, detectable_difference, items_needed
-from chanote.boards.statistics.tango import tango_equivalence_p, tango_interval
+from chanote.boards.statistics.clustered import number_clusters
+from chanote.boards.statistics.holm import adjust_holm
+from chanote.boards.statistics.pairs import PairTests, examine_pairs
+from chanote.boards.statistics.permutation import RESAMPLES, SEED
+from chanote.boards.statistics.power import LEVEL, detectable_difference
 
 
 class Verdict(StrEnum):
@@ -95,15 +87,6 @@ class Comparison:
         )
 
 
-@dataclass(frozen=True)
-class _Test:
-    p: float
-    p_equivalence: float
-    low: float
-    high: float
-    method: str
-
-
 def compare(
     a_scores: Sequence[float],
     b_scores: Sequence[float],
@@ -116,52 +99,69 @@ def compare(
 ) -> Comparison:
     """Compare two models item by item: `a_scores[i]` and `b_scores[i]` answer the same question.
 
-    Right or wrong, each item on its own: exact McNemar test, Tango's score interval. In clusters or graded: Student's
-    t on paired differences with the clustered standard error, but below 300 items or 30 clusters the sign-flip
-    permutation of whole clusters and the interval it inverts to.
+    The test is chosen as `pairs.examine_pairs` says.
     """
     a, b = np.asarray(a_scores, dtype=np.float64), np.asarray(b_scores, dtype=np.float64)
     if a.size != b.size:
         raise ValueError(f"{a.size} scores against {b.size}: a paired comparison needs the same items")
-    numbers = number_clusters(clusters, a.size)
-    units = int(numbers.max()) + 1 if a.size else 0
-    binary = is_binary(a) and is_binary(b)
-    only_a, only_b = int((a > b).sum()), int((b > a).sum())
-    undefined = Comparison(
-        delta=float((a - b).mean()) if a.size else None,
-        count=a.size,
-        clusters=units,
-        only_a=only_a if binary else None,
-        only_b=only_b if binary else None,
+    tests = examine_pairs(
+        np.stack([a, b]),
+        np.ones((2, a.size), dtype=bool),
+        number_clusters(clusters, a.size),
+        (np.array([0]), np.array([1])),
         margin=margin,
-        higher_is_better=higher_is_better,
+        resamples=resamples,
+        seed=seed,
     )
-    if units < 2 or undefined.delta is None:
-        return undefined
-    differences = a - b
-    error = standard_error(differences, numbers)
-    variance = error**2 * a.size
-    if binary and units == a.size:
-        test = _test_binary(only_a, only_b, a.size, margin)
-        # One more discordant item than seen: no disagreement so far does not mean that there never is any.
-        variance = max(variance, (only_a + only_b + 1) / (a.size + 2) - undefined.delta**2)
-    elif a.size < SMALL_ITEMS or units < SMALL_CLUSTERS:
-        test = _test_small(differences, numbers, margin, binary=binary, resamples=resamples, seed=seed)
-    else:
-        test = _test_large(differences, error, units, margin)
-    return replace(
-        undefined,
-        low=_finite(test.low),
-        high=_finite(test.high),
+    return describe_pairs(tests, margin=margin, higher_is_better=higher_is_better)[0]
+
+
+def describe_pairs(tests: PairTests, *, margin: float, higher_is_better: bool) -> list[Comparison]:
+    """Each pair with its verdict after Holm over all of them, and what its items could have shown at that level."""
+    defined = np.flatnonzero(tests.units >= 2)
+    family = defined.size
+    p, p_equivalence = (np.full(tests.p.size, np.nan) for _ in range(2))
+    p[defined], p_equivalence[defined] = adjust_holm(tests.p[defined]), adjust_holm(tests.p_equivalence[defined])
+    quantiles = detectable_difference(1.0, family=max(1, family))
+    # Plain lists: a value taken from an array one at a time is a hundred times slower.
+    columns = (
+        tests.delta, tests.count, tests.units, tests.only_a, tests.only_b, tests.binary, tests.low, tests.high,
+        tests.error, tests.variance, tests.p, p, p_equivalence,
+    )  # fmt: skip
+    rows = zip(*(column.tolist() for column in columns), tests.method, strict=True)
+    return [_describe_pair(row, family, quantiles, margin=margin, higher_is_better=higher_is_better) for row in rows]
+
+
+def _describe_pair(
+    row: tuple[Any, ...], family: int, quantiles: float, *, margin: float, higher_is_better: bool
+) -> Comparison:
+    delta, count, units, only_a, only_b, binary, low, high, error, variance, p, adjusted, equivalence, method = row
+    known = {
+        "delta": delta if count else None,
+        "count": count,
+        "clusters": units,
+        "only_a": only_a if binary else None,
+        "only_b": only_b if binary else None,
+        "margin": margin,
+        "higher_is_better": higher_is_better,
+    }
+    if units < 2:
+        return Comparison(**known)
+    target = max(abs(delta), margin)
+    return Comparison(
+        **known,
+        low=_finite(low),
+        high=_finite(high),
         error=error,
         variance=variance,
-        p=test.p,
-        p_adjusted=test.p,
-        p_equivalence=test.p_equivalence,
-        method=test.method,
-        detectable=detectable_difference(error) if error > 0 else None,
-        needed=items_needed(variance, undefined.target) if variance > 0 else None,
-        verdict=decide(undefined.delta, test.p, test.p_equivalence, higher_is_better=higher_is_better),
+        p=p,
+        p_adjusted=adjusted,
+        p_equivalence=equivalence,
+        method=method,
+        detectable=quantiles * error if error > 0 else None,
+        needed=math.ceil(quantiles**2 * variance / target**2) if variance > 0 else None,
+        verdict=decide(delta, adjusted, equivalence, higher_is_better=higher_is_better),
+        family=family,
     )
 
 
@@ -170,41 +170,6 @@ def decide(delta: float, p: float, p_equivalence: float, *, higher_is_better: bo
     if p < LEVEL and delta != 0:
         return Verdict.A_BETTER if (delta > 0) == higher_is_better else Verdict.B_BETTER
     return Verdict.EQUIVALENT if p_equivalence < LEVEL else Verdict.UNDECIDED
-
-
-def _test_binary(only_a: int, only_b: int, count: int, margin: float) -> _Test:
-    low, high = tango_interval(only_a, only_b, count)
-    equivalence = tango_equivalence_p(only_a, only_b, count, margin=margin)
-    return _Test(exact_mcnemar(only_a, only_b), equivalence, low, high, "exact McNemar, Tango interval")
-
-
-def _test_small(
-    differences: Floats, clusters: NDArray[np.intp], margin: float, *, binary: bool, resamples: int, seed: int
-) -> _Test:
-    flip = SignFlip(differences, clusters, resamples, seed)
-    low, high = flip.interval()
-    equivalence = max(flip.one_sided_p(-margin, above=True), flip.one_sided_p(margin, above=False))
-    if binary:
-        # Few discordant items make the permutation look too sure: it is held to what items alone could show.
-        only_a, only_b = int((differences > 0).sum()), int((differences < 0).sum())
-        alone = _test_binary(only_a, only_b, differences.size, margin)
-        low, high = min(low, alone.low), max(high, alone.high)
-        equivalence = max(equivalence, alone.p_equivalence)
-    elif flip.units < SMALL_CLUSTERS:
-        equivalence = 1.0
-    return _Test(flip.p_value(), equivalence, low, high, f"sign-flip permutation of {flip.units} units")
-
-
-def _test_large(differences: Floats, error: float, units: int, margin: float) -> _Test:
-    delta = float(differences.mean())
-    law = scipy.stats.t(units - 1)
-    if error == 0:
-        inside = abs(delta) < margin
-        return _Test(float(delta == 0), 0.0 if inside else 1.0, delta, delta, "paired t")
-    half = float(law.ppf(0.975)) * error
-    equivalence = max(float(law.sf((delta + margin) / error)), float(law.cdf((delta - margin) / error)))
-    named = "paired t" if units == differences.size else "paired t, clustered"
-    return _Test(2 * float(law.sf(abs(delta) / error)), equivalence, delta - half, delta + half, named)
 
 
 def _finite(value: float) -> float | None:

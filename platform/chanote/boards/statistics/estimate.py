@@ -30,7 +30,7 @@ def is_binary(values: Floats) -> bool:
 
 
 def estimate_mean(
-    scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None, level: float = 0.95
+    scores: Sequence[float] | Floats, *, clusters: Sequence[Hashable] | None = None, level: float = 0.95
 ) -> Estimate:
     """Mean and interval over items.
 
@@ -46,7 +46,7 @@ def estimate_mean(
         return Estimate(mean, None, None, None, count, units, "undefined: fewer than two independent items")
     mean = float(values.mean())
     error = standard_error(values, numbers)
-    quantile = float(scipy.stats.t.ppf(0.5 + level / 2, units - 1))
+    quantile = float(scipy.special.stdtrit(units - 1, 0.5 + level / 2))
     if not is_binary(values):
         named = "Student's t" if units == count else "Student's t, clustered"
         return Estimate(mean, mean - quantile * error, mean + quantile * error, error, count, units, named)

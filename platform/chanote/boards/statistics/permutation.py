@@ -1,8 +1,11 @@
-"""Sign-flip permutation test of a mean paired difference, whole clusters at a time, and the interval it inverts to."""
+"""Sign-flip permutation test of mean paired differences, whole clusters at a time, and the interval it inverts to.
 
-import math
+scipy.stats.permutation_test flips single observations; here all items and samples of a cluster keep or change their
+sign together, and many pairs of models that answered the same clusters share one draw of signs.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,82 +18,124 @@ SEED = 20_261_121
 _EXACT_UNITS = 13
 _SLACK = 1e-9
 """Equal sums that differ by rounding count as equal."""
+_CHUNK_CELLS = 4_000_000
+"""Sign vectors times pairs held at once."""
 
 
-@lru_cache(maxsize=4)
-def _draw_signs(units: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """Sign vectors by row: all of them where they are few, else a random draw."""
-    if units <= _EXACT_UNITS:
-        grid = (np.arange(2**units)[:, None] >> np.arange(units)) & 1
-        return (1 - 2 * grid).astype(np.float32)
-    return (1 - 2 * np.random.default_rng(seed).integers(0, 2, (resamples, units), dtype=np.int8)).astype(np.float32)
+@dataclass(frozen=True)
+class SignTest:
+    """Arrays with a value for each pair."""
+
+    p: Floats
+    """Two-sided, of a true difference of 0."""
+    p_above: Floats
+    """One-sided, of a true difference of -margin or less."""
+    p_below: Floats
+    """One-sided, of a true difference of +margin or more."""
 
 
 @dataclass(frozen=True, eq=False)
-class SignFlip:
+class SignFlips:
     """Under "the true mean difference is δ", each cluster's sum of d - δ is as likely with the other sign.
 
-    p(δ) = (1 + #{|T*| >= |T|}) / (1 + B) for T = Σ_c Σ_{i∈c} (d_i - δ); with few clusters over all sign vectors.
+    p(δ) = (1 + #{|T*| >= |T|}) / (1 + B) for T = Σ_c Σ_{i∈c} (d_i - δ); over all sign vectors where clusters are few.
     """
 
-    differences: Floats
-    clusters: NDArray[np.intp]
+    sums: Floats
+    """(P, C): differences summed by cluster, for each pair."""
+    sizes: Floats
+    """(P, C): number of items of each cluster, for each pair."""
     resamples: int = RESAMPLES
     seed: int = SEED
 
-    @cached_property
-    def _sums(self) -> Floats:
-        return sum_by_cluster(self.differences, self.clusters)
-
-    @cached_property
-    def _flipped(self) -> tuple[Floats, Floats, bool]:
-        """Signed sums of differences and of cluster sizes per sign vector; whether these are all sign vectors."""
-        sizes = sum_by_cluster(np.ones_like(self.differences), self.clusters)
-        signs = _draw_signs(sizes.size, self.resamples, self.seed)
-        return signs @ self._sums, signs @ sizes, sizes.size <= _EXACT_UNITS
+    @classmethod
+    def of(cls, differences: Floats, clusters: NDArray[np.intp], resamples: int = RESAMPLES) -> "SignFlips":
+        """One pair: its differences by item, and the cluster of each."""
+        sizes = sum_by_cluster(np.ones_like(differences), clusters)
+        return cls(sum_by_cluster(differences, clusters)[None], sizes[None], resamples)
 
     @property
-    def units(self) -> int:
-        """Clusters, each of which keeps or changes its sign as a whole."""
-        return self._sums.size
+    def complete(self) -> bool:
+        """Few enough clusters that every sign vector is counted once."""
+        return self.sums.shape[1] <= _EXACT_UNITS
 
-    def p_value(self, difference: float = 0.0) -> float:
+    def p_values(self, difference: float = 0.0) -> Floats:
         """Two-sided p of the true mean difference being `difference`."""
-        flipped, observed, complete = self._at(difference)
-        return _share(np.abs(flipped) >= abs(observed) - _SLACK, complete=complete)
+        return self.test(difference, 0.0).p
 
-    def one_sided_p(self, difference: float, *, above: bool) -> float:
-        """p of the true mean difference being at most (`above`) or at least `difference`."""
-        flipped, observed, complete = self._at(difference)
-        extreme = flipped >= observed - _SLACK if above else flipped <= observed + _SLACK
-        return _share(extreme, complete=complete)
+    def test(self, difference: float = 0.0, margin: float = 0.0) -> SignTest:
+        """Three questions in one pass over the sign vectors; with `margin` 0 one-sided about `difference`."""
+        centres = (difference, difference - margin, difference + margin)
+        totals, counts = self.sums.sum(1), self.sizes.sum(1)
+        observed = [totals - centre * counts for centre in centres]
+        extreme = np.zeros((3, totals.size))
+        drawn = 0
+        for flipped, sizes in self._flip():
+            drawn += len(flipped)
+            middle, above, below = (flipped - centre * sizes for centre in centres)
+            extreme[0] += (np.abs(middle) >= np.abs(observed[0]) - _SLACK).sum(0)
+            extreme[1] += (above >= observed[1] - _SLACK).sum(0)
+            extreme[2] += (below <= observed[2] + _SLACK).sum(0)
+        p = extreme / drawn if self.complete else (1 + extreme) / (1 + drawn)
+        return SignTest(*p)
 
-    def interval(self, *, level: float = 0.95) -> tuple[float, float]:
-        """Differences that the test does not reject at `level`; infinite where clusters are too few to reject any."""
-        return self._bound(-1.0, level), self._bound(1.0, level)
+    def intervals(self, *, level: float = 0.95) -> tuple[Floats, Floats]:
+        """Differences that the test does not reject at `level`; infinite where clusters are too few to reject any.
 
-    def _at(self, difference: float) -> tuple[Floats, float, bool]:
-        sums, sizes, complete = self._flipped
-        return sums - difference * sizes, float(self._sums.sum()) - difference * self.differences.size, complete
+        For a sign vector with sums F, Z of differences and sizes and u = δ - mean > 0, |F - δZ| >= |T - δn| holds up
+        to u = max(F'/(n + Z), -F'/(n - Z)), F' = F - mean·Z. The bound is an order statistic of these.
+        """
+        means = self.sums.sum(1) / self.sizes.sum(1)
+        high, low = [], []
+        for up, down in self._reach():
+            # All signs equal: as extreme as what was seen, whatever the difference.
+            always = np.isinf(up) | np.isinf(down)
+            high.append(np.where(always, np.inf, np.maximum(up, -down)))
+            low.append(np.where(always, np.inf, np.maximum(down, -up)))
+        return means - self._find_bound(np.concatenate(low), level), means + self._find_bound(
+            np.concatenate(high), level
+        )
 
-    def _bound(self, direction: float, level: float) -> float:
-        middle = float(self.differences.mean())
-        tail = 1 - level
+    def lower_bounds(self, *, level: float = 0.95) -> Floats:
+        """The one-sided test does not reject differences above this; -inf where clusters are too few."""
+        reach = np.concatenate([down for _, down in self._reach()])
+        return self.sums.sum(1) / self.sizes.sum(1) - self._find_bound(reach, level)
 
-        def rejected(distance: float) -> bool:
-            return self.p_value(middle + direction * distance) < tail
+    def _reach(self) -> Iterator[tuple[Floats, Floats]]:
+        """F'/(n + Z) and F'/(n - Z) by sign vector and pair; inf where the divisor is 0."""
+        counts = self.sizes.sum(1)
+        means = self.sums.sum(1) / counts
+        for flipped, sizes in self._flip():
+            rest = flipped - means * sizes
+            sides = (counts + sizes, counts - sizes)
+            up, down = (
+                np.divide(rest, side, out=np.full(rest.shape, np.inf), where=np.broadcast_to(side, rest.shape) > _SLACK)
+                for side in sides
+            )
+            yield up, down
 
-        spread = float(np.ptp(self.differences)) or 1e-9
-        far = 4 * spread
-        if not rejected(far):
-            return direction * math.inf
-        near = 0.0
-        for _ in range(40):
-            half = (near + far) / 2
-            near, far = (near, half) if rejected(half) else (half, far)
-        return middle + direction * far
+    def _find_bound(self, reach: Floats, level: float) -> Floats:
+        """Smallest distance past which fewer than 1 - level of the sign vectors are as extreme; `reach` is (B, P)."""
+        drawn = len(reach)
+        # Past the k-th largest reach, k - 1 vectors remain: rejected when that share falls below 1 - level.
+        tail = (1 - level) * drawn if self.complete else (1 - level) * (1 + drawn) - 1
+        place = int(np.ceil(tail - _SLACK))
+        if place < 1:
+            return np.full(reach.shape[1], np.inf)
+        return np.maximum(np.partition(reach, drawn - place, axis=0)[drawn - place], 0.0)
 
-
-def _share(extreme: NDArray[np.bool_], *, complete: bool) -> float:
-    count = int(extreme.sum())
-    return count / extreme.size if complete else (1 + count) / (1 + extreme.size)
+    def _flip(self) -> Iterator[tuple[Floats, Floats]]:
+        """Signed sums of differences and of sizes, (vectors, P), a part of the vectors at a time."""
+        units = self.sums.shape[1]
+        total = 2**units if self.complete else self.resamples
+        step = max(1, _CHUNK_CELLS // max(len(self.sums), units))
+        same = bool((self.sizes == self.sizes[:1]).all())
+        draw = np.random.default_rng(self.seed)
+        for start in range(0, total, step):
+            stop = min(total, start + step)
+            if self.complete:
+                signs = 1.0 - 2 * ((np.arange(start, stop)[:, None] >> np.arange(units)) & 1)
+            else:
+                signs = 1.0 - 2 * draw.integers(0, 2, (stop - start, units), dtype=np.int8)
+            sizes = signs @ (self.sizes[:1] if same else self.sizes).T
+            yield signs @ self.sums.T, sizes

@@ -13,7 +13,7 @@ def detectable_difference(error: float, *, family: int = 1) -> float:
 
     2.80 standard errors for one comparison at the 5 % level; a `family` of comparisons shares that level evenly.
     """
-    return float(scipy.stats.norm.ppf(1 - LEVEL / family / 2) + scipy.stats.norm.ppf(POWER)) * error
+    return float(scipy.special.ndtri(1 - LEVEL / family / 2) + scipy.special.ndtri(POWER)) * error
 
 
 def items_needed(variance: float, difference: float, *, family: int = 1) -> int:
@@ -24,3 +24,13 @@ def items_needed(variance: float, difference: float, *, family: int = 1) -> int:
 def expected_paired_error(discordant: float, count: int) -> float:
     """Standard error of a paired difference of two equal rates that disagree on a share `discordant` of the items."""
     return math.sqrt(discordant / count)
+
+
+def forecast_error(
+    count: int, *, between: float, within_a: float = 0.0, within_b: float = 0.0, samples_a: int = 1, samples_b: int = 1
+) -> float:
+    """Standard error of a paired difference before any run: sqrt((ω² + σ_A²/K_A + σ_B²/K_B) / n) (Miller 2024).
+
+    ω² is the variance of the true differences by question, σ² the variance of a question's samples.
+    """
+    return math.sqrt((between + within_a / samples_a + within_b / samples_b) / count)
