@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
+from chanote.audit.services import record
 from chanote.checks.masking import find_mask
 from chanote.curation.models import State
 from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
@@ -120,6 +121,10 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
 def dataset_download(request: HttpRequest, project: str, slug: str, number: int) -> FileResponse:
     dataset = _find_dataset(request, project, slug)
     version = get_object_or_404(DatasetVersion, dataset=dataset, number=number)
+    if find_mask(version):
+        # Whoever takes the rows away sees what the pages mask.
+        require(request.user, "datasets.change", dataset.project)
+        record("dataset.downloaded_unmasked", version, actor=request.user)
     try:
         file = version_path(version).open("rb")
     except (OSError, StoreError) as error:
