@@ -4,8 +4,6 @@ Nothing is changed here past the rules: acts of a review are the same services a
 they refuse there.
 """
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -33,7 +31,7 @@ class StandingResource(ModelResource):
         )  # fmt: skip
 
 
-class LookedAt(ExportMixin, ReadOnlyAdmin):  # type: ignore[misc]
+class LookedAt(ExportMixin, ReadOnlyAdmin):
     """Rows that are looked at and taken away as a table."""
 
     def has_export_permission(self, request: HttpRequest) -> bool:
@@ -41,7 +39,7 @@ class LookedAt(ExportMixin, ReadOnlyAdmin):  # type: ignore[misc]
 
 
 @admin.register(Standing)
-class StandingAdmin(LookedAt, SimpleHistoryAdmin):
+class StandingAdmin(SimpleHistoryAdmin, LookedAt):
     resource_classes = [StandingResource]
     list_display = ["version", "state", "restricted", "made_by", "asked_by", "first_by", "second_by", "changed"]
     list_filter = ["state", "restricted", "version__dataset__project"]
