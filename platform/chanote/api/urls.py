@@ -10,6 +10,7 @@ from chanote.boards import api as boards
 from chanote.boards import api_changes as changes
 from chanote.building import api as building
 from chanote.checks import api as checks
+from chanote.curation import api as curation
 from chanote.custody import api as custody
 from chanote.datasets import api as datasets
 from chanote.errands import api as errands
@@ -39,6 +40,7 @@ register_converter(NumberConverter, "number")
 
 app_name = "api"
 P = "projects/<slug:project>/"
+V = f"{P}datasets/<slug:slug>/versions/<number:number>/"
 
 urlpatterns: list[Any] = [
     path("schema/", docs.Schema.as_view(), name="schema"),
@@ -65,6 +67,11 @@ urlpatterns: list[Any] = [
         checks.UnmaskedRow.as_view(),
         name="row_unmask",
     ),
+    path(f"{V}standing/", curation.OneStanding.as_view(), name="dataset_standing"),
+    path(f"{V}comments/", curation.Comments.as_view(), name="dataset_comments"),
+    path(f"{V}changes/", curation.Changes.as_view(), name="dataset_changes"),
+    path(f"{V}changes/apply/", curation.Apply.as_view(), name="dataset_apply_changes"),
+    path(f"{V}changes/<number:change>/", curation.OneChange.as_view(), name="dataset_change"),
     path(f"{P}models/", models.Models.as_view(), name="models"),
     path(f"{P}models/<slug:slug>/", models.OneModel.as_view(), name="model"),
     path(f"{P}check-recipe/", recipes.Check.as_view(), name="check_recipe"),

@@ -36,7 +36,11 @@ def find_version(project: Project, reference: str) -> DatasetVersion:
 
 def list_datasets(datasets: QuerySet[Dataset]) -> list[Dataset]:
     """Datasets with their versions at hand, newest first, in two queries whatever their number."""
-    return list(datasets.prefetch_related(Prefetch("versions", DatasetVersion.objects.order_by("-number"))))
+    return list(
+        datasets.prefetch_related(
+            Prefetch("versions", DatasetVersion.objects.order_by("-number").select_related("created_by"))
+        )
+    )
 
 
 def runs_using(version: DatasetVersion) -> QuerySet[Any]:

@@ -15,6 +15,7 @@ from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
 from chanote.checks.masking import find_mask, mask_lines, mask_page
 from chanote.checks.pages import count_open, read_tab
+from chanote.curation.models import State
 from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
 from chanote.curation.selectors import states_of
 from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
@@ -22,11 +23,12 @@ from chanote.datasets.errors import ImportRefused
 from chanote.datasets.features import count_languages, list_marks
 from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
 from chanote.datasets.histogram import draw_histogram
+from chanote.datasets.listing import find_datasets, read_list_wish
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.pages import list_shares, list_uses, tell_failure
 from chanote.datasets.preview import guess_kind, preview_file, read_names
 from chanote.datasets.row_views import view_row
-from chanote.datasets.selectors import RowPage, list_datasets, read_found, read_page, runs_using, search_rows
+from chanote.datasets.selectors import RowPage, read_found, read_page, runs_using, search_rows
 from chanote.datasets.services import describe_dataset, import_dataset, suggest_slug
 from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, stage_upload
 from chanote.datasets.storage import StoreError, version_path
@@ -41,13 +43,17 @@ TABS = ("rows", "card", "checks", "versions", "diff", "review", "usage", "audit"
 @require_GET
 def dataset_list(request: HttpRequest, project: str) -> HttpResponse:
     found = get_project(request, project)
-    datasets = list_datasets(Dataset.objects.visible_to(request.user).filter(project=found))
-    rows = [(dataset, newest) for dataset in datasets if (newest := next(iter(dataset.versions.all()), None))]
-    return render(
-        request,
-        "datasets/list.html",
-        {"project": found, "rows": rows, "may_change": may(request.user, "datasets.change", found)},
-    )
+    wish = read_list_wish(request.GET)
+    context = {
+        "project": found,
+        "wish": wish,
+        "list": find_datasets(found, request.user, wish),
+        "states": State.choices,
+        "kinds": Kind.choices,
+        "uses": Use.choices,
+        "may_change": may(request.user, "datasets.change", found),
+    }
+    return render(request, "datasets/list.html", context)
 
 
 @login_required
