@@ -182,9 +182,7 @@ def test_what_was_withdrawn_while_a_run_waited_or_stood_still_does_not_go_on(pro
 
 def test_a_task_on_closed_rows_is_refused(project, researcher):
     closed = make_texts(project, [(make_source(project, uses=["train"]), 3)])
-    definition = TaskSpec(
-        task="qa", dataset="mixed@1", doc_to_text="{{text}}", doc_to_target="{{text}}", metric="exact"
-    )
+    definition = TaskSpec(task="qa", dataset="mixed@1", output_type="generate_until", metric="exact_match")
     with pytest.raises(BoardError, match=r"the rights of mixed@1 allow train, not evaluate: it must not be evaluated"):
         freeze_task(project=project, definition=definition, dataset_version=closed)
 
