@@ -22,6 +22,7 @@ APPS = (
     "tools",
     "chat",
     "review",
+    "curation",
     "errands",
     "rights",
 )
