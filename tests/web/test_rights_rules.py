@@ -357,3 +357,16 @@ def test_the_real_data_is_refused_where_its_owners_said_no(project, researcher, 
         "rows 426 to 625 of thai-exam@1 are non-commercial (source xnli) and this project serves commerce"
     )
     assert not judge_version(versions["thai-exam-without-xnli"], "train").refusals
+
+
+def test_the_state_of_a_version_is_a_rule_among_the_others(project, researcher):
+    version = make_texts(project, [(make_source(project), 3)])
+    assert not judge_version(version, "train").refusals
+    project.reviews_data = True
+    project.save()
+    version = type(version).objects.get(pk=version.pk)
+    [refusal] = judge_version(version, "train").refusals
+    assert (refusal.rule, refusal.ask) == ("state", "")
+    assert "mixed@1 is a draft that nobody has reviewed" in refusal.message
+    with pytest.raises(LaunchRefused, match="is a draft that nobody has reviewed"):
+        launch_run(revision=write_text_recipe(project, researcher), owner=researcher)
