@@ -229,6 +229,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "KindEnum": "chanote.datasets.models.Kind",
         "LabelEnum": "chanote.review.models.LabelKind",
+        "UseEnum": "chanote.datasets.models.Use",
+        "ExceptionStateEnum": "chanote.rights.models.State",
+        "StateEnum": "chanote.runs.models.State",
         "LabelRowsEnum": ["chat", "preferences"],
     },
     "POSTPROCESSING_HOOKS": [
