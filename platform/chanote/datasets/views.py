@@ -298,11 +298,10 @@ def _import_staged(
 ) -> DatasetVersion:
     asked = form.cleaned_data
     fields = ("slug", "title", "kind", "source", "languages", "reason", "source_name")
-    if Source.objects.filter(project=project, slug=asked["source_name"]).exists():
-        # Its terms hold; boxes that were ticked before the source was named narrow nothing and widen nothing.
-        rights: dict[str, Any] = {}
-    else:
-        rights = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
+    rights: dict[str, Any] = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
+    if named := Source.objects.filter(project=project, slug=asked["source_name"]).first():
+        # Its terms hold: boxes narrow them, and those that were ticked before it was named do not widen them.
+        rights["uses"] = [use for use in asked["uses"] if use in named.uses]
     return import_dataset(
         project=project,
         file=staged.path,
