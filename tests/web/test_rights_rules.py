@@ -213,6 +213,8 @@ class TestModels:
             assert "learned from teacher, whose terms (no licence named, no release) forbid publication" in str(
                 check_export(model)[0]
             )
+        told = client_of(researcher).get("/api/v1/projects/law/models/grandchild/").json()["carries"]
+        assert {"words": "Not to be published", "because": "learned from teacher"} in told
         page = client_of(researcher).get("/p/law/models/grandchild/").content.decode()
         assert "Terms that it carries" in page
         assert "Not to be published" in page
