@@ -171,6 +171,28 @@ def test_masked_rows_stay_masked_until_somebody_says_why(project, client_of, cur
         assert "somchai@example.org" not in read(client, address)
 
 
+def test_masked_rows_leave_the_house_masked_or_logged(project, client_of, curator, viewer, researcher):
+    version = take(project, [{"text": "Write to somchai@example.org about it"}], actor=researcher)
+    CheckResult.objects.create(version=version, check_name="personal", check_version=1, key="k", rows=1, found_rows=1)
+    answer = client_of(curator).get("/api/v1/projects/law/datasets/law/versions/1/rows/")
+    assert "somchai@example.org" not in answer.content.decode()
+    assert client_of(viewer).get(f"{BASE}1.jsonl").status_code == 403
+    taken = client_of(curator).get(f"{BASE}1.jsonl")
+    assert b"somchai@example.org" in b"".join(taken.streaming_content)
+    assert AuditEvent.objects.filter(verb="dataset.downloaded_unmasked", actor=curator).exists()
+
+
+def test_a_draft_is_carried_over_on_its_page(project, version, client_of, curator, researcher):
+    client = client_of(curator)
+    send(client, f"{BASE}1/queue/", act="reject", row=8)
+    take(project, sections(9)[1:], actor=researcher)
+    page = read(client, f"{BASE}1/changes/")
+    assert "Carry over to version 2" in page
+    answer = send(client, f"{BASE}1/changes/", act="carry")
+    assert answer["Location"] == f"{BASE}2/changes/"
+    assert "Reject row 7" in read(client, answer["Location"])
+
+
 def test_many_rows_are_shown_before_they_are_changed(version, client_of, curator):
     client = client_of(curator)
     page = read(client, f"{BASE}1/bulk/?act=reject&q=ข้อ&rows=2-4")
