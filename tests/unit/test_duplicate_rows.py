@@ -5,18 +5,57 @@ from itertools import combinations
 
 import numpy
 import pytest
+from checked_rows import check, take
 
 from chanote.checks.folding import fold_for_comparing
 from chanote.checks.minhash import BANDS, ROWS, SHINGLE, sign_rows, similarity
 from chanote.checks.selectors import findings_of_rows, rows_found
-from checked_rows import check, take
 
 pytestmark = pytest.mark.django_db
-WORDS = (
-    "บริษัท ภาษี เงินได้ ผู้เสียหาย สัญญา ที่ดิน ผู้เช่า ศาล คำสั่ง หนี้ มรดก ทรัพย์สิน ผู้จัดการ ค่าเสียหาย กฎหมาย มาตรา วรรค ข้อบังคับ เจ้าหนี้ ลูกหนี้ "
-    "Vertrag Gesetz Recht Schaden Kläger Urteil Frist Anspruch Eigentum Gericht court claim damage party notice "
-    "tenant property lawyer ruling appeal statute debt"
-).split()
+WORDS = [
+    "บริษัท",
+    "ภาษี",
+    "เงินได้",
+    "ผู้เสียหาย",
+    "สัญญา",
+    "ที่ดิน",
+    "ผู้เช่า",
+    "ศาล",
+    "คำสั่ง",
+    "หนี้",
+    "มรดก",
+    "ทรัพย์สิน",
+    "ผู้จัดการ",
+    "ค่าเสียหาย",
+    "กฎหมาย",
+    "มาตรา",
+    "วรรค",
+    "ข้อบังคับ",
+    "เจ้าหนี้",
+    "ลูกหนี้",
+    "Vertrag",
+    "Gesetz",
+    "Recht",
+    "Schaden",
+    "Kläger",
+    "Urteil",
+    "Frist",
+    "Anspruch",
+    "Eigentum",
+    "Gericht",
+    "court",
+    "claim",
+    "damage",
+    "party",
+    "notice",
+    "tenant",
+    "property",
+    "lawyer",
+    "ruling",
+    "appeal",
+    "statute",
+    "debt",
+]
 
 
 @pytest.fixture(autouse=True)

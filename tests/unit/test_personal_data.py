@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+from planted_personal import look_alikes, plant
 
 from chanote.checks.personal.check_digits import (
     is_card,
@@ -19,7 +20,6 @@ from chanote.checks.personal.check_digits import (
 )
 from chanote.checks.personal.finding import find_personal, mask_text, mask_value
 from chanote.checks.personal.patterns import KINDS
-from planted_personal import look_alikes, plant
 
 
 def kinds_in(text):

@@ -1,12 +1,12 @@
 """Overlap with tasks: what stands in rows is found in whatever spelling, what only resembles it is not."""
 
 import pytest
+from checked_rows import check, take
 
 from chanote.boards.services import freeze_task
 from chanote.checks.findings import open_detail
 from chanote.checks.selectors import find_clean_items, findings_of_rows
 from chanote.checks.tokens import split_words
-from checked_rows import check, take
 from trainer.contract import TaskSpec
 
 pytestmark = pytest.mark.django_db
@@ -79,7 +79,29 @@ def test_thai_digits_and_full_width_letters_are_the_same(project, tmp_path):
 
 
 def test_thirteen_words_are_enough_and_twelve_are_not(project, tmp_path):
-    words = "How far is it if he may go by bus or on foot to me at six or so in all".split()
+    words = [
+        "How",
+        "far",
+        "is",
+        "it",
+        "if",
+        "he",
+        "may",
+        "go",
+        "by",
+        "bus",
+        "or",
+        "on",
+        "foot",
+        "to",
+        "me",
+        "at",
+        "six",
+        "or",
+        "so",
+        "in",
+        "all",
+    ]
     version = take(project, "words", [{"question": " ".join(words)}], kind="prompts")
     spec = TaskSpec(task="words", dataset="words@1", output_type="generate_until", metric="exact_match")
     freeze_task(project=project, definition=spec, dataset_version=version)
