@@ -11,15 +11,22 @@ from trainer.contract import TaskSpec
 
 pytestmark = pytest.mark.django_db
 
-QUESTION = "ผู้เช่าบ้านไม่ชำระค่าเช่าติดต่อกันสองเดือน ผู้ให้เช่าจะบอกเลิกสัญญาได้ทันทีหรือไม่ และต้องบอกกล่าวให้ชำระค่าเช่าภายในกี่วันก่อน ตามประมวลกฎหมายแพ่งและพาณิชย์"
+QUESTION = (
+    "ผู้เช่าบ้านไม่ชำระค่าเช่าติดต่อกันสองเดือน ผู้ให้เช่าจะบอกเลิกสัญญาได้ทันทีหรือไม่"
+    " และต้องบอกกล่าวให้ชำระค่าเช่าภายในกี่วันก่อน ตามประมวลกฎหมายแพ่งและพาณิชย์"
+)
 OTHER = (
     "บริษัทจดทะเบียนภาษีมูลค่าเพิ่มส่งออกผ้าพิมพ์ไปต่างประเทศ มีสิทธิขอคืนภาษีซื้อที่เกี่ยวข้องกับรายได้จากการขายในต่างประเทศเป็นเงินสดหรือไม่ อย่างไร"
 )
 ENGLISH = (
     "A train leaves the station at seven and travels at sixty miles an hour for three hours before it stops in a town"
 )
+CODE = "ประมวลกฎหมายแพ่งและพาณิชย์"
 ANSWER = "ได้ แต่ต้องบอกกล่าวให้ผู้เช่าชำระค่าเช่าภายในเวลาไม่น้อยกว่าสิบห้าวันก่อน หากพ้นกำหนดแล้วผู้เช่ายังไม่ชำระจึงบอกเลิกสัญญาได้"
-LAW = "ถ้าผู้เช่าไม่ชำระค่าเช่า ผู้ให้เช่าจะบอกเลิกสัญญาเสียก็ได้ แต่ถ้าค่าเช่านั้นจะพึงส่งเป็นรายเดือน หรือส่งเป็นระยะเวลายาวกว่ารายเดือนขึ้นไป ผู้ให้เช่าต้องบอกกล่าวแก่ผู้เช่าก่อน"
+LAW = (
+    "ถ้าผู้เช่าไม่ชำระค่าเช่า ผู้ให้เช่าจะบอกเลิกสัญญาเสียก็ได้ แต่ถ้าค่าเช่านั้นจะพึงส่งเป็นรายเดือน"
+    " หรือส่งเป็นระยะเวลายาวกว่ารายเดือนขึ้นไป ผู้ให้เช่าต้องบอกกล่าวแก่ผู้เช่าก่อน"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +37,7 @@ def _own_home(settings, tmp_path):
 @pytest.fixture
 def task(project):
     rows = [
-        {"id": "rent", "question": QUESTION, "answer": ANSWER, "citations": [{"law": "ประมวลกฎหมายแพ่งและพาณิชย์", "section": "560"}]},
+        {"id": "rent", "question": QUESTION, "answer": ANSWER, "citations": [{"law": CODE, "section": "560"}]},
         {"id": "cloth", "question": OTHER, "answer": "ได้"},
         {"id": "train", "question": ENGLISH, "answer": "180"},
         {"id": "tiny", "question": "2+2?", "answer": "4"},
@@ -79,30 +86,9 @@ def test_thai_digits_and_full_width_letters_are_the_same(project, tmp_path):
 
 
 def test_thirteen_words_are_enough_and_twelve_are_not(project, tmp_path):
-    words = [
-        "How",
-        "far",
-        "is",
-        "it",
-        "if",
-        "he",
-        "may",
-        "go",
-        "by",
-        "bus",
-        "or",
-        "on",
-        "foot",
-        "to",
-        "me",
-        "at",
-        "six",
-        "or",
-        "so",
-        "in",
-        "all",
-    ]
-    version = take(project, "words", [{"question": " ".join(words)}], kind="prompts")
+    question = "How far is it if he may go by bus or on foot to me at six or so in all"
+    words = question.split(" ")
+    version = take(project, "words", [{"question": question}], kind="prompts")
     spec = TaskSpec(task="words", dataset="words@1", output_type="generate_until", metric="exact_match")
     freeze_task(project=project, definition=spec, dataset_version=version)
     thirteen, twelve = " ".join(words[3:16]), " ".join(words[3:15])
@@ -111,7 +97,10 @@ def test_thirteen_words_are_enough_and_twelve_are_not(project, tmp_path):
 
 
 def test_fifty_letters_are_enough_and_forty_nine_are_not(project, tmp_path):
-    text = "Rechtsschutzversicherungsgesellschaften Donaudampfschifffahrtsgesellschaftskapitän Grundstücksverkehrsgenehmigungszuständigkeit"
+    text = (
+        "Rechtsschutzversicherungsgesellschaften Donaudampfschifffahrtsgesellschaftskapitän "
+        "Grundstücksverkehrsgenehmigungszuständigkeit"
+    )
     version = take(project, "long", [{"question": text}], kind="prompts")
     spec = TaskSpec(task="long", dataset="long@1", output_type="generate_until", metric="exact_match")
     freeze_task(project=project, definition=spec, dataset_version=version)
@@ -121,8 +110,8 @@ def test_fifty_letters_are_enough_and_forty_nine_are_not(project, tmp_path):
 
 def test_the_law_of_an_item_is_told_apart_and_is_no_fault(project, task, tmp_path):
     rows = [
-        {"text": LAW, "law_name": "ประมวลกฎหมายแพ่งและพาณิชย์", "section_num": "560"},
-        {"text": "มาตราอื่นซึ่งไม่เกี่ยวข้องกับข้อสอบเลยแม้แต่น้อย", "law_name": "ประมวลกฎหมายแพ่งและพาณิชย์", "section_num": "561"},
+        {"text": LAW, "law_name": CODE, "section_num": "560"},
+        {"text": "มาตราอื่นซึ่งไม่เกี่ยวข้องกับข้อสอบเลยแม้แต่น้อย", "law_name": CODE, "section_num": "561"},
     ]
     laws = take(project, "laws", rows)
     result = check(laws, "overlap", tmp_path)
