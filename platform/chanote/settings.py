@@ -83,6 +83,10 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
+SIMPLE_HISTORY_REVERT_DISABLED = True
+"""The history is to be read; what is changed back is a change of its own."""
+IMPORT_EXPORT_USE_TRANSACTIONS = True
+
 ROOT_URLCONF = "chanote.urls"
 ASGI_APPLICATION = "chanote.asgi.application"
 TEMPLATES = [

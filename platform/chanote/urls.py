@@ -12,20 +12,9 @@ admin.site.site_url = "/"
 admin.site.login = open_login  # type: ignore[method-assign]
 
 APPS = (
-    "web",
-    "accounts",
-    "audit",
-    "datasets",
-    "models",
-    "recipes",
-    "runs",
-    "tools",
-    "chat",
-    "review",
-    "curation",
-    "errands",
-    "rights",
-)
+    "web", "accounts", "audit", "datasets", "models", "recipes", "runs", "tools", "chat", "review", "curation",
+    "errands", "checks", "rights",
+)  # fmt: skip
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # The platform's own form knows of first passwords and writes the audit log.

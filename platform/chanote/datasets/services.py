@@ -396,6 +396,7 @@ def describe_dataset(
     require(actor, "datasets.change", dataset.project)
     dataset.title, dataset.description, dataset.languages = title, description, list(languages)
     dataset.full_clean(exclude=["created_by"])
+    vars(dataset).update(_history_user=actor)
     dataset.save(update_fields=["title", "description", "languages"])
     record("dataset.described", dataset, actor=actor, title=title, languages=dataset.languages)
     return dataset
