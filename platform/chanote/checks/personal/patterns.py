@@ -35,7 +35,7 @@ KINDS = {
     "passport": "passport or identity card",
     "bank_account": "bank account",
     "phone": "telephone number",
-    "name": "name of a person, by list",
+    "name": "name of a person",
 }
 """Kind → words. Where two overlap the earlier kind wins: its check is the stricter one."""
 NEAR = 48
