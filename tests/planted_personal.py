@@ -1,4 +1,4 @@
-"""Texts with personal data whose places are known, and texts that only look like it. Numbers are made, not anybody's."""
+"""Texts with personal data whose places are known, and texts that only look like it. Numbers are made up."""
 
 import random
 
@@ -41,7 +41,8 @@ def card(draw):
         lambda one: luhn_sum(one) % 10 == 0,
         lambda: draw.choice(("4", "51", "55", "2221")).ljust(4, "3") + digits(draw, 12),
     )
-    return draw.choice((number, "-".join(number[i : i + 4] for i in range(0, 16, 4)), " ".join(number[i : i + 4] for i in range(0, 16, 4))))  # fmt: skip
+    fours = [number[place : place + 4] for place in range(0, 16, 4)]
+    return draw.choice((number, "-".join(fours), " ".join(fours)))
 
 
 def iban(draw):
@@ -53,8 +54,9 @@ def phone(draw):
     tail = digits(draw, 8)
     return draw.choice(
         (
-            f"08{tail}", f"08{tail[0]}-{tail[1:4]}-{tail[4:]}", f"+66 8{tail[0]} {tail[1:4]} {tail[4:]}", f"02-{tail[:3]}-{tail[3:7]}",
-            f"+49 30 {tail[:4]} {tail[4:]}", f"0171/{tail[:7]}", f"030/{tail[:3]}4{tail[3:6]}", f"+1 (212) 555-{tail[:4]}",
+            f"08{tail}", f"08{tail[0]}-{tail[1:4]}-{tail[4:]}", f"+66 8{tail[0]} {tail[1:4]} {tail[4:]}",
+            f"02-{tail[:3]}-{tail[3:7]}", f"+49 30 {tail[:4]} {tail[4:]}", f"0171/{tail[:7]}",
+            f"030/{tail[:3]}4{tail[3:6]}", f"+1 (212) 555-{tail[:4]}",
         )
     )  # fmt: skip
 
@@ -71,7 +73,8 @@ def tax_id(draw):
 
 def insurance_number(draw):
     def make():
-        return f"{draw.randrange(10, 90)}{draw.randrange(1, 29):02d}{draw.randrange(1, 13):02d}{draw.randrange(40, 99)}{draw.choice('ABKMS')}{digits(draw, 3)}"
+        born = f"{draw.randrange(1, 29):02d}{draw.randrange(1, 13):02d}{draw.randrange(40, 99)}"
+        return f"{draw.randrange(10, 90)}{born}{draw.choice('ABKMS')}{digits(draw, 3)}"
 
     return until(is_german_insurance_number, make)
 
@@ -120,20 +123,30 @@ def plant(count: int, seed: int) -> list[tuple[str, str, int, int]]:
 
 
 def look_alikes(count: int, seed: int) -> list[str]:
-    """Numbers of every kind in ordinary text that name nobody: wrong check digits, sums, dates, sections, versions."""
+    """Numbers in ordinary text that name nobody: wrong check digits, sums, dates, sections, versions."""
     draw = random.Random(seed)
+
+    def number(low: int, high: int) -> int:
+        return draw.randrange(low, high)
+
+    def no_card() -> str:
+        return until(lambda one: luhn_sum(one) % 10 > 0, lambda: "4" + digits(draw, 15))
+
+    def no_id() -> str:
+        return until(lambda one: not is_thai_id(one) and luhn_sum(one) % 10, lambda: "1" + digits(draw, 12))
+
     makers = (
-        lambda: f"มาตรา {draw.randrange(1, 300)} วรรคสอง แห่งประมวลรัษฎากร พ.ศ. 24{draw.randrange(70, 99)}",
-        lambda: f"จำนวน {draw.randrange(10**6):,}.{digits(draw, 2)} บาท เมื่อวันที่ {draw.randrange(1, 29)}/0{draw.randrange(1, 9)}/2567",
-        lambda: f"The total was {draw.randrange(10**9, 10**10)} and then {draw.randrange(10**12, 10**13):,}.",
-        lambda: f"ISBN 978-3-16-{digits(draw, 6)}-{digits(draw, 1)} in version {draw.randrange(9)}.{draw.randrange(99)}.{draw.randrange(99)}",
-        lambda: f"Beschluss vom {draw.randrange(10, 29)}.0{draw.randrange(1, 9)}.2019, Az. {draw.randrange(1, 9)} BvR {draw.randrange(10, 3000)}/18",
-        lambda: "เลขที่ " + until(lambda one: not is_thai_id(one) and luhn_sum(one) % 10, lambda: "1" + digits(draw, 12)),
-        lambda: "Order " + until(lambda one: luhn_sum(one) % 10 > 0, lambda: "4" + digits(draw, 15)),
-        lambda: f"นายกรัฐมนตรีแถลงว่า นายจ้างต้องจ่ายค่าชดเชย {draw.randrange(30, 400)} วัน แก่ลูกจ้าง",
-        lambda: f"x = {draw.random():.12f}, y = {draw.random():.9f}; n={draw.randrange(10**5)}",
-        lambda: f"commit {draw.getrandbits(160):040x} at 2024-0{draw.randrange(1, 9)}-1{draw.randrange(9)}T10:{draw.randrange(10, 59)}:00",
-        lambda: f"Der Vertrag vom {draw.randrange(1, 28)}. März regelt in § {draw.randrange(1, 2000)} Abs. 2 die Haftung.",
+        lambda: f"มาตรา {number(1, 300)} วรรคสอง แห่งประมวลรัษฎากร พ.ศ. 24{number(70, 99)}",
+        lambda: f"จำนวน {number(0, 10**6):,}.{digits(draw, 2)} บาท เมื่อวันที่ {number(1, 29)}/0{number(1, 9)}/2567",
+        lambda: f"The total was {number(10**9, 10**10)} and then {number(10**12, 10**13):,}.",
+        lambda: f"ISBN 978-3-16-{digits(draw, 6)}-{digits(draw, 1)} in {number(0, 9)}.{number(0, 99)}.{number(0, 99)}",
+        lambda: f"Beschluss vom {number(10, 29)}.0{number(1, 9)}.2019, Az. {number(1, 9)} BvR {number(10, 3000)}/18",
+        lambda: f"เลขที่ {no_id()}",
+        lambda: f"Order {no_card()}",
+        lambda: f"นายกรัฐมนตรีแถลงว่า นายจ้างต้องจ่ายค่าชดเชย {number(30, 400)} วัน แก่ลูกจ้าง",
+        lambda: f"x = {draw.random():.12f}, y = {draw.random():.9f}; n={number(0, 10**5)}",
+        lambda: f"commit {draw.getrandbits(160):040x} at 2024-0{number(1, 9)}-1{number(0, 9)}T10:{number(10, 59)}:00",
+        lambda: f"Der Vertrag vom {number(1, 28)}. März regelt in § {number(1, 2000)} Abs. 2 die Haftung.",
         lambda: "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-    )  # fmt: skip
-    return [makers[number % len(makers)]() for number in range(count)]
+    )
+    return [makers[place % len(makers)]() for place in range(count)]

@@ -237,6 +237,8 @@ SPECTACULAR_SETTINGS = {
         "LabelEnum": "chanote.review.models.LabelKind",
         "StateEnum": "chanote.runs.models.State",
         "ErrandStateEnum": "chanote.errands.models.State",
+        "UseEnum": "chanote.datasets.models.Use",
+        "ExceptionStateEnum": "chanote.rights.models.State",
         "LabelRowsEnum": ["chat", "preferences"],
     },
     "POSTPROCESSING_HOOKS": [

@@ -110,6 +110,9 @@ def test_withdrawing_needs_a_reason_and_a_role_and_stays(project, court, mixed, 
     with pytest.raises(RightsRefused, match="withdrawn already; it stays so"):
         withdraw_source(court, reason="Again.", actor=curator)
     assert "Withdrawn by curator" in client_of(viewer).get("/p/law/rights/sources/court/").content.decode()
+    page = client_of(viewer).get("/p/law/datasets/mixed/").content.decode()
+    assert "the source court was withdrawn" in page
+    assert 'href="/p/law/rights/rows/mixed/1/5/">What used it<span class="vh">: row 5</span>' in page
 
 
 def test_training_again_without_it_makes_a_version_and_a_draft_that_names_it(

@@ -53,6 +53,11 @@ urlpatterns: list[Any] = [
     path(f"{P}datasets/<slug:slug>/versions/", datasets.Versions.as_view(), name="dataset_versions"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/", datasets.OneVersion.as_view(), name="dataset_version"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/rows/", datasets.Rows.as_view(), name="dataset_rows"),
+    path(f"{V}standing/", curation.OneStanding.as_view(), name="dataset_standing"),
+    path(f"{V}comments/", curation.Comments.as_view(), name="dataset_comments"),
+    path(f"{V}changes/", curation.Changes.as_view(), name="dataset_changes"),
+    path(f"{V}changes/apply/", curation.Apply.as_view(), name="dataset_apply_changes"),
+    path(f"{V}changes/<number:change>/", curation.OneChange.as_view(), name="dataset_change"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/checks/", checks.Checks.as_view(), name="checks"),
     path(
         f"{P}datasets/<slug:slug>/versions/<number:number>/checks/<slug:name>/", checks.OneCheck.as_view(), name="check"

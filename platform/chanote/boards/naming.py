@@ -6,9 +6,13 @@ from chanote.web.numbers import read_number
 
 
 def find_task(project: Project, name: str) -> Task:
-    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist."""
+    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist.
+
+    A task without rows, known by imported results only, cannot be run and is none.
+    """
     slug, _, number = name.partition("@")
-    tasks = Task.objects.filter(project=project, slug=slug).select_related("dataset_version__dataset")
+    tasks = Task.objects.filter(project=project, slug=slug, dataset_version__isnull=False)
+    tasks = tasks.select_related("dataset_version__dataset")
     if number:
         tasks = tasks.filter(number=read_number(number) or 0)
     task = tasks.order_by("-number").first()

@@ -129,8 +129,9 @@ def import_evaluation(
         raise BoardError(f"model {model} and task {task} belong to different projects")
     if run is None:
         # What a run scored was allowed when it was launched, and its scores are kept.
-        judgement = judge_version(task.dataset_version, Use.EVALUATE, field="task")
-        judgement += judge_model(model, Use.EVALUATE, field="model")
+        judgement = judge_model(model, Use.EVALUATE, field="model")
+        if task.dataset_version_id is not None:
+            judgement += judge_version(task.dataset_version, Use.EVALUATE, field="task")
         if judgement.refusals:
             raise BoardError(" ".join(one.message for one in judgement.refusals), judgement.refusals)
     # Serialises imports of one task, so that the same file cannot be stored twice at once.

@@ -6,13 +6,13 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from import_export.admin import ExportMixin, ImportMixin
+from import_export.admin import ImportMixin
 from import_export.resources import ModelResource
 from simple_history.admin import SimpleHistoryAdmin
 
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.datasets.services import describe_dataset
-from chanote.web.site import ReadOnlyAdmin, VisibleAdmin
+from chanote.web.site import ReadOnlyAdmin, TableExport, VisibleAdmin
 
 
 class DatasetResource(ModelResource):
@@ -53,7 +53,7 @@ class VersionResource(ModelResource):
 
 
 @admin.register(Dataset)
-class DatasetAdmin(ImportMixin, ExportMixin, SimpleHistoryAdmin, VisibleAdmin):
+class DatasetAdmin(ImportMixin, TableExport, SimpleHistoryAdmin, VisibleAdmin):
     resource_classes = [DatasetResource]
     list_display = ["slug", "title", "kind", "project", "created"]
     list_filter = ["kind", "project"]
@@ -71,25 +71,19 @@ class DatasetAdmin(ImportMixin, ExportMixin, SimpleHistoryAdmin, VisibleAdmin):
     def has_import_permission(self, request: HttpRequest) -> bool:
         return self.has_change_permission(request)
 
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
     def save_model(self, request: HttpRequest, obj: Dataset, form: Any, change: bool) -> None:
         words = {name: form.cleaned_data[name] for name in ("title", "description", "languages")}
         describe_dataset(Dataset.objects.get(pk=obj.pk), actor=request.user, **words)
 
 
 @admin.register(DatasetVersion)
-class DatasetVersionAdmin(ExportMixin, ReadOnlyAdmin):
+class DatasetVersionAdmin(TableExport, ReadOnlyAdmin):
     resource_classes = [VersionResource]
     list_display = ["reference", "state", "rows", "licence", "non_commercial", "created", "created_by"]
     list_filter = ["standing__state", "dataset__kind", "non_commercial", "licence", "dataset__project"]
     list_select_related = ["dataset", "created_by", "standing"]
     search_fields = ["dataset__slug", "sha256", "reason"]
     date_hierarchy = "created"
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("dataset", "created_by", "standing")

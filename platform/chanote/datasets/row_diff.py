@@ -51,24 +51,24 @@ def compare_rows(old: DatasetVersion, new: DatasetVersion) -> RowDiff:
     gone, come = numpy.flatnonzero(~kept_before), numpy.flatnonzero(~kept_after)
     # The gap that a row lies in: how many kept rows stand before it.
     gap_gone, gap_come = numpy.cumsum(kept_before)[gone], numpy.cumsum(kept_after)[come]
-    pairs: list[tuple[int, int, int]] = []
-    i = j = 0
-    while i < len(gone) and j < len(come):
-        if gap_gone[i] == gap_come[j]:
-            pairs.append((int(gap_gone[i]), int(gone[i]) + 1, int(come[j]) + 1))
-            i, j = i + 1, j + 1
-        elif gap_gone[i] < gap_come[j]:
-            pairs.append((int(gap_gone[i]), int(gone[i]) + 1, 0))
-            i += 1
-        else:
-            pairs.append((int(gap_come[j]), 0, int(come[j]) + 1))
-            j += 1
-    rest = numpy.array([(old_row, new_row) for _, old_row, new_row in pairs], dtype=numpy.int64).reshape(-1, 2)
-    ends = [
-        numpy.column_stack([gone[i:] + 1, numpy.zeros(len(gone) - i, dtype=numpy.int64)]),
-        numpy.column_stack([numpy.zeros(len(come) - j, dtype=numpy.int64), come[j:] + 1]),
-    ]
-    return RowDiff(numpy.concatenate([rest, *ends]), int(kept_before.sum()))
+    # Of the rows that went and those that came in one gap the first go together, then the second, and so on.
+    most = max(len(before), len(after)) + 1
+    key_gone, key_come = gap_gone * most + rank_in(gap_gone), gap_come * most + rank_in(gap_come)
+    keys = numpy.union1d(key_gone, key_come)
+    pairs = numpy.zeros((len(keys), 2), dtype=numpy.int64)
+    pairs[keys.searchsorted(key_gone), 0] = gone + 1
+    pairs[keys.searchsorted(key_come), 1] = come + 1
+    return RowDiff(pairs, int(kept_before.sum()))
+
+
+def rank_in(groups: "numpy.ndarray[Any, Any]") -> "numpy.ndarray[Any, Any]":
+    """The place of each entry within its group, from 0; the groups are sorted."""
+    import numpy
+
+    place = numpy.arange(len(groups))
+    fresh = numpy.ones(len(groups), dtype=bool)
+    fresh[1:] = groups[1:] != groups[:-1]
+    return place - numpy.maximum.accumulate(numpy.where(fresh, place, 0)) if len(groups) else place
 
 
 def read_hashes(version: DatasetVersion) -> "numpy.ndarray[Any, Any]":
@@ -86,11 +86,7 @@ def number_copies(hashes: "numpy.ndarray[Any, Any]") -> "numpy.ndarray[Any, Any]
     import numpy
 
     order = numpy.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    fresh = numpy.ones(len(ordered), dtype=bool)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    place = numpy.arange(len(ordered))
-    copy = place - numpy.maximum.accumulate(numpy.where(fresh, place, 0))
+    copy = rank_in(hashes[order])
     numbered = hashes.copy()
     numbered[order] ^= copy.astype(numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
     return numbered

@@ -16,7 +16,7 @@ from chanote.accounts.roles import may, require
 from chanote.checks.masking import find_mask, mask_lines, mask_page
 from chanote.checks.pages import count_open, read_tab
 from chanote.curation.models import State
-from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
+from chanote.curation.queue import ensure_features, find_visible, read_row_wish, spell_row_wish
 from chanote.curation.selectors import states_of
 from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
 from chanote.datasets.errors import ImportRefused
@@ -111,7 +111,11 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     try:
         if ensure_features(version):
             context |= {"languages": count_languages(version), "marks": list_marks(version)}
-            page = read_found(version, wish, start=start) if wish else read_page(version, start=start)
+            page = (
+                read_found(version, find_visible(version, wish, mask), wish.text, start=start)
+                if wish
+                else read_page(version, start=start)
+            )
         elif wish.text:
             page = search_rows(version, wish.text, start=start)
         else:
@@ -306,11 +310,10 @@ def _import_staged(
 ) -> DatasetVersion:
     asked = form.cleaned_data
     fields = ("slug", "title", "kind", "source", "languages", "reason", "source_name")
-    if Source.objects.filter(project=project, slug=asked["source_name"]).exists():
-        # Its terms hold; boxes that were ticked before the source was named narrow nothing and widen nothing.
-        rights: dict[str, Any] = {}
-    else:
-        rights = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
+    rights: dict[str, Any] = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
+    if named := Source.objects.filter(project=project, slug=asked["source_name"]).first():
+        # Its terms hold: boxes narrow them, and those that were ticked before it was named do not widen them.
+        rights["uses"] = [use for use in asked["uses"] if use in named.uses]
     return import_dataset(
         project=project,
         file=staged.path,

@@ -97,7 +97,11 @@ def exception_detail(request: HttpRequest, project: str, number: int) -> HttpRes
         "asked": asked,
         "form": form,
         "refusals": judge(asked.subject, asked.use).refusals,
-        "runs": [run for run in Run.objects.filter(project=found) if _passed(run, asked)],
+        "runs": [
+            run
+            for run in Run.objects.filter(project=found, snapshot__has_key="exceptions").order_by("-number")
+            if _passed(run, asked)
+        ],
         "own": own,
         "may_decide": not own and may(request.user, "rights.decide", found),
         "may_revoke": may(request.user, "rights.decide", found),

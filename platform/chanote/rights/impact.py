@@ -28,6 +28,7 @@ WORDS = {
     "started": "started from a model that learned from them",
     "taught": "learned from a teacher that learned from them",
 }
+MOST_HASHES = 100
 LEARNS = ("trained", "read", "started", "taught")
 """Ways in which a policy takes something up."""
 
@@ -135,14 +136,13 @@ def trace_impact(project: Project, hits: list[VersionHit]) -> Impact:
     versions = [hit.version for hit in hits]
     hashes = {version.sha256 for version in versions}
     impact = Impact(versions=hits, made_from=_list_made_from(versions))
-    runs = list(Run.objects.filter(project=project).select_related("base", "revision__recipe").order_by("-created"))
-    found = {run.pk: hit for run in runs if (hit := _look_at_run(run, hashes)).how}
+    found = {run.pk: hit for run in _find_readers(project, hashes) if (hit := _look_at_run(run, hashes)).how}
     models: dict[int, Model] = {}
     grown = True
     while grown:
         new = _find_models(found.values(), models)
         models |= new
-        grown = bool(new) and _follow_models(runs, new.values(), found)
+        grown = bool(new) and _follow_models(project, list(new.values()), found)
     impact.runs = sorted(found.values(), key=lambda hit: hit.run.number, reverse=True)
     impact.models = sorted(models.values(), key=lambda model: model.slug)
     impact.checkpoints = _list_checkpoints(found.values())
@@ -173,6 +173,17 @@ def _find_labels_of_readers(hits: list[VersionHit]) -> list[VersionHit]:
         for version in drawn.select_related("dataset__project")
         if version.pk not in known and names & set(version.operation.get("read") or [])
     ]
+
+
+def _find_readers(project: Project, hashes: set[str]) -> Iterable[Run]:
+    """Runs whose snapshots hold one of the hashes; every run where there are too many hashes for one query."""
+    runs = Run.objects.filter(project=project).select_related("base")
+    if len(hashes) > MOST_HASHES:
+        return runs
+    wanted = Q(pk__in=[])
+    for sha256 in hashes:
+        wanted |= Q(snapshot__datasets__icontains=sha256) | Q(snapshot__toolset__icontains=sha256)
+    return runs.filter(wanted)
 
 
 def _look_at_run(run: Run, hashes: set[str]) -> RunHit:
@@ -214,12 +225,13 @@ def _find_models(hits: Iterable[RunHit], known: dict[int, Model]) -> dict[int, M
     return {key: model for key, model in new.items() if key is not None and model is not None}
 
 
-def _follow_models(runs: list[Run], models: Iterable[Model], found: dict[Any, RunHit]) -> bool:
+def _follow_models(project: Project, models: list[Model], found: dict[Any, RunHit]) -> bool:
     """Note the runs that started from these models or had them as teachers; whether any was new."""
     keys = {model.pk for model in models}
     slugs = {model.slug for model in models}
     grown = False
-    for run in runs:
+    runs = Run.objects.filter(project=project).select_related("base")
+    for run in runs.filter(Q(base__in=models) | Q(snapshot__models__has_any_keys=list(slugs))):
         stages = run.snapshot.get("recipe", {}).get("stages", [])
         taught = [number for number in range(len(stages)) if slugs & set(list_teachers(run, last_stage=number))]
         if run.base_id not in keys and not taught:

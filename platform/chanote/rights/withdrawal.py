@@ -24,6 +24,8 @@ def withdraw_source(source: Source, *, reason: str, actor: Any) -> Source:
     those at work go on until somebody stops them. It cannot be taken back. Raises RightsRefused, PermissionDenied."""
     require(actor, "rights.withdraw", source.project)
     reason = check_text("reason", reason)
+    # Before the transaction: it may take a second, and SQLite lets one transaction write at a time.
+    used_by = find_impact_of_source(source).count()
     with transaction.atomic():
         # Launches take the same lock, so that none that began before can write its run after.
         Project.objects.select_for_update().get(pk=source.project_id)
@@ -33,9 +35,8 @@ def withdraw_source(source: Source, *, reason: str, actor: Any) -> Source:
         source.refresh_from_db()
         if not done:
             raise RightsRefused(Problem("", f"The source {source.slug} is withdrawn already; it stays so."))
-        impact = find_impact_of_source(source)
-        record("source.withdrawn", source, actor=actor, reason=reason, used_by=impact.count())
-    _cancel_waiting(impact, f"The source {source.slug} was withdrawn.", actor)
+        record("source.withdrawn", source, actor=actor, reason=reason, used_by=used_by)
+    _cancel_waiting(find_impact_of_source(source), f"The source {source.slug} was withdrawn.", actor)
     return source
 
 
@@ -50,6 +51,7 @@ def withdraw_row(version: DatasetVersion, number: int, *, reason: str, actor: An
         raise RightsRefused(Problem("row", str(error))) from error
     if not sha256:
         raise RightsRefused(Problem("row", f"{version.reference} has rows 1 to {version.rows:,}; {number:,} is none."))
+    used_by = find_impact_of_row(project, (length, sha256)).count()
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)
         row, created = WithdrawnRow.objects.get_or_create(
@@ -61,9 +63,8 @@ def withdraw_row(version: DatasetVersion, number: int, *, reason: str, actor: An
         )  # fmt: skip
         if not created:
             raise RightsRefused(Problem("row", f"This row was withdrawn already, as {row}."))
-        impact = find_impact_of_row(project, (length, sha256))
-        record("row.withdrawn", row, actor=actor, reason=reason, used_by=impact.count())
-    _cancel_waiting(impact, f"{str(row).capitalize()} was withdrawn.", actor)
+        record("row.withdrawn", row, actor=actor, reason=reason, used_by=used_by)
+    _cancel_waiting(find_impact_of_row(project, (length, sha256)), f"{str(row).capitalize()} was withdrawn.", actor)
     return row
 
 
