@@ -218,7 +218,7 @@ def test_another_projects_build_is_not_found(half_done, researcher, client_of):
 def test_rest_starts_a_build_and_tells_what_was_dropped(half_done, house, researcher, client_of):
     client = client_of(researcher)
     base = f"/api/v1/projects/{house.slug}"
-    kinds = client.get(f"{base}/build-kinds/").json()
+    kinds = client.get(f"{base}/build-kinds/").json()["kinds"]
     assert "min_accuracy" in next(kind for kind in kinds if kind["name"] == "autoif")["config"]["properties"]
     body = {"kind": "autoif", "config": {**CONFIG, "name": "other"}}
     answer = client.post(f"{base}/builds/", body, content_type="application/json")
