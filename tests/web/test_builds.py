@@ -252,3 +252,18 @@ def test_the_command_line_starts_a_build_and_says_what_is_wrong(house, researche
     assert Build.objects.get().config["min_quality"] == 9
     assert cli.main([*words, *settings, "--set", "min_quality=high"]) != 0
     assert "min_quality" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prompt_price": float("nan")}, "prompt_price: It is no finite number"),
+        ({"uses": ["sell"]}, "uses: The use 'sell' is not known"),
+        ({"key": "two words"}, "key: A key has no spaces"),
+        ({"concurrency": 0}, "concurrency: Ensure this value is greater than or equal to 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_nothing_changes(house, researcher, changes, sentence):
+    with pytest.raises(BuildRefused, match=sentence):
+        make_endpoint(house, researcher, **changes)
+    assert TeacherEndpoint.objects.get().uses == ["train"]
