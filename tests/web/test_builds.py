@@ -185,6 +185,7 @@ def test_the_page_of_a_build_shows_the_funnel_while_it_lives(half_done, curator,
     assert part.lstrip().startswith('<div id="funnel"')
     stop_errand(half_done.errand, actor=curator)
     assert 'id="funnel" hx-get' not in client.get(half_done.get_absolute_url()).content.decode()
+    assert half_done.get_absolute_url() in client.get(half_done.errand.get_absolute_url()).content.decode()
 
 
 def test_what_was_dropped_is_shown_with_its_reason_and_downloaded_whole(half_done, viewer, client_of):
