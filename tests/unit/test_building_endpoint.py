@@ -96,6 +96,13 @@ def test_faults_of_the_server_are_tried_again(tmp_path):
     assert (reply.text, reply.fault) == ("re x", "")
 
 
+def test_a_server_that_hangs_is_given_up_in_time(tmp_path):
+    hasty = Limits(seconds=0.3, attempts=2, concurrency=1)
+    with serve(lambda *_: says("late", after_s=60)) as server, connect(server, tmp_path, limits=hasty) as client:
+        assert "did not answer within 0.3 s" in client.ask(ask_about("x")).fault
+        assert client.cost()["replies"] == 0
+
+
 def test_a_server_that_says_when_to_come_back_holds_every_question(tmp_path, monkeypatch):
     waits: list[float] = []
     monkeypatch.setattr(module._Asking, "_rest", lambda self, made, asked: waits.append(asked))
@@ -179,10 +186,10 @@ def test_a_reply_larger_than_the_limit_is_no_reply(tmp_path, monkeypatch):
         assert "101 characters" in client.ask(ask_about("a")).fault
 
 
-def test_half_a_surrogate_pair_in_a_reply_can_be_kept(tmp_path):
-    broken = Said(b'{"choices": [{"message": {"content": "a\\ud800b"}, "finish_reason": "stop"}]}')
+def test_what_no_dataset_can_hold_is_replaced(tmp_path):
+    broken = Said(b'{"choices": [{"message": {"content": "a\\ud800b\\u0000c"}, "finish_reason": "stop"}]}')
     with serve(lambda *_: broken) as server, connect(server, tmp_path) as client:
-        assert client.ask(ask_about("a")).text == "a?b"
+        assert client.ask(ask_about("a")).text == "a?b\ufffdc"
 
 
 def test_a_stop_leaves_in_the_middle_and_what_was_answered_stays(tmp_path):
