@@ -24,6 +24,7 @@ APPS = (
     "review",
     "errands",
     "building",
+    "checks",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

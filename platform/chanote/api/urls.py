@@ -5,6 +5,7 @@ from django.urls import path, re_path, register_converter
 from chanote.api import docs, views
 from chanote.boards import api as boards
 from chanote.building import api as building
+from chanote.checks import api as checks
 from chanote.datasets import api as datasets
 from chanote.errands import api as errands
 from chanote.models import api as models
@@ -44,6 +45,20 @@ urlpatterns = [
     path(f"{P}datasets/<slug:slug>/versions/", datasets.Versions.as_view(), name="dataset_versions"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/", datasets.OneVersion.as_view(), name="dataset_version"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/rows/", datasets.Rows.as_view(), name="dataset_rows"),
+    path(f"{P}datasets/<slug:slug>/versions/<number:number>/checks/", checks.Checks.as_view(), name="checks"),
+    path(
+        f"{P}datasets/<slug:slug>/versions/<number:number>/checks/<slug:name>/", checks.OneCheck.as_view(), name="check"
+    ),
+    path(
+        f"{P}datasets/<slug:slug>/versions/<number:number>/checks/<slug:name>/rows/",
+        checks.CheckRows.as_view(),
+        name="check_rows",
+    ),
+    path(
+        f"{P}datasets/<slug:slug>/versions/<number:number>/rows/<number:row>/unmask/",
+        checks.UnmaskedRow.as_view(),
+        name="row_unmask",
+    ),
     path(f"{P}models/", models.Models.as_view(), name="models"),
     path(f"{P}models/<slug:slug>/", models.OneModel.as_view(), name="model"),
     path(f"{P}check-recipe/", recipes.Check.as_view(), name="check_recipe"),
@@ -100,6 +115,9 @@ urlpatterns = [
     path(f"{P}queue/", records.Queue.as_view(), name="queue"),
     path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
     path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),
+    path(
+        f"{P}tasks/<slug:slug>/<number:number>/clean-items/", checks.CleanTaskItems.as_view(), name="task_clean_items"
+    ),
     path(f"{P}boards/", boards.Boards.as_view(), name="boards"),
     path(f"{P}boards/<slug:slug>/", boards.OneBoard.as_view(), name="board"),
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),

@@ -74,6 +74,8 @@ class Check(ABC):
     settings_class: ClassVar[type[Settings]] = Settings
     needs: ClassVar[frozenset[str]] = frozenset()
     """What must be gathered: names in `gathering.GATHERERS`."""
+    do_not_call_in_templates: ClassVar[bool] = True
+    """For Django's templates, which would make an instance of any class that they meet."""
     reads_rows: ClassVar[bool] = True
     """False: everything is in what was gathered."""
 

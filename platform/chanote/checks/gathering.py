@@ -190,14 +190,18 @@ def gather_sources(version: DatasetVersion) -> Gathered:
     spans: list[dict[str, Any]] = []
     place = 0
 
+    known = SourceSpan.objects.filter(version=version).select_related("source").order_by("start")
+    # Of a mixed version the flag comes from some source and says nothing of rows that have none.
+    own_non_commercial = version.non_commercial and not known.exists()
+
     def add_own(stop: int) -> None:
         if place < stop:
             spans.append(
-                {"source": version.reference, "licence": version.licence, "non_commercial": version.non_commercial,
+                {"source": version.reference, "licence": version.licence, "non_commercial": own_non_commercial,
                  "start": place, "stop": stop, "ended": ""}
             )  # fmt: skip
 
-    for span in SourceSpan.objects.filter(version=version).select_related("source").order_by("start"):
+    for span in known:
         source = span.source
         add_own(span.start)
         ended = ""

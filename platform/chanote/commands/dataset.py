@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chanote.commands import dataset_check
 from chanote.commands.answers import NOT_FOUND, REFUSED, USAGE, CommandEnd
 from chanote.commands.build import add_build_parser
 
@@ -38,6 +39,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one = verbs.add_parser("show", parents=[common], help="show one dataset and its versions")
     one.add_argument("name")
     one.set_defaults(action=show_dataset)
+    dataset_check.add_parser(verbs, common)
 
 
 def import_file(args: argparse.Namespace) -> dict[str, Any]:

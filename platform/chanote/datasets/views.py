@@ -1,5 +1,6 @@
 """Pages of the datasets. Every filter stands in the address."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
+from chanote.checks.masking import find_mask, mask_lines, mask_page
+from chanote.checks.pages import count_open, read_tab
 from chanote.datasets.errors import ImportRefused
 from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
 from chanote.datasets.histogram import draw_histogram
@@ -25,7 +28,7 @@ from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, s
 from chanote.datasets.storage import StoreError, version_path
 from chanote.web.projects import get_project
 
-TABS = ("rows", "card", "versions", "usage")
+TABS = ("rows", "card", "checks", "versions", "usage")
 
 
 @login_required
@@ -62,10 +65,13 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
         "histogram": draw_histogram(version.statistics.get("length", {})),
         "runs_count": runs.count(),
         "tasks_count": version.tasks.count(),
+        "checks_open": count_open(version),
         "may_change": may(request.user, "datasets.change", dataset.project),
     }
     if context["tab"] == "usage":
         context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+    if context["tab"] == "checks":
+        context["checks"] = read_tab(version, request.user)
     if context["tab"] == "rows":
         context |= _read_rows(request, version)
     return render(request, "datasets/detail.html", context)
@@ -76,19 +82,29 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     start = _read_number(request.GET.get("start", ""))
     if row := _read_number(request.GET.get("row", "")):
         start = row - 1
+    mask = find_mask(version)
     try:
         page = search_rows(version, query, start=start) if query else read_page(version, start=start)
     except StoreError as error:
         return {"broken": str(error), "page": RowPage(query=query), "query": query}
     kind = version.dataset.kind
-    return {"page": page, "views": [view_row(kind, number, row, query) for number, row in page.rows], "query": query}
+    mask_page(page, mask)
+    views = [view_row(kind, number, row, query) for number, row in page.rows]
+    return {"page": page, "views": views, "query": query, "masked": bool(mask)}
 
 
 @login_required
 @require_GET
 def dataset_download(request: HttpRequest, project: str, slug: str, number: int) -> FileResponse:
+    """The rows as JSON lines; masked once a check has found personal data, since a file goes anywhere."""
     dataset = _find_dataset(request, project, slug)
     version = get_object_or_404(DatasetVersion, dataset=dataset, number=number)
+    if mask := find_mask(version):
+        masked = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
+        masked.writelines(mask_lines(version, mask))
+        masked.seek(0)
+        name = f"{slug}-{number}-masked.jsonl"
+        return FileResponse(masked, as_attachment=True, filename=name, content_type="application/x-ndjson")
     try:
         file = version_path(version).open("rb")
     except (OSError, StoreError) as error:

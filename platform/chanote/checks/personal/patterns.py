@@ -244,14 +244,15 @@ _MARGIN = 80
 
 def find_dense(text: str) -> Iterator[tuple[int, int]]:
     """Stretches of a text that hold at least six digits close together: numbers need be looked for nowhere else."""
-    start = stop = -1
+    start = stop = 0
     for match in _DENSE.finditer(text):
-        if match.start() - _MARGIN > stop:
-            if stop > 0:
-                yield start, stop
+        if stop and match.start() - _MARGIN > stop:
+            yield start, stop
+            stop = 0
+        if not stop:
             start = max(match.start() - _MARGIN, 0)
         stop = match.end() + _MARGIN
-    if stop > 0:
+    if stop:
         yield start, min(stop, len(text))
 
 
