@@ -140,7 +140,7 @@ class EndpointForm(forms.Form):
         label="Address",
         max_length=300,
         widget=forms.TextInput(attrs={**MONO, "placeholder": "http://127.0.0.1:8000/v1"}),
-        help_text="Of an OpenAI-compatible server, up to and with /v1. `chanote serve` prints one.",
+        help_text="Of an OpenAI-compatible server, up to and with /v1, such as chanote serve starts.",
     )
     model = forms.CharField(
         max_length=200, widget=forms.TextInput(attrs=MONO), help_text="Name by which the server knows the model."

@@ -107,7 +107,7 @@ def _find_fault(autoif: AutoIf, item: Item, reply: Reply, known: set[bytes]) -> 
 
 
 def _digest(item: Item) -> bytes:
-    return hashlib.blake2b(f"{item['question']}\0{item['answer']}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{item['id']}\0{item['answer']}".encode(), digest_size=16).digest()
 
 
 def _verify(autoif: AutoIf, functions: list[dict[str, Any]], items: list[Item]) -> list[Outcome]:

@@ -35,7 +35,7 @@ class AutoIfConfig(BuildConfig):
     answers_each: int = Field(default=2, ge=1, le=50, title="Answers for each pair")
     min_passed: float = Field(default=0.5, gt=0, le=1, title="Lowest share of functions that pass an answer")
     answer_language: Literal["question", "th"] = Field(default="question", title="Language of the answers")
-    """`th`: Thai is asked for and checked even where the question is English."""
+    """With th, Thai is asked for and checked even where the question is English."""
     min_quality: int = Field(default=8, ge=0, le=10, title="Lowest quality")
     """Of 0 to 10. An answer with exactly this score is kept."""
     cross_lingual: float = Field(default=0.5, ge=0, le=1, title="Share of rows to cross over")

@@ -5,9 +5,10 @@ Thai if the text is cut for it first (views), and if its own cuts are changed to
 helps a given function: the cross-validation tries each form on each view and takes what proves itself.
 """
 
+import os
 import re
-from functools import lru_cache
-from typing import Literal, get_args
+from functools import cache, lru_cache
+from typing import Any, Literal, get_args
 
 View = Literal["raw", "sentences", "words"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -32,9 +33,7 @@ def see(text: str, view: View) -> str:
     """A text as a view shows it; one without Thai is the same in each."""
     if view == "raw" or not THAI.search(text) or len(text) > LONGEST:
         return text
-    # Loading the dictionary takes a second, which the web server need not spend.
-    from pythainlp.tokenize import sent_tokenize, word_tokenize
-
+    sent_tokenize, word_tokenize = _load_cutters()
     lines = []
     for line in text.splitlines():
         if view == "words":
@@ -43,6 +42,16 @@ def see(text: str, view: View) -> str:
             sentences = map(str, sent_tokenize(line, engine="crfcut"))
             lines.extend(sentence.strip() for sentence in sentences if sentence.strip())
     return "\n".join(lines)
+
+
+@cache
+def _load_cutters() -> tuple[Any, Any]:
+    """Takes a second, which a web server need not spend. Nothing is fetched and nothing is written."""
+    os.environ.setdefault("PYTHAINLP_READ_ONLY", "1")
+    os.environ.setdefault("PYTHAINLP_OFFLINE", "1")
+    from pythainlp.tokenize import sent_tokenize, word_tokenize
+
+    return sent_tokenize, word_tokenize
 
 
 def adapt(source: str) -> str:
