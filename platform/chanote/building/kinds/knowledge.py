@@ -143,7 +143,9 @@ class _Against:
             self.versions = [find_version(building.project, name) for name in names]
         else:
             self.versions = find_sets(building.project, config.evaluation.split(), every_task=config.every_task)
-            frozen.write_text(json.dumps([version.reference for version in self.versions]))
+            partial = frozen.with_suffix(".partial")
+            partial.write_text(json.dumps([version.reference for version in self.versions]))
+            partial.replace(frozen)
         self.evaluated: Evaluated = gather(self.versions)
         self.index: OverlapIndex = write_index(
             (

@@ -196,8 +196,11 @@ def _value(building: Building, config: SamplingConfig, rewards: RewardList, tota
     folder = building.directory / "scores"
     folder.mkdir(exist_ok=True)
     answers = folder / "answers.jsonl"
-    with answers.open("w") as file:
-        file.writelines(write_line(_describe_group(item, config)) for item in building.funnel.read_kept(SAMPLE))
+    if not answers.exists():  # a process that a killed build left behind may still read it
+        partial = answers.with_suffix(".partial")
+        with partial.open("w") as file:
+            file.writelines(write_line(_describe_group(item, config)) for item in building.funnel.read_kept(SAMPLE))
+        partial.replace(answers)
 
     def tell(done: int) -> None:
         counts = {"in": total, "kept": done, "dropped": 0, "reasons": {}, "parts": {}, "done": False}
