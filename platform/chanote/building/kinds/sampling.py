@@ -22,6 +22,7 @@ from chanote.recipes.checking import check_data
 from chanote.recipes.yaml_text import parse_yaml
 from trainer.contract.rewards import RewardList
 from trainer.contract.scoring import REWARDS
+from trainer.contract.stages.rf_nll import RfNllStage
 
 SAMPLE = Step("sample", "Sample answers", "prompts")
 VALUE = Step("value", "Value the answers", "prompts")
@@ -113,8 +114,9 @@ def read_rewards(text: str) -> RewardList:
     recipe, problems = check_data({"base": "policy", "stages": [stage]})
     if recipe is None:
         raise ValueError(str(problems[0]).replace("stages[0].", "").removeprefix("stages[0]: ") + ".")
-    rewards: RewardList = recipe.stages[0].rewards
-    return rewards
+    (checked,) = recipe.stages
+    assert isinstance(checked, RfNllStage)
+    return checked.rewards
 
 
 def _sample(building: Building, config: SamplingConfig, source: DatasetVersion, total: int) -> Iterator[Outcome]:
