@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chanote.accounts.models import Project
 from chanote.building.autoif.run import describe_endpoint
 from chanote.building.doing import Building
 from chanote.building.models import TeacherEndpoint
 from chanote.datasets.making import SourcedRow, join_licences, make_version, merge_languages
-from chanote.datasets.models import DatasetVersion, Use
+from chanote.datasets.models import Dataset, DatasetVersion, Use
 from chanote.errands.work import WorkRefused
 
 
@@ -60,6 +61,16 @@ def make_result(
         languages=languages or merge_languages(drawn_from),
         actor=building.actor,
     )
+
+
+def find_clash(project: Project, slug: str, kind: str, *, made_from: str = "") -> str:
+    """Why the result cannot have this name, found before anything is asked and paid for; empty when it can."""
+    if made_from.partition("@")[0] == slug:
+        return "The result cannot be a version of what it is made from; choose another name."
+    there = Dataset.objects.filter(project=project, slug=slug).first()
+    if there is not None and there.kind != kind:
+        return f"The dataset {slug} holds {there.kind} rows, and the result holds {kind} rows; choose another name."
+    return ""
 
 
 def find_writer(building: Building, slug: str) -> TeacherEndpoint:
