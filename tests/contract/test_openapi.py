@@ -44,6 +44,7 @@ NAMES = {
     "tasks": "exam",
     "boards": "first",
     "toolsets": "tools",
+    "endpoints": "teacher",
 }
 """Something that exists, by the noun in the path."""
 RECIPE = "base: tiny\nstages:\n  - {kind: sft, steps: 5, data: [{dataset: talk}]}\n"
@@ -70,6 +71,7 @@ def test_every_operation_names_its_errors_and_its_words():
 def material(project, researcher, tmp_path):
     """One of everything, so that valid addresses lead somewhere."""
     from chanote.boards.services import create_board, freeze_task, import_evaluation
+    from chanote.building.services import save_endpoint
     from chanote.datasets.services import import_dataset
     from chanote.models.models import Model
     from chanote.recipes.services import save_revision
@@ -104,6 +106,9 @@ def material(project, researcher, tmp_path):
         run=run, attempt=attempt, step=1, stage=0, directory=str(tmp_path / "gone"), sha256="2" * 64
     )
     store_step(run, 1, [make_rollout(0, 0), make_rollout(0, 1, reward=None, masked="judge: no answer")])
+    save_endpoint(
+        project=project, slug="teacher", base_url="http://127.0.0.1:9/v1", model="m", uses=["train"], actor=researcher
+    )
     save_toolset(project=project, slug="tools", tools=["run_python"], author=researcher)
     call = {"call": "c1", "step": 1, "rollout": "0.0", "tool": "run_python", "arguments": "{}", "output": "1"}
     store_calls(run, [StoredToolCall(**call, status="ok", wall_ms=1.0)])

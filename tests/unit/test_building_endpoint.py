@@ -96,6 +96,13 @@ def test_faults_of_the_server_are_tried_again(tmp_path):
     assert (reply.text, reply.fault) == ("re x", "")
 
 
+def test_a_server_that_hangs_is_given_up_in_time(tmp_path):
+    hasty = Limits(seconds=0.3, attempts=2, concurrency=1)
+    with serve(lambda *_: says("late", after_s=60)) as server, connect(server, tmp_path, limits=hasty) as client:
+        assert "did not answer within 0.3 s" in client.ask(ask_about("x")).fault
+        assert client.cost()["replies"] == 0
+
+
 def test_a_server_that_says_when_to_come_back_holds_every_question(tmp_path, monkeypatch):
     waits: list[float] = []
     monkeypatch.setattr(module._Asking, "_rest", lambda self, made, asked: waits.append(asked))

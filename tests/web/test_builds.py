@@ -185,6 +185,7 @@ def test_the_page_of_a_build_shows_the_funnel_while_it_lives(half_done, curator,
     assert part.lstrip().startswith('<div id="funnel"')
     stop_errand(half_done.errand, actor=curator)
     assert 'id="funnel" hx-get' not in client.get(half_done.get_absolute_url()).content.decode()
+    assert half_done.get_absolute_url() in client.get(half_done.errand.get_absolute_url()).content.decode()
 
 
 def test_what_was_dropped_is_shown_with_its_reason_and_downloaded_whole(half_done, viewer, client_of):
@@ -218,7 +219,7 @@ def test_another_projects_build_is_not_found(half_done, researcher, client_of):
 def test_rest_starts_a_build_and_tells_what_was_dropped(half_done, house, researcher, client_of):
     client = client_of(researcher)
     base = f"/api/v1/projects/{house.slug}"
-    kinds = client.get(f"{base}/build-kinds/").json()
+    kinds = client.get(f"{base}/build-kinds/").json()["kinds"]
     assert "min_accuracy" in next(kind for kind in kinds if kind["name"] == "autoif")["config"]["properties"]
     body = {"kind": "autoif", "config": {**CONFIG, "name": "other"}}
     answer = client.post(f"{base}/builds/", body, content_type="application/json")
@@ -252,3 +253,18 @@ def test_the_command_line_starts_a_build_and_says_what_is_wrong(house, researche
     assert Build.objects.get().config["min_quality"] == 9
     assert cli.main([*words, *settings, "--set", "min_quality=high"]) != 0
     assert "min_quality" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prompt_price": float("nan")}, "prompt_price: It is no finite number"),
+        ({"uses": ["sell"]}, "uses: The use 'sell' is not known"),
+        ({"key": "two words"}, "key: A key has no spaces"),
+        ({"concurrency": 0}, "concurrency: Ensure this value is greater than or equal to 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_nothing_changes(house, researcher, changes, sentence):
+    with pytest.raises(BuildRefused, match=sentence):
+        make_endpoint(house, researcher, **changes)
+    assert TeacherEndpoint.objects.get().uses == ["train"]

@@ -52,6 +52,10 @@ class KindAnswer(serializers.Serializer[Any]):
     config = serializers.DictField(help_text="JSON schema.")
 
 
+class KindsAnswer(serializers.Serializer[Any]):
+    kinds = KindAnswer(many=True)
+
+
 class DroppedQuery(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=200, default="", **FLAT)
     page = serializers.IntegerField(min_value=1, max_value=10**6, default=1)
@@ -163,7 +167,7 @@ class DroppedItems(ProjectView):
 class BuildKinds(ProjectView):
     scope = "datasets"
 
-    @extend_schema(responses=KindAnswer(many=True), operation_id="builds_kinds", tags=["builds"])
+    @extend_schema(responses=KindsAnswer, operation_id="builds_kinds", tags=["builds"])
     def get(self, request: Any, project: str) -> Response:
         """Kinds of builds, each with the schema of its settings."""
         _ = self.project
@@ -177,7 +181,7 @@ class BuildKinds(ProjectView):
             }
             for kind in find_kinds().values()
         ]
-        return Response(KindAnswer(kinds, many=True).data)
+        return Response(KindsAnswer({"kinds": kinds}).data)
 
 
 class Endpoints(ProjectView):

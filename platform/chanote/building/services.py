@@ -1,5 +1,6 @@
 """Every write about endpoints and builds."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -165,6 +166,9 @@ def _check_endpoint(row: TeacherEndpoint, key: str | None) -> None:
     except ValidationError as error:
         for field, sentences in error.message_dict.items():
             problems += [Problem("" if field == "__all__" else field, sentence) for sentence in sentences]
+    for field in ("seconds", "prompt_price", "completion_price", "most_money"):
+        if (number := getattr(row, field)) is not None and not math.isfinite(number):
+            problems.append(Problem(field, "It is no finite number."))
     if wrong := [use for use in row.uses if use not in Use.values]:
         problems.append(Problem("uses", f"The use {wrong[0]!r} is not known; use {', '.join(Use.values)}."))
     if key and not KEY.match(key):

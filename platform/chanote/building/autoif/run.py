@@ -43,6 +43,8 @@ def run(building: Building, config: AutoIfConfig) -> DatasetVersion:
     with building.open_sandbox() as sandbox:
         teacher = building.open_endpoint(config.endpoint)
         judge = building.open_endpoint(config.judge or config.endpoint)
+        names = {config.endpoint, config.judge or config.endpoint}
+        endpoints = list(TeacherEndpoint.objects.filter(project=building.project, slug__in=names))
         autoif = AutoIf(config, teacher, judge, sandbox, building.funnel, building.leave_if_asked)
 
         def do(step: Step, work: Callable[[AutoIf], Iterable[Outcome]], total: int = 0) -> int:
@@ -62,15 +64,16 @@ def run(building: Building, config: AutoIfConfig) -> DatasetVersion:
         answered = do(answers.STEP, answers.answer, pairs * config.answers_each)
         judged = do(quality.STEP, quality.judge_quality, answered)
         do(rows.STEP, rows.write_rows, judged)
-    return _make_version(building, config, version)
+    return _make_version(building, config, version, endpoints)
 
 
-def _make_version(building: Building, config: AutoIfConfig, questions: DatasetVersion) -> DatasetVersion:
+def _make_version(
+    building: Building, config: AutoIfConfig, questions: DatasetVersion, endpoints: list[TeacherEndpoint]
+) -> DatasetVersion:
     """Rights are those that the questions and the terms of every endpoint have in common."""
-    names = list(dict.fromkeys([config.endpoint, config.judge or config.endpoint]))
-    endpoints = list(TeacherEndpoint.objects.filter(project=building.project, slug__in=names))
     writer = next(one for one in endpoints if one.slug == config.endpoint)
-    uses = [use for use in Use.values if use in questions.uses and use in writer.uses]
+    allowed = set(questions.uses).intersection(*(endpoint.uses for endpoint in endpoints))
+    uses = [use for use in Use.values if use in allowed]
     counts = {step.name: building.funnel.read_counts(step) or {} for step in STEPS}
     operation: dict[str, Any] = {
         "name": "autoif",

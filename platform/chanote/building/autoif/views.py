@@ -34,10 +34,11 @@ def see(text: str, view: View) -> str:
     if view == "raw" or not THAI.search(text) or len(text) > LONGEST:
         return text
     sent_tokenize, word_tokenize = _load_cutters()
+    # The safe cutter, since a model may write what takes the usual one for ever.
     lines = []
     for line in text.splitlines():
         if view == "words":
-            lines.append(" ".join(word_tokenize(line, keep_whitespace=False)))
+            lines.append(" ".join(word_tokenize(line, engine="newmm-safe", keep_whitespace=False)))
         elif line.strip():
             sentences = map(str, sent_tokenize(line, engine="crfcut"))
             lines.extend(sentence.strip() for sentence in sentences if sentence.strip())
