@@ -22,15 +22,19 @@ def make_result(
     operation: dict[str, Any],
     reason: str,
     endpoints: Iterable[str] = (),
+    judges: Iterable[str] = (),
     languages: Sequence[str] = (),
 ) -> DatasetVersion:
-    """Make the version. Its rights are the strictest of what it was drawn from and of the endpoints that wrote in it.
+    """Make the version. Its rights are the strictest of what it was drawn from and of the endpoints that wrote in it
+    or judged what stays. Its licence joins those of sources and writers.
 
     `operation` is completed by the config, the counts of the steps, and the endpoints as they were: their model, their
     licence, their terms.
     """
-    writers = [find_writer(building, slug) for slug in dict.fromkeys(one for one in endpoints if one)]
-    granted = [set(version.uses) for version in drawn_from] + [set(writer.uses) for writer in writers]
+    writers = [find_endpoint_row(building, name) for name in dict.fromkeys(filter(None, endpoints))]
+    known = {writer.slug for writer in writers}
+    others = [find_endpoint_row(building, name) for name in dict.fromkeys(filter(None, judges)) if name not in known]
+    granted = [set(version.uses) for version in drawn_from] + [set(one.uses) for one in (*writers, *others)]
     uses = [use for use in Use.values if all(use in one for one in granted)]
     if not uses:
         raise WorkRefused(
@@ -52,7 +56,7 @@ def make_result(
             **operation,
             "build": building.build.pk,
             "config": building.build.config,
-            "endpoints": [describe_endpoint(writer) for writer in writers],
+            "endpoints": [describe_endpoint(one) for one in (*writers, *others)],
             "steps": {name: {part: told[part] for part in ("in", "kept", "dropped")} for name, told in counts.items()},
         },
         reason=reason,
@@ -73,7 +77,7 @@ def find_clash(project: Project, slug: str, kind: str, *, made_from: str = "") -
     return ""
 
 
-def find_writer(building: Building, slug: str) -> TeacherEndpoint:
+def find_endpoint_row(building: Building, slug: str) -> TeacherEndpoint:
     found = TeacherEndpoint.objects.filter(project=building.project, slug=slug).first()
     if found is None:
         raise WorkRefused(f"The project has no endpoint {slug} any more; make it again and resume.")

@@ -89,6 +89,7 @@ class Translation(BuildKind[TranslationConfig]):
             },
             reason=f"Translated from {source.reference}, {config.from_language} to {config.to_language}",
             endpoints=[config.endpoint],
+            judges=[config.back_endpoint],
             languages=[config.to_language],
         )
 
