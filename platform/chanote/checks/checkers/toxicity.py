@@ -102,6 +102,7 @@ def _join(words: list[str]) -> str:
 
 def _spell(word: str) -> str:
     if THAI.search(word):
-        return re.escape(word)
+        # Not in the middle of a syllable: a vowel written before belongs to it, and so does a mark written above.
+        return f"(?<![\u0e40-\u0e44]){re.escape(word)}(?![\u0e31\u0e34-\u0e3a\u0e47-\u0e4e])"
     spelled = re.escape(word.rstrip("*")).replace(r"\-", r"[ \-]").replace(r"\ ", r"[ \-]")
     return rf"(?<!\w){spelled}" + (r"\w{0,20}" if word.endswith("*") else r"(?!\w)")
