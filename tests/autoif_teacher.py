@@ -78,21 +78,16 @@ THAI = "วันนี้ผมไปตลาดซื้อผลไม้ม
 
 
 def write_cases(constraint: str, attempt: int) -> list[dict[str, Any]]:
-    """Two answers that obey and one that does not; new ones for each attempt."""
+    """One answer that obeys and one that does not, other ones for each attempt unless functions are costly to run."""
     obeys, breaks = {
         KRAP: (f"ข้อ {attempt} {THAI}ครับ", f"ข้อ {attempt} {THAI}ค่ะ"),
         NO_BANG: (f"ข้อ {attempt} {THAI}", f"ข้อ {attempt} {THAI}!"),
         RICE: (f"ข้อ {attempt} กินข้าวเหนียว", f"ข้อ {attempt} กินข้าวเจ้า"),
         WORDS: (f"{THAI}{attempt}", f"กินข้าว{attempt}"),
-        BOLD: (f"**a** **b** **c** {attempt}", f"**a** {attempt}"),
+        BOLD: ("**a** **b** **c**", ""),
         LINES: (f"short {attempt}", f"long {attempt} " * 20),
     }[constraint]
-    other = obeys.replace(str(attempt), str(attempt + 50))
-    inputs = [(obeys, True), (breaks, False), (other, True)]
-    if constraint == BOLD:
-        inputs = inputs[:1]  # its functions are costly to run
-    elif not attempt:
-        inputs.append((breaks.replace(str(attempt), "9"), False))
+    inputs = [(obeys, True), (breaks, False)] if constraint != BOLD else [(obeys, True)]
     return [{"input": text, "output": output} for text, output in inputs]
 
 

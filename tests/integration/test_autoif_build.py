@@ -42,7 +42,8 @@ SETTINGS = {
     "endpoint": "teacher",
     "constraint_calls": 2,
     "functions_each": 4,
-    "cases_each": 3,
+    "cases_each": 2,
+    "min_cases": 6,
     "rows": 14,
     "cross_lingual": 1.0,
 }

@@ -186,10 +186,10 @@ def test_a_reply_larger_than_the_limit_is_no_reply(tmp_path, monkeypatch):
         assert "101 characters" in client.ask(ask_about("a")).fault
 
 
-def test_half_a_surrogate_pair_in_a_reply_can_be_kept(tmp_path):
-    broken = Said(b'{"choices": [{"message": {"content": "a\\ud800b"}, "finish_reason": "stop"}]}')
+def test_what_no_dataset_can_hold_is_replaced(tmp_path):
+    broken = Said(b'{"choices": [{"message": {"content": "a\\ud800b\\u0000c"}, "finish_reason": "stop"}]}')
     with serve(lambda *_: broken) as server, connect(server, tmp_path) as client:
-        assert client.ask(ask_about("a")).text == "a?b"
+        assert client.ask(ask_about("a")).text == "a?b\ufffdc"
 
 
 def test_a_stop_leaves_in_the_middle_and_what_was_answered_stays(tmp_path):

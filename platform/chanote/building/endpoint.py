@@ -329,8 +329,8 @@ def read_completion(said: object, endpoint: Endpoint) -> Reply:
         raise EndpointError(f"{where} replied with a completion that holds no text.", again=True)
     if len(text) > LARGEST_TEXT:
         raise EndpointError(f"{where} replied with a text of {len(text):,} characters.")
-    # Half of a surrogate pair can be written in JSON, but not in UTF-8.
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    # Half of a surrogate pair can be written in JSON, but not in UTF-8; no dataset and no database holds a NUL.
+    text = text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
     usage = said.get("usage") if isinstance(said, dict) else None
     counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
     counted = all(isinstance(count, int) and 0 <= count < 1 << 40 for count in counts)
