@@ -4,9 +4,11 @@ Scores are appended group by group, so that a call that was broken off goes on w
 """
 
 import argparse
+import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,6 +24,7 @@ from trainer.stopping import StopRequest
 
 GROUPS_AT_ONCE = 16
 """Rewards that ask a judge or a sandbox ask for many answers at a time."""
+TURN_SECONDS = 0.1
 
 
 def main(argv: list[str]) -> int:
@@ -60,9 +63,10 @@ def read_rewards(path: Path, stop: StopRequest) -> list[Reward]:
 
 
 def score_file(answers: Path, out: Path, rewards: Sequence[Reward], stop: StopRequest) -> int:
-    """Groups scored in all, also by earlier calls."""
-    done = _drop_torn_line(out)
+    """Groups scored in all, also by earlier calls. One call at a time writes: another waits until it is through."""
     with answers.open("rb") as lines, out.open("a", encoding="utf-8") as scores:
+        _wait_for_turn(scores.fileno(), stop)
+        done = _drop_torn_line(out)
         rest = islice(lines, done, None)
         for block in iter(lambda: list(islice(rest, GROUPS_AT_ONCE)), []):
             stop.leave_if_asked()
@@ -120,10 +124,19 @@ def _read_group(line: bytes, number: int) -> AnswerGroup:
         raise InvalidSpec(f"line {number} of the answers: {where + ': ' if where else ''}{fault['msg']}.") from error
 
 
+def _wait_for_turn(descriptor: int, stop: StopRequest) -> None:
+    """Lock the file of scores; the lock ends with the process. Raises StopNow."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            stop.leave_if_asked()
+            time.sleep(TURN_SECONDS)
+
+
 def _drop_torn_line(path: Path) -> int:
     """Whole lines of a file of scores; what a broken-off call left of another is cut away."""
-    if not path.exists():
-        return 0
     whole, lines = 0, 0
     with path.open("r+b") as file:
         for line in file:

@@ -28,6 +28,7 @@ APPS = (
     "checks",
     "curation",
     "building",
+    "checks",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

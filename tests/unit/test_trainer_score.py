@@ -1,13 +1,18 @@
 """`python -m trainer score`: rewards on answers from elsewhere, broken off and gone on with."""
 
+import fcntl
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.trainer_runs import REPOSITORY
 from trainer import scoring
 from trainer.contract.scoring import GroupScores
 
@@ -62,6 +67,20 @@ def test_a_broken_off_call_goes_on_behind_its_last_whole_line(tmp_path: Path):
         (tmp_path / "scores.jsonl").write_bytes(left)
         assert scoring.main(arguments) == 0
         assert (tmp_path / "scores.jsonl").read_bytes() == whole
+
+
+def test_two_calls_on_one_file_write_one_after_the_other(tmp_path: Path):
+    """A build that was killed may leave its process behind; the next one waits for it and finds all done."""
+    arguments = write_inputs(tmp_path, [group(str(number), str(number)) for number in range(40)])
+    command = [sys.executable, "-m", "trainer", "score", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    held = (tmp_path / "scores.jsonl").open("a")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    two = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert (tmp_path / "scores.jsonl").stat().st_size == 0
+    held.close()
+    assert [process.wait() for process in two] == [0, 0]
+    assert totals(tmp_path) == [[1.0]] * 40
 
 
 @pytest.mark.parametrize(

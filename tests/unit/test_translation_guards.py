@@ -1,6 +1,8 @@
 """What a translation must keep, and how a loss is told."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chanote.building.endpoint import Reply
 from chanote.building.translation.guarding import find_losses, guard, list_numbers, name_kind, restore
@@ -47,6 +49,20 @@ def test_only_what_is_none_of_the_language_is_taken_out(text: str, taken: list[s
     guarded = guard(text)
     assert [string for _, string in guarded.kept] == taken
     assert restore(guarded.text, guarded) == text
+
+
+PIECES = st.sampled_from(
+    ["⟦1⟧", "⟦", "⟧", "`", "```", "~~~", "\n", "{name}", "{{", "}}", "{", "}", "%s", "<b>", "</b>", "<", "https://a.b/c",
+     "“", "”", '"', "'", "«", "»", "$", "$HOME", "[A]", "\\(", "\\)", "12", "๑๒", "1,000.5", "ก", "a", " ", ".", "²"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=60), st.booleans())
+def test_any_text_comes_back_whole_and_its_own_marks_are_no_loss(text: str, quotes: bool):
+    guarded = guard(text, quotes=quotes)
+    assert restore(guarded.text, guarded) == text
+    assert find_losses(guarded.text, guarded) == []
 
 
 def test_quoted_strings_may_be_left_to_the_translator():

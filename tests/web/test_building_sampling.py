@@ -1,5 +1,6 @@
 """A teacher's answers, sampled from a misbehaving endpoint, valued by the trainer's rewards and chosen among."""
 
+import json
 import threading
 from typing import Any
 
@@ -7,8 +8,11 @@ import pytest
 from building_data import do_again, do_build, make_endpoint, make_rows, reasons_of, rows_of
 from judge_server import Reply, says, serve
 
+from chanote.building.kinds.sampling import read_rewards
+from chanote.building.sampling import scoring
 from chanote.building.services import BuildRefused, start_build
 from chanote.errands.models import State
+from chanote.errands.work import Stopped
 
 pytestmark = pytest.mark.django_db
 
@@ -163,6 +167,22 @@ def test_a_reward_that_cannot_be_computed_ends_the_build_with_the_trainers_own_s
     assert build.errand.state == State.FAILED
     assert build.errand.fault.startswith("The rewards could not be computed: rewards[0].endpoint")
     assert "127.0.0.1:9" in build.errand.fault
+
+
+def test_a_stop_ends_the_process_that_values(tmp_path, monkeypatch):
+    """Ten thousand groups would take it a while; it is told to end as soon as somebody asks."""
+    group = json.dumps({"row": {"answer": "2"}, "longest": 9, "answers": [{"text": "2", "tokens": 1}]})
+    (tmp_path / "answers.jsonl").write_text(f"{group}\n" * 10_000)
+    started: list[Any] = []
+    start = scoring._start
+    monkeypatch.setattr(scoring, "_start", lambda *given: started.append(start(*given)) or started[0])
+
+    def tell(done: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        scoring.score_answers(tmp_path / "answers.jsonl", tmp_path, read_rewards(EXACT), tell=tell)
+    assert started[0].returncode is not None
 
 
 @pytest.mark.parametrize(

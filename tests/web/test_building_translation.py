@@ -163,6 +163,19 @@ def test_a_broken_off_translation_goes_on_where_it_was(project, curator, project
     assert build.errand.cost["replies"] == 42
 
 
+def test_the_terms_of_the_model_that_translates_back_bind_the_result_too(project, curator, project_admin, talk):
+    with serve(lambda number, body: says(translate(body))) as server:
+        make_endpoint(project, project_admin, server.url)
+        make_endpoint(project, project_admin, server.url, "other", uses=["train"], licence="MIT", model="other-model")
+        build = do_build(
+            project, curator, "translation", name="talk-th", source="talk", endpoint="teacher", back_endpoint="other"
+        )
+    assert build.result.uses == ["train"]
+    assert build.result.licence == "CC-BY-4.0 AND Apache-2.0"  # it wrote nothing in the rows
+    assert [one["slug"] for one in build.result.operation["endpoints"]] == ["teacher", "other"]
+    assert rows_of(build.result)[0]["translation"]["back_model"] == "other-model"
+
+
 def test_texts_and_preferences_are_translated_as_well(project, curator, project_admin):
     make_rows(project, "docs", "text", [{"text": "Hello", "law_name": "Market Act", "section_num": "2"}])
     pair = {"messages": [{"role": "user", "content": "Hello"}], "chosen": "Bye", "rejected": "Look"}

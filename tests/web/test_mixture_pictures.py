@@ -11,7 +11,12 @@ from chanote.models.models import Model
 from chanote.recipes.mixtures import describe_source, list_mixtures, plan_pictures
 from chanote.recipes.services import save_revision
 from chanote.recipes.yaml_text import parse_yaml
+from chanote.runs.ingest import ingest_new_lines
+from chanote.runs.leases import claim
+from chanote.runs.supervision import write_spec
+from tests.installation import add_texts, launch_tiny, newest
 from tests.run_rows import log_values, make_run, tell
+from tests.trainer_runs import metric, run_here
 from tests.web.test_recipe_pages import fields_of, text_of
 from trainer.contract import Recipe
 from trainer.contract.mixture import MixtureSource
@@ -146,6 +151,26 @@ def test_the_page_of_a_run_shows_what_was_drawn_beside_the_plan(project, client_
     (_, path) = re.findall(r'<path class="share fill-s s\d" d="(M[^"]*Z)"/>(?!</svg>)', card)[:2]
     assert "L266.0 14.0" in path
     assert "L266.0 89.0" in path
+
+
+def test_a_mixture_goes_from_recipe_through_a_real_run_to_its_page(project, client_of, researcher):
+    """Launched, trained, ingested: the late source is drawn in the second half and the page shows what was counted."""
+    for slug, count in (("early", 24), ("late", 12)):
+        add_texts(project, slug=slug, count=count)
+    data = [{"dataset": "early"}, {"dataset": "late", "enters": 0.5, "weight": 2.0}]
+    run = launch_tiny(project, researcher, steps=6, data=data, batch_size=8)
+    assert claim(newest(run).pk) == 1
+    directory = write_spec(newest(run))
+    assert run_here(directory) == 0
+    while ingest_new_lines(newest(run).pk, 1):
+        pass
+    counted = {name: metric(directory, f"mixture/data/{name}@1/tokens") for name in ("early", "late")}
+    assert counted["late"][3] == 0 < counted["late"][4]
+    html = client_of(researcher).get(reverse("run", args=["law", run.number])).content.decode()
+    card = html[html.index('id="mixture-1-title"') :].partition("</section>")[0]
+    rows = [re.findall(r'<td class="r nw">([^<]*)</td>', row) for row in card.split("<tr>")[2:]]
+    assert [row[2] for row in rows] == [f"{int(values[6]):,}" for values in counted.values()]
+    assert [row[1] for row in rows] == ["66.7 %", "33.3 %"]  # half alone, half at 1 : 2
 
 
 def test_a_run_without_a_mixture_has_no_picture(project, client_of, researcher):

@@ -1,6 +1,7 @@
 """The order in which a stage draws documents from its sources."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +39,10 @@ class _Source:
     since: int = 0
     """Tokens drawn since the mixture last changed."""
 
-    @property
-    def documents(self) -> int:
+    def __post_init__(self) -> None:
+        self.documents = len(self.lengths_D) if self.chosen_C is None else len(self.chosen_C)
         """Documents of a pass."""
-        return len(self.lengths_D) if self.chosen_C is None else len(self.chosen_C)
+        self.capped = self.plan.capped
 
     @property
     def drawn(self) -> int:
@@ -75,13 +76,12 @@ class Mixture:
     ) -> None:
         self._seed = tuple(seed)
         self._turns = turning_points(plans)
-        self._turn = 0
-        """Changes of the mixture that are behind."""
         self._sources = [
             _Source(plan, length_D, self._choose(number, len(length_D), plan.max_rows))
             for number, (length_D, plan) in enumerate(zip(lengths, plans, strict=True))
         ]
         self._orders = [self._shuffle(number) for number in range(len(self._sources))]
+        self._enter(0)
 
     @property
     def tokens(self) -> int:
@@ -98,16 +98,15 @@ class Mixture:
 
         Raises MixtureEmpty when there is none now, but would be later.
         """
-        turn = sum(moment <= progress for moment in self._turns)
-        if turn != self._turn:
-            self._turn = turn
+        if (turn := bisect_right(self._turns, progress)) != self._turn:
+            self._enter(turn)
             for source in self._sources:
                 source.since = 0
-        number = min(
-            (i for i, source in enumerate(self._sources) if source.plan.weight_at(progress) and self._has_more(i)),
-            key=lambda i: (self._sources[i].since / self._sources[i].plan.weight_at(progress), i),
-            default=None,
-        )
+        number, least = None, math.inf
+        for place, weight in self._open:
+            behind = self._sources[place].since / weight
+            if behind < least and self._has_more(place):
+                number, least = place, behind
         if number is None:
             if self._turn < len(self._turns):
                 raise MixtureEmpty(progress)
@@ -128,11 +127,18 @@ class Mixture:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._turn = state["turn"]
+        self._enter(state["turn"])
         for number, (source, saved) in enumerate(zip(self._sources, state["sources"], strict=True)):
             source.passes, source.position = saved["passes"], saved["position"]
             source.tokens, source.since = saved["tokens"], saved["since"]
             self._orders[number] = self._shuffle(number)
+
+    def _enter(self, turn: int) -> None:
+        """Take the weights that hold after so many changes of the mixture."""
+        self._turn = turn
+        moment = self._turns[turn - 1] if turn else 0.0
+        weights = enumerate(source.plan.weight_at(moment) for source in self._sources)
+        self._open = [(place, weight) for place, weight in weights if weight]
 
     def _next_of(self, number: int) -> int:
         """The next document of a source; a new pass begins where the last one is through."""
@@ -145,7 +151,7 @@ class Mixture:
     def _has_more(self, number: int) -> bool:
         """Whether the caps of a source leave room for its next document."""
         source = self._sources[number]
-        if not source.plan.capped:
+        if not source.capped:
             return True
         if source.drawn >= source.most:
             return False

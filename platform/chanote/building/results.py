@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chanote.accounts.models import Project
 from chanote.building.autoif.run import describe_endpoint
 from chanote.building.doing import Building
 from chanote.building.models import TeacherEndpoint
 from chanote.datasets.making import SourcedRow, join_licences, make_version, merge_languages
-from chanote.datasets.models import DatasetVersion, Use
+from chanote.datasets.models import Dataset, DatasetVersion, Use
 from chanote.errands.work import WorkRefused
 
 
@@ -21,15 +22,19 @@ def make_result(
     operation: dict[str, Any],
     reason: str,
     endpoints: Iterable[str] = (),
+    judges: Iterable[str] = (),
     languages: Sequence[str] = (),
 ) -> DatasetVersion:
-    """Make the version. Its rights are the strictest of what it was drawn from and of the endpoints that wrote in it.
+    """Make the version. Its rights are the strictest of what it was drawn from and of the endpoints that wrote in it
+    or judged what stays. Its licence joins those of sources and writers.
 
     `operation` is completed by the config, the counts of the steps, and the endpoints as they were: their model, their
     licence, their terms.
     """
-    writers = [find_writer(building, slug) for slug in dict.fromkeys(one for one in endpoints if one)]
-    granted = [set(version.uses) for version in drawn_from] + [set(writer.uses) for writer in writers]
+    writers = [find_endpoint_row(building, name) for name in dict.fromkeys(filter(None, endpoints))]
+    known = {writer.slug for writer in writers}
+    others = [find_endpoint_row(building, name) for name in dict.fromkeys(filter(None, judges)) if name not in known]
+    granted = [set(version.uses) for version in drawn_from] + [set(one.uses) for one in (*writers, *others)]
     uses = [use for use in Use.values if all(use in one for one in granted)]
     if not uses:
         raise WorkRefused(
@@ -51,7 +56,7 @@ def make_result(
             **operation,
             "build": building.build.pk,
             "config": building.build.config,
-            "endpoints": [describe_endpoint(writer) for writer in writers],
+            "endpoints": [describe_endpoint(one) for one in (*writers, *others)],
             "steps": {name: {part: told[part] for part in ("in", "kept", "dropped")} for name, told in counts.items()},
         },
         reason=reason,
@@ -62,7 +67,17 @@ def make_result(
     )
 
 
-def find_writer(building: Building, slug: str) -> TeacherEndpoint:
+def find_clash(project: Project, slug: str, kind: str, *, made_from: str = "") -> str:
+    """Why the result cannot have this name, found before anything is asked and paid for; empty when it can."""
+    if made_from.partition("@")[0] == slug:
+        return "The result cannot be a version of what it is made from; choose another name."
+    there = Dataset.objects.filter(project=project, slug=slug).first()
+    if there is not None and there.kind != kind:
+        return f"The dataset {slug} holds {there.kind} rows, and the result holds {kind} rows; choose another name."
+    return ""
+
+
+def find_endpoint_row(building: Building, slug: str) -> TeacherEndpoint:
     found = TeacherEndpoint.objects.filter(project=building.project, slug=slug).first()
     if found is None:
         raise WorkRefused(f"The project has no endpoint {slug} any more; make it again and resume.")

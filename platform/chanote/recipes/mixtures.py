@@ -129,10 +129,10 @@ def plan_spans(mixture: Mixture, project: Project) -> tuple[list[Span], list[str
     """The parts of the stage, and sentences on what the plan cannot know."""
     limits, unknown = [], []
     for source in mixture.sources:
-        version = _find(project, source.dataset)
         size: float | None = None
-        if mixture.unit == "prompts" and version is not None:
-            size = min(version.rows, source.max_rows or version.rows)
+        if mixture.unit == "prompts" and source.max_passes is not None:
+            version = _find(project, source.dataset)
+            size = min(version.rows, source.max_rows or version.rows) if version else None
         limits.append(limit_of(source, size))
         if source.max_passes is not None and size is None:
             unknown.append(source.dataset)

@@ -25,7 +25,7 @@ from chanote.building.knowledge.questions import (
     put_together,
     read_questions,
 )
-from chanote.building.results import make_result
+from chanote.building.results import find_clash, make_result
 from chanote.checks.folding import fold_for_comparing
 from chanote.datasets.making import read_sourced_rows
 from chanote.datasets.models import DatasetVersion
@@ -77,6 +77,10 @@ class Knowledge(BuildKind[KnowledgeConfig]):
 
     def check(self, config: KnowledgeConfig, *, project: Any) -> dict[str, str]:
         problems = {}
+        if clash := find_clash(project, config.name, "text", made_from=config.source):
+            problems["name"] = clash
+        elif config.held_out and (clash := find_clash(project, name_held_out(config.name), "text")):
+            problems["held_out"] = clash
         if 0 < config.longest < 100:
             problems["longest"] = "A text of fewer than 100 characters says too little; use 100 or more, or 0."
         if config.endpoint and config.form == "raw":
@@ -123,13 +127,18 @@ class Knowledge(BuildKind[KnowledgeConfig]):
             )
         make_result(
             building,
-            slug=f"{config.name}-held-out"[:80],
+            slug=name_held_out(config.name),
             kind="text",
             rows=rows,
             drawn_from=[source],
             operation={"name": "knowledge", "side": "held out"},
             reason=f"Clusters of {source.reference} set apart from {config.name}",
         )
+
+
+def name_held_out(slug: str) -> str:
+    """The dataset of what is set apart; a long name gives way to the ending."""
+    return f"{slug[:71]}-held-out"
 
 
 class _Against:
@@ -143,7 +152,9 @@ class _Against:
             self.versions = [find_version(building.project, name) for name in names]
         else:
             self.versions = find_sets(building.project, config.evaluation.split(), every_task=config.every_task)
-            frozen.write_text(json.dumps([version.reference for version in self.versions]))
+            partial = frozen.with_suffix(".partial")
+            partial.write_text(json.dumps([version.reference for version in self.versions]))
+            partial.replace(frozen)
         self.evaluated: Evaluated = gather(self.versions)
         self.index: OverlapIndex = write_index(
             (

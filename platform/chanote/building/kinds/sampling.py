@@ -12,7 +12,7 @@ from chanote.building.doing import Building
 from chanote.building.endpoint import Question, Reply
 from chanote.building.funnel import Dropped, Item, Kept, Outcome, Step, write_line
 from chanote.building.kinds.base import BuildConfig, BuildKind, EndpointName, Reference
-from chanote.building.results import make_result
+from chanote.building.results import find_clash, make_result
 from chanote.building.sampling.choosing import Rule, Sampled, choose, read_answers
 from chanote.building.sampling.scoring import read_scores, score_answers
 from chanote.datasets.making import read_sourced_rows
@@ -22,6 +22,7 @@ from chanote.recipes.checking import check_data
 from chanote.recipes.yaml_text import parse_yaml
 from trainer.contract.rewards import RewardList
 from trainer.contract.scoring import REWARDS
+from trainer.contract.stages.rf_nll import RfNllStage
 
 SAMPLE = Step("sample", "Sample answers", "prompts")
 VALUE = Step("value", "Value the answers", "prompts")
@@ -65,10 +66,12 @@ class Sampling(BuildKind[SamplingConfig]):
 
     def check(self, config: SamplingConfig, *, project: Any) -> dict[str, str]:
         problems = {}
+        if clash := find_clash(project, config.name, _kind_of(config), made_from=config.prompts):
+            problems["name"] = clash
         try:
             rewards = read_rewards(config.rewards)
         except ValueError as error:
-            return {"rewards": str(error)}
+            return {**problems, "rewards": str(error)}
         if not rewards and (config.choose != "all" or config.least_reward is not None):
             problems["rewards"] = "Without rewards no answer is better than another; name some, or keep all answers."
         if rewards and config.choose == "shortest_correct" and config.least_reward is None:
@@ -87,11 +90,10 @@ class Sampling(BuildKind[SamplingConfig]):
         sampled = funnel.run(SAMPLE, lambda: _sample(building, config, source, total), total=total)
         valued = funnel.run(VALUE, lambda: _value(building, config, rewards, sampled), total=sampled)
         funnel.run(CHOOSE, lambda: _choose(building, config, source), total=valued)
-        pairs = config.choose == "best_and_worst"
         return make_result(
             building,
             slug=config.name,
-            kind="preferences" if pairs else "chat",
+            kind=_kind_of(config),
             rows=((item["row"], item["source"]) for item in funnel.read_kept(CHOOSE)),
             drawn_from=[source],
             operation={"name": "sample", "rewards": REWARDS.dump_python(rewards, mode="json")},
@@ -99,6 +101,10 @@ class Sampling(BuildKind[SamplingConfig]):
             + config.choose.replace("_", " "),
             endpoints=[config.endpoint],
         )
+
+
+def _kind_of(config: SamplingConfig) -> str:
+    return "preferences" if config.choose == "best_and_worst" else "chat"
 
 
 def read_rewards(text: str) -> RewardList:
@@ -113,8 +119,9 @@ def read_rewards(text: str) -> RewardList:
     recipe, problems = check_data({"base": "policy", "stages": [stage]})
     if recipe is None:
         raise ValueError(str(problems[0]).replace("stages[0].", "").removeprefix("stages[0]: ") + ".")
-    rewards: RewardList = recipe.stages[0].rewards
-    return rewards
+    (checked,) = recipe.stages
+    assert isinstance(checked, RfNllStage)
+    return checked.rewards
 
 
 def _sample(building: Building, config: SamplingConfig, source: DatasetVersion, total: int) -> Iterator[Outcome]:
@@ -196,8 +203,11 @@ def _value(building: Building, config: SamplingConfig, rewards: RewardList, tota
     folder = building.directory / "scores"
     folder.mkdir(exist_ok=True)
     answers = folder / "answers.jsonl"
-    with answers.open("w") as file:
-        file.writelines(write_line(_describe_group(item, config)) for item in building.funnel.read_kept(SAMPLE))
+    if not answers.exists():  # a process that a killed build left behind may still read it
+        partial = answers.with_suffix(".partial")
+        with partial.open("w") as file:
+            file.writelines(write_line(_describe_group(item, config)) for item in building.funnel.read_kept(SAMPLE))
+        partial.replace(answers)
 
     def tell(done: int) -> None:
         counts = {"in": total, "kept": done, "dropped": 0, "reasons": {}, "parts": {}, "done": False}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from chanote.building.asking import ask_each
 from chanote.building.doing import Building
 from chanote.building.funnel import Dropped, Item, Kept, Outcome, Step
 from chanote.building.kinds.base import BuildConfig, BuildKind, EndpointName, Reference
-from chanote.building.results import make_result
+from chanote.building.results import find_clash, make_result
 from chanote.building.translation.guarding import Guarded, guard, name_kind, restore
 from chanote.building.translation.texts import Path, list_texts, replace_texts
 from chanote.building.translation.wordings import LANGUAGES, ask_to_translate, find_faults, keep_edges, score_back
@@ -58,6 +59,10 @@ class Translation(BuildKind[TranslationConfig]):
 
     def check(self, config: TranslationConfig, *, project: Any) -> dict[str, str]:
         problems = {}
+        with suppress(DatasetVersion.DoesNotExist):  # a source that is missing is told already
+            kind = find_version(project, config.source).dataset.kind
+            if clash := find_clash(project, config.name, kind, made_from=config.source):
+                problems["name"] = clash
         if config.from_language == config.to_language:
             problems["to_language"] = f"The dataset is in {LANGUAGES[config.to_language]} already; choose another."
         if config.back_endpoint and not config.back:
@@ -84,6 +89,7 @@ class Translation(BuildKind[TranslationConfig]):
             },
             reason=f"Translated from {source.reference}, {config.from_language} to {config.to_language}",
             endpoints=[config.endpoint],
+            judges=[config.back_endpoint],
             languages=[config.to_language],
         )
 
