@@ -49,7 +49,8 @@ def save_revision(
     recipe = Recipe.objects.select_for_update().filter(project=project, slug=slug).first()
     if recipe is None:
         recipe = Recipe(project=project, slug=slug, title=title or slug, from_library=from_library, created_by=author)
-    elif title:
+    is_renamed = bool(recipe.pk and title and title != recipe.title)
+    if is_renamed:
         recipe.title = title
     problems += _check_names(recipe, message)
     if checked.recipe is None or problems:
@@ -58,6 +59,8 @@ def save_revision(
     recipe.save()
     if is_new_recipe:
         record("recipe.created", recipe, actor=author)
+    if is_renamed:
+        record("recipe.described", recipe, actor=author, title=title)
     newest = recipe.revisions.first()
     if newest is not None and newest.yaml == text:
         return newest
