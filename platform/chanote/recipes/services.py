@@ -56,13 +56,15 @@ def save_revision(
     if checked.recipe is None or problems:
         raise RecipeRefused(problems)
     is_new_recipe = recipe.pk is None
-    recipe.save()
+    newest = None if is_new_recipe else recipe.revisions.first()
+    is_same = newest is not None and newest.yaml == text
+    if is_renamed or not is_same:
+        recipe.save()
     if is_new_recipe:
         record("recipe.created", recipe, actor=author)
     if is_renamed:
         record("recipe.described", recipe, actor=author, title=title)
-    newest = recipe.revisions.first()
-    if newest is not None and newest.yaml == text:
+    if newest is not None and is_same:
         return newest
     resolved = checked.recipe.model_dump(mode="json")
     revision = Revision.objects.create(
