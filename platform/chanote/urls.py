@@ -23,6 +23,7 @@ APPS = (
     "chat",
     "review",
     "custody",
+    "curation",
     "errands",
     "rights",
 )

@@ -47,16 +47,16 @@ if (dialog && single) {
     }
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
     if (!singleKeys() || writes(document.activeElement)) return;
-    if (Object.hasOwn(ACTS, event.key)) {
+    if (event.key === "?") {
       event.preventDefault();
-      ACTS[event.key]();
+      open();
       return;
     }
-    // A page names further keys itself, by what they press.
+    // A page names keys itself, by what they press; its j and k come before those of every page.
     const pressed = /^[a-z0-9]$/.test(event.key) && document.querySelector(`main [data-key="${event.key}"]`);
-    if (!pressed) return;
+    if (!pressed && !Object.hasOwn(ACTS, event.key)) return;
     event.preventDefault();
-    pressed.click();
+    pressed ? pressed.click() : ACTS[event.key]();
   });
 }
 

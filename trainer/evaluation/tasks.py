@@ -1,8 +1,6 @@
 """From a task and its rows to items: the prompt the model reads and the answer it is held to."""
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trainer.contract import TaskSpec
+from trainer.contract.items import name_items
 from trainer.evaluation.errors import TaskError
 from trainer.rollouts.prompts import asked_messages
 
@@ -57,35 +56,21 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def identify_row(row: Row) -> str:
-    """The row's own `id`, else the first 16 hex digits of the SHA-256 of its canonical JSON."""
-    if row.get("id") not in (None, ""):
-        return str(row["id"])
-    canonical = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
 def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any) -> list[Item]:
-    """Items in the order of the rows. The first `num_fewshot` rows are shown solved and not scored.
-
-    A row that stands twice gets its place among its equals after its id (`-2`), so that ids stay unique.
-    """
+    """Items in the order of the rows. The first `num_fewshot` rows are shown solved and not scored."""
     if len(rows) <= task.num_fewshot:
         raise TaskError(
             f"{task.task}: the dataset has {len(rows)} rows and num_fewshot takes {task.num_fewshot}; none is left"
         )
     shown = [_read_row(task, row, number) for number, row in enumerate(rows[: task.num_fewshot], start=1)]
-    scored = list(enumerate(rows, start=1))[task.num_fewshot :][: task.limit]
-    seen: Counter[str] = Counter()
     items = []
-    for number, row in scored:
+    for place, name in name_items(rows, shown=task.num_fewshot, limit=task.limit):
+        number, row = place + 1, rows[place]
         question = _read_row(task, row, number)
         messages = _read_messages(task, row, number) if task.agent else ()
-        name = identify_row(row)
-        seen[name] += 1
         items.append(
             Item(
-                id=name if seen[name] == 1 else f"{name}-{seen[name]}",
+                id=name,
                 cluster=_read_cluster(task, row, number),
                 prompt=_write_plainly(messages) if messages else _join_prompt(task, shown, question.text, tokenizer),
                 target=question.target,

@@ -101,7 +101,7 @@ class PersonAdmin(UserAdmin):
 class ProjectAdmin(VisibleAdmin):
     list_display = ["name", "slug", "created"]
     search_fields = ["name", "slug"]
-    fields = ["slug", "name", "description"]
+    fields = ["slug", "name", "description", "reviews_data"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         # The slug stands in addresses and in recipes of other people.
@@ -111,7 +111,7 @@ class ProjectAdmin(VisibleAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        fields = {name: form.cleaned_data[name] for name in ("name", "description")}
+        fields = {name: form.cleaned_data[name] for name in ("name", "description", "reviews_data")}
         if change:
             update_project(Project.objects.get(pk=obj.pk), actor=request.user, **fields)
         else:

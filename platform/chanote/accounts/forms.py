@@ -105,6 +105,12 @@ class ProjectForm(forms.Form):
         help_text="Stands in addresses and cannot be changed later, such as: thai-law",
     )
     description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    reviews_data = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Only approved versions of datasets may train",
+        help_text="Somebody who neither made a version nor asked for its review must approve it first.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

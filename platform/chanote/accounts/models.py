@@ -37,6 +37,8 @@ class Project(models.Model):
     slug = models.CharField(max_length=60, unique=True, validators=[slug_validator])
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)
+    reviews_data = models.BooleanField("only approved versions may train", default=False)
+    """Whether a dataset version must be approved by somebody else before it trains a model or is published."""
     created = models.DateTimeField(auto_now_add=True)
     members = models.ManyToManyField(User, through="Membership", related_name="projects")
 

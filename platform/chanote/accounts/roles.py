@@ -38,6 +38,7 @@ PERMISSIONS = {
     "projects.view": (ANY, "see the project"),
     "projects.administer": (RULES, "manage members and settings"),
     "datasets.change": (CURATES, "import and change datasets"),
+    "datasets.review": (CURATES, "review versions of datasets"),
     "models.register": (WORKS, "register models"),
     "models.serve": (WORKS, "serve models"),
     "models.try": (WORKS, "talk to served models"),

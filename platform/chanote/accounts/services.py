@@ -67,28 +67,33 @@ def change_own_password(user: User, password: str) -> None:
 
 
 @transaction.atomic
-def create_project(*, slug: str, name: str, owner: User, description: str = "", actor: Any = None) -> Project:
+def create_project(
+    *, slug: str, name: str, owner: User, description: str = "", reviews_data: bool = False, actor: Any = None
+) -> Project:
     """A project with its first admin. Raises ValidationError by field."""
-    project = Project(slug=slug, name=name, description=description)
+    project = Project(slug=slug, name=name, description=description, reviews_data=reviews_data)
     project.full_clean()
     project.save()
-    record("project.created", project, actor=actor or owner, project=project)
+    record("project.created", project, actor=actor or owner, project=project, reviews_data=reviews_data)
     set_role(user=owner, project=project, role=Role.ADMIN, actor=actor or owner)
     return project
 
 
 @transaction.atomic
-def update_project(project: Project, *, name: str, description: str, actor: Any) -> Project:
-    changed = {
-        key: value for key, value in (("name", name), ("description", description)) if getattr(project, key) != value
-    }
+def update_project(
+    project: Project, *, name: str, description: str, reviews_data: bool | None = None, actor: Any
+) -> Project:
+    asked: dict[str, Any] = {"name": name, "description": description}
+    asked |= {} if reviews_data is None else {"reviews_data": reviews_data}
+    changed = {key: value for key, value in asked.items() if getattr(project, key) != value}
     if not changed:
         return project
     for key, value in changed.items():
         setattr(project, key, value)
     project.full_clean()
     project.save(update_fields=list(changed))
-    record("project.changed", project, actor=actor, project=project, fields=sorted(changed))
+    detail = {"fields": sorted(changed), "reviews_data": project.reviews_data}
+    record("project.changed", project, actor=actor, project=project, **detail)
     return project
 
 

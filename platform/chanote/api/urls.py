@@ -8,6 +8,7 @@ from chanote.api import docs, views
 from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.custody import api as custody
+from chanote.curation import api as curation
 from chanote.datasets import api as datasets
 from chanote.errands import api as errands
 from chanote.models import api as models
@@ -36,6 +37,7 @@ register_converter(NumberConverter, "number")
 
 app_name = "api"
 P = "projects/<slug:project>/"
+V = f"{P}datasets/<slug:slug>/versions/<number:number>/"
 
 urlpatterns: list[Any] = [
     path("schema/", docs.Schema.as_view(), name="schema"),
@@ -48,6 +50,11 @@ urlpatterns: list[Any] = [
     path(f"{P}datasets/<slug:slug>/versions/", datasets.Versions.as_view(), name="dataset_versions"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/", datasets.OneVersion.as_view(), name="dataset_version"),
     path(f"{P}datasets/<slug:slug>/versions/<number:number>/rows/", datasets.Rows.as_view(), name="dataset_rows"),
+    path(f"{V}standing/", curation.OneStanding.as_view(), name="dataset_standing"),
+    path(f"{V}comments/", curation.Comments.as_view(), name="dataset_comments"),
+    path(f"{V}changes/", curation.Changes.as_view(), name="dataset_changes"),
+    path(f"{V}changes/apply/", curation.Apply.as_view(), name="dataset_apply_changes"),
+    path(f"{V}changes/<number:change>/", curation.OneChange.as_view(), name="dataset_change"),
     path(f"{P}models/", models.Models.as_view(), name="models"),
     path(f"{P}models/<slug:slug>/", models.OneModel.as_view(), name="model"),
     path(f"{P}check-recipe/", recipes.Check.as_view(), name="check_recipe"),

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chanote.commands.answers import NOT_FOUND, REFUSED, USAGE, CommandEnd
+from chanote.commands.answers import FAILED, NOT_FOUND, REFUSED, USAGE, CommandEnd
 
 if TYPE_CHECKING:
     from chanote.datasets.errors import ImportRefused
@@ -54,6 +54,18 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one = verbs.add_parser("show", parents=[common], help="show one dataset and its versions")
     one.add_argument("name")
     one.set_defaults(action=show_dataset)
+    review = verbs.add_parser("review", parents=[common], help="where a version stands; ask, sign, return, withdraw")
+    review.add_argument("version", help="NAME@NUMBER, or NAME for the newest")
+    review.add_argument("act", nargs="?", choices=["ask", "sign", "return", "restrict", "withdraw"])
+    review.add_argument("--reason", default="", help="for the others to know")
+    review.add_argument("--restricted", action="store_true", help="of ask: restricted data, two people sign")
+    review.add_argument(
+        "--confirm", action="append", default=[], metavar="POINT", help="of sign: repeat for each point"
+    )
+    review.set_defaults(action=review_version)
+    replay = verbs.add_parser("replay", parents=[common], help="do again what made a version, and compare the hash")
+    replay.add_argument("version", help="NAME@NUMBER, or NAME for the newest")
+    replay.set_defaults(action=replay_dataset)
 
 
 def _read_day(text: str) -> date:
@@ -176,6 +188,63 @@ def show_dataset(args: argparse.Namespace) -> dict[str, Any]:
         "languages": dataset.languages,
         "versions": [_describe_version(version) for version in dataset.versions.all()],
     }
+
+
+def review_version(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.commands.finding import find_actor, find_project
+    from chanote.curation import services
+    from chanote.curation.rules import CHECKLIST
+    from chanote.curation.selectors import standing_of
+
+    actor = find_actor(args)
+    version = _find_version(find_project(args, actor), args.version)
+    acts = {
+        "ask": lambda: services.ask_for_review(version, restricted=args.restricted, note=args.reason, actor=actor),
+        "sign": lambda: services.sign_version(version, checklist=args.confirm, note=args.reason, actor=actor),
+        "return": lambda: services.return_version(version, reason=args.reason, actor=actor),
+        "restrict": lambda: services.restrict_version(version, reason=args.reason, actor=actor),
+        "withdraw": lambda: services.withdraw_version(version, reason=args.reason, actor=actor),
+    }
+    if args.act:
+        try:
+            acts[args.act]()
+        except services.CurationRefused as refused:
+            problems = [{"field": one.field, "message": one.message} for one in refused.problems]
+            raise CommandEnd(str(refused), REFUSED, problems) from refused
+    standing = standing_of(version)
+    return {
+        "dataset": version.reference,
+        "state": standing.state,
+        "restricted": standing.restricted,
+        "signers_needed": standing.signers_needed,
+        "signed_by": [one.username for one in standing.signers],
+        "points_to_confirm": list(CHECKLIST),
+    }
+
+
+def replay_dataset(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.commands.finding import find_actor, find_project
+    from chanote.curation.changes import replay_version
+    from chanote.curation.operations import ReplayError
+
+    version = _find_version(find_project(args, find_actor(args)), args.version)
+    try:
+        sha256 = replay_version(version)
+    except ReplayError as error:
+        raise CommandEnd(str(error), REFUSED) from error
+    if sha256 != version.sha256:
+        raise CommandEnd(f"{version.reference} has the hash {version.sha256}; replayed it is {sha256}.", FAILED)
+    return {"dataset": version.reference, "sha256": sha256, "same": True}
+
+
+def _find_version(project: Any, reference: str) -> Any:
+    from chanote.datasets.models import DatasetVersion
+    from chanote.datasets.selectors import find_version
+
+    try:
+        return find_version(project, reference)
+    except DatasetVersion.DoesNotExist as error:
+        raise CommandEnd(str(error), NOT_FOUND) from error
 
 
 def _refuse(refusal: "ImportRefused") -> CommandEnd:

@@ -42,6 +42,7 @@ def make_version(
     non_commercial: bool | None = None,
     source: str = "",
     languages: Sequence[str] = (),
+    follows: DatasetVersion | None = None,
     actor: Any,
 ) -> DatasetVersion:
     """Make the next version of a dataset from rows, the dataset too when the project has none of this name.
@@ -49,7 +50,7 @@ def make_version(
     `operation` has a `name` and everything needed to do it again. Rights are the strictest of `drawn_from`; `uses`
     may only narrow them. Whole or not at all: raises ImportRefused with every problem. Rows and rights equal to those
     of the newest version make no new one: that version is returned with `unchanged` set. The rows may be a generator
-    and are read once, in bounded memory.
+    and are read once, in bounded memory. Give `follows` where the dataset may have no newer version than that one.
     """
     if actor is not None:
         require(actor, "datasets.change", project)
@@ -91,6 +92,7 @@ def make_version(
         content=content,
         drawn_from=drawn_from,
         spans=spans,
+        follows=follows,
     )
 
 

@@ -53,17 +53,27 @@ class RowView:
     options: list[Option] = field(default_factory=list)
     facts: list[tuple[str, str, str]] = field(default_factory=list)
     """Name, value and language of further fields."""
+    marks: list[str] = field(default_factory=list)
+    """Flags and labels."""
 
 
 def view_row(kind: str, number: int, row: dict[str, Any], query: str = "") -> RowView:
     view = RowView(number)
     shown = VIEWS[kind](view, row, query)
     for name, value in row.items():
-        if name not in shown:
+        if name == "curation" and isinstance(value, dict):
+            view.marks = spell_row_marks(value)
+        elif name not in shown:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             text = text if len(text) <= 300 else f"{text[:299]}…"
             view.facts.append((name, text, find_language(text)))
     return view
+
+
+def spell_row_marks(marks: dict[str, Any]) -> list[str]:
+    flags, labels = marks.get("flags"), marks.get("labels")
+    words = [str(flag) for flag in flags] if isinstance(flags, list) else []
+    return words + ([f"{name}: {value}" for name, value in labels.items()] if isinstance(labels, dict) else [])
 
 
 def _view_chat(view: RowView, row: dict[str, Any], query: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 
 from chanote.accounts.models import Project
+from chanote.datasets.features import RowWish, find_rows
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.datasets.storage import open_lines
 
@@ -34,7 +35,11 @@ def find_version(project: Project, reference: str) -> DatasetVersion:
 
 def list_datasets(datasets: QuerySet[Dataset]) -> list[Dataset]:
     """Datasets with their versions at hand, newest first, in two queries whatever their number."""
-    return list(datasets.prefetch_related(Prefetch("versions", DatasetVersion.objects.order_by("-number"))))
+    return list(
+        datasets.prefetch_related(
+            Prefetch("versions", DatasetVersion.objects.order_by("-number").select_related("created_by"))
+        )
+    )
 
 
 def runs_using(version: DatasetVersion) -> QuerySet[Any]:
@@ -61,6 +66,8 @@ class RowPage:
     next_start: int | None = None
     previous_start: int | None = None
     timed_out: bool = False
+    found: int | None = None
+    """Rows of the whole version that answer; None where not all were looked at."""
 
     @property
     def first(self) -> int:
@@ -81,6 +88,23 @@ def read_page(version: DatasetVersion, *, start: int = 0, size: int = ROWS_PER_P
     page.looked = start + len(page.rows)
     page.next_start = page.looked if page.looked < version.rows else None
     page.previous_start = max(start - size, 0) if start else None
+    return page
+
+
+def read_found(version: DatasetVersion, wish: RowWish, *, start: int = 0, size: int = ROWS_PER_PAGE) -> RowPage:
+    """Rows that answer the wish, from the `start`th row of the version on. Raises NoFeatures."""
+    found = find_rows(version, wish)
+    first = int(found.numbers.searchsorted(start, "right"))
+    page = RowPage(start=start, total=version.rows, query=wish.text, found=len(found.numbers))
+    for number in map(int, found.numbers[first : first + size]):
+        page.rows.append((number, json.loads(next(open_lines(version, number - 1, number)))))
+    more = first + size < len(found.numbers)
+    page.looked = page.rows[-1][0] if page.rows and more else found.looked
+    page.next_start = page.looked if more or found.looked < version.rows else None
+    page.timed_out = found.looked < version.rows
+    if first:
+        earlier = max(first - size, 0)
+        page.previous_start = int(found.numbers[earlier]) - 1
     return page
 
 

@@ -288,6 +288,7 @@ def add_version(
     content: dict[str, Any],
     drawn_from: Sequence[DatasetVersion] = (),
     spans: SpanWriter | None = None,
+    follows: DatasetVersion | None = None,
 ) -> DatasetVersion:
     """Write a version whose rows are in the store already; the one step of every import and every operation on rows."""
     # Two imports of one name wait for each other here, so that numbers follow each other.
@@ -306,6 +307,8 @@ def add_version(
     if dataset.kind != kind:
         raise refuse("kind", f"The dataset {slug} holds {dataset.kind} rows, not {kind} rows; choose another name.")
     newest = dataset.versions.order_by("-number").first()
+    if follows is not None and newest != follows:
+        raise refuse("version", f"{newest} was made meanwhile, so what follows {follows} would undo it; start from it.")
     rights = settle_rights(newest, licence, uses, non_commercial)
     same_rights = newest is not None and rights == {name: getattr(newest, name) for name in rights}
     same_sources = newest is not None and (spans is None or spans.are_those_of(newest))

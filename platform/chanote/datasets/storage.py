@@ -133,10 +133,11 @@ def version_path(version: DatasetVersion) -> Path:
     Where the store is a directory, the file is not looked at; from another store it is fetched and its hash checked,
     which raises StoreError when the rows are gone or changed.
     """
-    return _local_path(name_of(version.sha256), version.sha256)
+    return local_path(name_of(version.sha256), version.sha256)
 
 
-def _local_path(name: str, sha256: str = "") -> Path:
+def local_path(name: str, sha256: str = "") -> Path:
+    """Local file of something in the store, fetched where the store is no directory. Raises StoreError."""
     storage = storages["artifacts"]
     if isinstance(storage, FileSystemStorage):
         return Path(storage.path(name))
@@ -205,7 +206,7 @@ def find_offset(version: DatasetVersion, row: int) -> int:
 
 def _index_path(version: DatasetVersion) -> Path:
     try:
-        path = _local_path(f"{name_of(version.sha256)}.index")
+        path = local_path(f"{name_of(version.sha256)}.index")
     except StoreError:
         return _write_index(version)
     whole = path.is_file() and path.stat().st_size == (version.rows + 1) * OFFSET_BYTES
@@ -227,4 +228,4 @@ def _write_index(version: DatasetVersion) -> Path:
     name = f"{name_of(version.sha256)}.index"
     keep_file(path, name)
     path.unlink(missing_ok=True)
-    return _local_path(name)
+    return local_path(name)

@@ -12,14 +12,22 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
+from chanote.audit.services import record
+from chanote.checks.masking import find_mask
+from chanote.curation.models import State
+from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
+from chanote.curation.selectors import states_of
+from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
 from chanote.datasets.errors import ImportRefused
+from chanote.datasets.features import count_languages, list_marks
 from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
 from chanote.datasets.histogram import draw_histogram
+from chanote.datasets.listing import find_datasets, read_list_wish
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.pages import list_shares, list_uses, tell_failure
 from chanote.datasets.preview import guess_kind, preview_file, read_names
 from chanote.datasets.row_views import view_row
-from chanote.datasets.selectors import RowPage, list_datasets, read_page, runs_using, search_rows
+from chanote.datasets.selectors import RowPage, read_found, read_page, runs_using, search_rows
 from chanote.datasets.services import describe_dataset, import_dataset, suggest_slug
 from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, stage_upload
 from chanote.datasets.storage import StoreError, version_path
@@ -27,20 +35,24 @@ from chanote.rights.models import Source
 from chanote.rights.sources import DECLARED, find_only_source
 from chanote.web.projects import get_project
 
-TABS = ("rows", "card", "versions", "usage")
+TABS = ("rows", "card", "versions", "diff", "review", "usage", "audit")
 
 
 @login_required
 @require_GET
 def dataset_list(request: HttpRequest, project: str) -> HttpResponse:
     found = get_project(request, project)
-    datasets = list_datasets(Dataset.objects.visible_to(request.user).filter(project=found))
-    rows = [(dataset, newest) for dataset in datasets if (newest := next(iter(dataset.versions.all()), None))]
-    return render(
-        request,
-        "datasets/list.html",
-        {"project": found, "rows": rows, "may_change": may(request.user, "datasets.change", found)},
-    )
+    wish = read_list_wish(request.GET)
+    context = {
+        "project": found,
+        "wish": wish,
+        "list": find_datasets(found, request.user, wish),
+        "states": State.choices,
+        "kinds": Kind.choices,
+        "uses": Use.choices,
+        "may_change": may(request.user, "datasets.change", found),
+    }
+    return render(request, "datasets/list.html", context)
 
 
 @login_required
@@ -65,25 +77,45 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
         "runs_count": runs.count(),
         "tasks_count": version.tasks.count(),
         "may_change": may(request.user, "datasets.change", dataset.project),
+        **describe_standing(request, version),
     }
-    if context["tab"] == "usage":
-        context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
-    if context["tab"] == "rows":
-        context |= _read_rows(request, version)
+    match context["tab"]:
+        case "usage":
+            context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+        case "rows":
+            context |= _read_rows(request, version)
+        case "versions":
+            states = states_of(versions)
+            context |= {"lineage": draw_lineage(version), "states": [(one, states[one.pk]) for one in versions]}
+        case "review":
+            context |= describe_review(request, version)
+        case "diff":
+            context |= describe_diff(request, version, versions)
+        case "audit":
+            context["events"] = list_events(request, versions)
     return render(request, "datasets/detail.html", context)
 
 
 def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
-    query = request.GET.get("q", "").strip()[:200]
+    """A page of the rows that the address asks for: through the table beside them where it is there."""
+    wish = read_row_wish(request.GET)
     start = _read_number(request.GET.get("start", ""))
     if row := _read_number(request.GET.get("row", "")):
         start = row - 1
+    context: dict[str, Any] = {"query": wish.text, "wish": wish, "asked": spell_row_wish(wish)}
     try:
-        page = search_rows(version, query, start=start) if query else read_page(version, start=start)
+        if ensure_features(version):
+            context |= {"languages": count_languages(version), "marks": list_marks(version)}
+            page = read_found(version, wish, start=start) if wish else read_page(version, start=start)
+        elif wish.text:
+            page = search_rows(version, wish.text, start=start)
+        else:
+            page = read_page(version, start=start)
     except StoreError as error:
-        return {"broken": str(error), "page": RowPage(query=query), "query": query}
-    kind = version.dataset.kind
-    return {"page": page, "views": [view_row(kind, number, row, query) for number, row in page.rows], "query": query}
+        return {**context, "broken": str(error), "page": RowPage(query=wish.text)}
+    kind, mask = version.dataset.kind, find_mask(version)
+    views = [view_row(kind, number, mask.apply(row), wish.text) for number, row in page.rows]
+    return {**context, "page": page, "views": views, "masked": bool(mask)}
 
 
 @login_required
@@ -91,6 +123,10 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
 def dataset_download(request: HttpRequest, project: str, slug: str, number: int) -> FileResponse:
     dataset = _find_dataset(request, project, slug)
     version = get_object_or_404(DatasetVersion, dataset=dataset, number=number)
+    if find_mask(version):
+        # Whoever takes the rows away sees what the pages mask.
+        require(request.user, "datasets.change", dataset.project)
+        record("dataset.downloaded_unmasked", version, actor=request.user)
     try:
         file = version_path(version).open("rb")
     except (OSError, StoreError) as error:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chanote.datasets.models import DatasetVersion, Use
-from chanote.datasets.pages import UseChip
+from chanote.datasets.pages import UseChip, list_shares
 from chanote.rights.models import ExceptionRequest, Source
 from chanote.rights.rules import Refusal, SourceRows, judge_version, read_sources_of, spell_ranges
 
@@ -29,6 +29,11 @@ class Provenance:
     drawn_from: list[DatasetVersion]
     operation: list[tuple[str, Any]]
     exceptions: list[ExceptionRequest]
+
+    @property
+    def scripts(self) -> list[str]:
+        """Scripts of its letters with their shares, the most frequent first."""
+        return [f"{share.name} {share.percent}" for share in list_shares(self.version.statistics)]
 
     @property
     def operation_name(self) -> str:

@@ -84,6 +84,7 @@ class Finding:
 
     words: str
     way_out: str = "choose another dataset"
+    """Empty where `words` are a whole sentence with a way out already."""
     ranges: tuple[Range, ...] = ()
     source: str = ""
 
@@ -152,8 +153,8 @@ class Entry:
 
 VERSION_RULES: list[Entry] = []
 MODEL_RULES: list[Entry] = []
-"""In the order in which they are asked. An app adds its own with `version_rule` or `model_rule` in a module that its
-AppConfig.ready imports."""
+"""In the order in which they are asked. An app adds its own with `version_rule` or `model_rule` in a module
+`rights_rules`, which is found by its name."""
 
 
 def version_rule(name: str, *, exceptable: bool = True) -> Callable[[VersionRule], VersionRule]:
@@ -390,10 +391,8 @@ def _refuse(
     ask = ""
     if entry.exceptable:
         ask = f"{reverse('exception_new', args=[asked.project.slug])}?{kind}={name}&use={asked.use}"
-    end = ", or ask for an exception." if ask else "."
-    return Refusal(
-        field, f"{lead}{one.words}; {one.way_out}{end}", entry.name, str(asked.use), name, one.ranges, one.source, ask
-    )
+    end = f"; {one.way_out}{', or ask for an exception' if ask else ''}." if one.way_out else ""
+    return Refusal(field, f"{lead}{one.words}{end}", entry.name, str(asked.use), name, one.ranges, one.source, ask)
 
 
 def find_exceptions(subject: DatasetVersion | Model, use: str) -> list[ExceptionRequest]:

@@ -135,7 +135,7 @@ def _queue_run(
         run.full_clean(exclude=["snapshot"])
         run.save(force_insert=True)
         _queue_attempt(run, resume_from=None)
-        by = {"exceptions": [one.pk for one in judgement.exceptions]} if judgement.exceptions else {}
+        by: dict[str, Any] = {"exceptions": [one.pk for one in judgement.exceptions]} if judgement.exceptions else {}
         record("run.launched", run, actor=owner, revision=str(revision), seed=run.seed, **by)
     return run
 

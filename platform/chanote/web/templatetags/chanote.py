@@ -22,6 +22,9 @@ STATES = {
     "stopped": ("stopped", "Stopped"),
     "cancelled": ("cancelled", "Cancelled"),
     "review": ("review", "In review"),
+    "in_review": ("review", "In review"),
+    "restricted": ("lock", "Restricted"),
+    "withdrawn": ("cross", "Withdrawn"),
     "approved": ("seal", "Approved"),
     "published": ("seal", "Published"),
     "ok": ("check", "OK"),
@@ -32,7 +35,16 @@ STATES = {
     "left_out": ("info", "Left out"),
 }
 """State → its icon and its word; colour is only a third hint."""
-TINTS = {"stopping": "stopped", "truncated": "warn", "unparsable": "warn", "error": "failed", "left_out": "draft"}
+TINTS = {
+    "in_review": "review",
+    "restricted": "approved",
+    "withdrawn": "failed",
+    "stopping": "stopped",
+    "truncated": "warn",
+    "unparsable": "warn",
+    "error": "failed",
+    "left_out": "draft",
+}
 
 
 @register.simple_tag

@@ -1,0 +1,151 @@
+"""Reads about results of checks."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+from django.db.models import QuerySet
+
+from chanote.boards.models import Task
+from chanote.checks.checkers import CHECKS
+from chanote.checks.findings import of_rows, open_detail, open_findings
+from chanote.checks.models import CheckResult
+from chanote.datasets.models import DatasetVersion
+from chanote.datasets.storage import StoreError
+
+MOST_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class RowFinding:
+    row: int
+    """From 1."""
+    check: str
+    code: str
+    words: str
+    """What is the matter with the row, to be read after "row 12 "."""
+    value: int
+    is_fact: bool
+    """Only describes the row; there is nothing to mend."""
+
+
+def newest_results(version: DatasetVersion) -> dict[str, CheckResult]:
+    """The last result of each check, in the order of the checks."""
+    found: dict[str, CheckResult] = {}
+    for result in results_of(version).order_by("created", "id"):
+        found[result.check_name] = result
+    return {name: found[name] for name in CHECKS if name in found}
+
+
+def results_of(version: DatasetVersion) -> QuerySet[CheckResult]:
+    return CheckResult.objects.filter(version=version).select_related("created_by")
+
+
+def findings_of_rows(
+    version: DatasetVersion, first: int, last: int, *, facts: bool = False
+) -> dict[int, list[RowFinding]]:
+    """What the newest results say of rows `first` to `last` (from 1, both included). `facts`: also what only describes.
+
+    A result whose file is gone from the store says nothing here; its own page says that it is gone.
+    """
+    found: dict[int, list[RowFinding]] = defaultdict(list)
+    for result in newest_results(version).values():
+        check = CHECKS[result.check_name]
+        try:
+            findings = open_findings(result.findings_sha256)
+        except StoreError:
+            continue
+        for one in of_rows(findings, list(check.finds), first - 1, last):
+            is_fact = one.code in check.facts
+            if facts or not is_fact:
+                words = word_finding(result.check_name, one.code, one.value)
+                found[one.row].append(RowFinding(one.row, result.check_name, one.code, words, one.value, is_fact))
+    return dict(found)
+
+
+def word_finding(check: str, code: str, value: int) -> str:
+    words = CHECKS[check].finds[code]
+    if check == "personal":
+        return f"holds {value} × {words}" if value > 1 else f"holds: {words}"
+    if code in ("exact", "near", "id_repeated"):
+        return f"{words.replace('an earlier row', f'row {value:,}')}"
+    return words
+
+
+def rows_found(
+    result: CheckResult, codes: Iterable[str] = (), *, start: int = 0, limit: int = 50
+) -> tuple[list[int], int | None]:
+    """Numbers (from 1) of rows with one of the codes, any that is no mere fact when none is named, from row `start`
+    (from 0) on; and where to go on, None at the end. Raises StoreError when the file of findings is gone."""
+    check = CHECKS[result.check_name]
+    wanted = [place for place, code in enumerate(check.finds) if (code in codes if codes else code not in check.facts)]
+    found = open_findings(result.findings_sha256)
+    found = found[numpy.searchsorted(found["row"], start) :]
+    rows: list[int] = []
+    # In slices: of a million findings only those that are shown are read.
+    for place in range(0, len(found), 65_536):
+        piece = found[place : place + 65_536]
+        hits = numpy.unique(piece["row"][numpy.isin(piece["code"], wanted)]).tolist()
+        rows += [row for row in hits if not rows or row > rows[-1]]
+        if len(rows) > limit:
+            return [row + 1 for row in rows[:limit]], rows[limit]
+    return [row + 1 for row in rows], None
+
+
+@dataclass(frozen=True)
+class CleanItems:
+    """Which items of a task some versions of datasets hold."""
+
+    held: dict[str, float] = field(default_factory=dict)
+    """Item → greatest share of its 13-word and 50-letter runs that one version holds, of its question or its answer."""
+    source: frozenset[str] = frozenset()
+    """Items whose law or passage is held: as a rule that is wanted."""
+    untold: frozenset[str] = frozenset()
+    """Items too short to tell."""
+    unchecked: tuple[DatasetVersion, ...] = ()
+    """Versions without a result for this task: nothing is known of them."""
+
+    def is_clean(self, item: str, *, share: float = 0.0) -> bool:
+        """Whether no more than `share` of the item is held. Nothing is said of versions in `unchecked`."""
+        return self.held.get(item, 0.0) <= share
+
+
+def find_clean_items(task: Task, versions: Sequence[DatasetVersion]) -> CleanItems:
+    """What the checks of `versions` (of the data that a model was trained on) say of the items of a task."""
+    held: dict[str, float] = {}
+    source: set[str] = set()
+    untold: set[str] = set()
+    unchecked = []
+    for version in versions:
+        told = _find_task(version, task)
+        if told is None:
+            unchecked.append(version)
+            continue
+        untold |= set(told["untold"])
+        for one in told["found"]:
+            share = max(one["question"], one["answer"])
+            if share:
+                held[one["item"]] = max(share, held.get(one["item"], 0.0))
+            if one["source"]:
+                source.add(one["item"])
+    return CleanItems(held, frozenset(source), frozenset(untold), tuple(unchecked))
+
+
+def _find_task(version: DatasetVersion, task: Task) -> dict[str, Any] | None:
+    """The newest result that looked for this very task."""
+    if version.pk == task.dataset_version_id:
+        return None
+    results = CheckResult.objects.filter(
+        version__sha256=version.sha256, version__dataset__project=task.project, check_name="overlap"
+    )
+    for result in results.order_by("-created", "-id")[:20]:
+        try:
+            detail = open_detail(result.detail_sha256)
+        except StoreError:
+            continue
+        for told in detail.get("tasks", ()):
+            if told["sha256"] == task.sha256 and told["task"] == task.reference:
+                return dict(told)
+    return None

@@ -1,0 +1,56 @@
+"""What the state of a version allows, and who may sign it. Pure questions: nothing is written here."""
+
+from typing import Any
+
+from chanote.accounts.roles import may
+from chanote.curation.models import USABLE, Standing, State
+from chanote.curation.selectors import state_of
+from chanote.datasets.models import DatasetVersion, Use
+
+CHECKLIST = {
+    "origin": "Licence, legal basis and allowed uses are those of the sources",
+    "personal": "What the checks found of personal data was looked at",
+    "overlap": "Overlap with evaluation tasks was looked at",
+    "sample": "I have read a sample of the rows, in every language there is",
+}
+"""What a reviewer confirms one by one."""
+
+LEAVES_THE_HOUSE = (Use.PUBLISH,)
+SHAPES_A_MODEL = (Use.TRAIN, Use.DISTIL)
+
+
+def explain_refusal(version: DatasetVersion, use: str, *, state: State | None = None) -> str:
+    """Why the version may not be used so as it stands, in one sentence with the way out; empty where it may.
+
+    `use` is a value of `Use`; exporting rows asks for `publish`. Withdrawn versions serve nothing; restricted ones
+    never leave the house; where the project reviews its data, only what was approved shapes a model or leaves. Give
+    `state` where it is known (see `states_of`), and nothing is asked of the database.
+    """
+    state = state_of(version) if state is None else State(state)
+    if state == State.WITHDRAWN:
+        return f"{version.reference} is withdrawn and serves nothing any more; use another version."
+    if state == State.RESTRICTED and use in LEAVES_THE_HOUSE:
+        return f"{version.reference} is restricted: its rows stay in the house. Publish another version."
+    if version.project.reviews_data and state not in USABLE and use in (*SHAPES_A_MODEL, *LEAVES_THE_HOUSE):
+        waits = "waits for its review" if state == State.IN_REVIEW else "is a draft that nobody has reviewed"
+        return (
+            f"{version.reference} {waits}, and in {version.project.name} only approved versions may {VERBS[Use(use)]}. "
+            "Ask for a review on the page of the dataset; somebody else must approve it."
+        )
+    return ""
+
+
+VERBS = {Use.TRAIN: "train", Use.DISTIL: "be distilled on", Use.EVALUATE: "evaluate", Use.PUBLISH: "be published"}
+
+
+def explain_no_signature(standing: Standing, user: Any) -> str:
+    """Why this person may not sign the version; empty where they may. An administrator is a person like any other."""
+    if not may(user, "datasets.review", standing.project):
+        return "Your role in the project does not include reviews."
+    if user.pk == standing.made_by_id:
+        return "You made this version, so somebody else must sign it."
+    if user.pk == standing.asked_by_id:
+        return "You asked for this review, so somebody else must sign it."
+    if user.pk in (standing.first_by_id, standing.second_by_id):
+        return "You have signed this version already; the second signature is somebody else's."
+    return ""
