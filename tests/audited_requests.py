@@ -3,7 +3,6 @@
 A test that changes something through a page, the API or the admin without an event fails, whatever it is about.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,9 @@ from typing import Any
 
 from django.db import connection
 from django.test import Client
+from django.urls import Resolver404, resolve
+
+from chanote import cli
 
 WRITE = re.compile(r'\s*(INSERT(?: OR \w+)? INTO|REPLACE INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?(.*)', re.DOTALL)
 EVENTS = "audit_auditevent"
@@ -37,11 +39,25 @@ DERIVED = {
     "runs_rolloutprompt": "list of rollouts, made of their files",
     "runs_rolloutfile": "list of rollouts, made of their files",
     "review_pick": "the inbox, made of rollouts by rules",
+    "review_storedprompt": "the inbox, made of rollouts by rules",
     "review_siftedstep": "the inbox, made of rollouts by rules",
 }
 """Table → of what it can be made again at any time."""
 SEEN_ONLY = {"accounts_user": '"last_login"', "accounts_apitoken": '"last_used"'}
 """Table → the one column that says when somebody was last seen."""
+
+
+TOLD: set[tuple[str, str]] = set()
+"""Address and method of every request so far that the audit log told of."""
+
+
+def find_name(asked: str) -> str:
+    """Name of the address of `METHOD /path`, such as `api:runs`."""
+    try:
+        match = resolve(asked.partition(" ")[2])
+    except Resolver404:
+        return ""
+    return match.view_name or match.route
 
 
 def find_change(sql: str) -> str:
@@ -89,25 +105,27 @@ def watch_changes(what: str) -> Iterator[Watch]:
 
 @contextmanager
 def watch_requests() -> Iterator[None]:
-    """All requests of test clients, also those of the REST framework."""
-    ask = Client.request
+    """All requests of test clients, also those of the REST framework, and commands given in this process."""
+    ask, do = Client.request, cli._act
 
     def request(client: Client, **asked: Any) -> Any:
         what = f"{asked.get('REQUEST_METHOD')} {asked.get('PATH_INFO')}"
         watch = Watch()
         with connection.execute_wrapper(watch):
             answer = ask(client, **asked)
-        if (notes := os.environ.get("AUDIT_NOTES")) and asked.get("REQUEST_METHOD") not in ("GET", "HEAD"):
-            match = getattr(answer, "resolver_match", None)
-            with open(notes, "a") as f:
-                f.write(f"{match.view_name if match else '?'}\t{asked.get('REQUEST_METHOD')}\t{answer.status_code}\t{watch.told}\t{sorted(watch.changed)}\t{os.environ.get('PYTEST_CURRENT_TEST')}\n")
         if answer.status_code < 400:
             told = watch.told or not watch.changed
             assert told, f"{what} changed {sorted(watch.changed)} and the audit log tells nothing"
+            if watch.told:
+                TOLD.add((find_name(what), str(asked.get("REQUEST_METHOD"))))
         return answer
 
-    Client.request = request  # type: ignore[method-assign]
+    def act(args: Any) -> Any:
+        with watch_changes(f"chanote {args.noun}"):
+            return do(args)
+
+    Client.request, cli._act = request, act  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Client.request = ask  # type: ignore[method-assign]
+        Client.request, cli._act = ask, do  # type: ignore[method-assign]

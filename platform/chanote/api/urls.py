@@ -7,8 +7,8 @@ from django.urls import path, re_path, register_converter
 from chanote.api import docs, views
 from chanote.audit import api as audit
 from chanote.boards import api as boards
-from chanote.custody import api as custody
 from chanote.curation import api as curation
+from chanote.custody import api as custody
 from chanote.datasets import api as datasets
 from chanote.errands import api as errands
 from chanote.models import api as models
