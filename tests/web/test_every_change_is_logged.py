@@ -23,6 +23,7 @@ from chanote.cli import build_parser, main
 from chanote.models.models import Model
 from tests.audited_requests import TOLD, find_change, watch_changes
 from tests.custody_world import add_version, write_model
+from tests.run_rows import make_run, save_checkpoint
 from tests.written_addresses import list_writing_addresses
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.django_db
 TESTS = Path(__file__).resolve().parents[1]
 NOTHING_TO_TELL = {
     "login": "a session",
+    "dataset_import": "keeps a file until its columns are named; dataset_import_staged tells",
     "logout": "a session",
     "api:check_recipe": "says what is wrong with a text and keeps nothing",
     "api:run_metrics": "what a run measures, in its own records",
@@ -74,6 +76,38 @@ def test_a_change_without_an_event_is_noticed(project, client_of, researcher, mo
 )
 def test_what_the_watch_counts_as_a_change(statement, table):
     assert find_change(statement) == table
+
+
+@pytest.mark.parametrize("prefix", ["", "api:"])
+def test_acts_on_runs_are_told_from_pages_and_over_rest(prefix, project, project_admin, client_of, tmp_path):
+    client = client_of(project_admin)
+    acts: list[tuple[str, str, dict[str, Any]]] = [
+        ("stop", "running", {}),
+        ("cancel", "running", {"reason": "enough"}),
+        ("resume", "stopped", {}),
+        ("retry", "failed", {}),
+        ("move", "queued", {"position": 1}),
+    ]
+    for number, (verb, state, body) in enumerate(acts, start=1):
+        run = make_run(project, number=number, state=state)
+        save_checkpoint(run, 10, tmp_path)
+        address = reverse(f"{prefix}run_{verb}", args=[project.slug, number])
+        kind = {"content_type": "application/json"} if prefix else {}
+        answer = client.post(address, body, **kind)
+        assert answer.status_code in (200, 201, 202, 302), (verb, answer.content)
+        assert AuditEvent.objects.filter(object_kind="run", object_id=str(run.pk)).exists(), verb
+
+
+def test_models_and_boards_over_rest_are_told(project, researcher, client_of, tmp_path):
+    client = client_of(researcher)
+    place = str(write_model(tmp_path / "model"))
+    body = {"slug": "m", "path": place, "licence": "MIT"}
+    answer = client.post(reverse("api:models", args=[project.slug]), body, content_type="application/json")
+    assert answer.status_code == 201, answer.content
+    board = Board.objects.create(project=project, slug="main", title="Main", question="Which?")
+    address = reverse("api:board", args=[project.slug, board.slug])
+    assert client.patch(address, {"title": "Other"}, content_type="application/json").status_code == 200
+    assert {"model.registered", "board.changed"} <= set(AuditEvent.objects.values_list("verb", flat=True))
 
 
 def list_admin_acts() -> set[tuple[str, str]]:

@@ -367,11 +367,17 @@ def test_the_api_brings_in_and_decides(project, researcher, curator, project_adm
     accept = reverse("api:package_accept", args=[project.slug, number])
     assert uploader.post(accept, {"reason": "x"}, "application/json").status_code == 422
     assert decider.post(accept, {}, "application/json").status_code == 400
+    reject = reverse("api:package_reject", args=[project.slug, number])
+    assert uploader.post(reject, {"reason": "x"}, "application/json").status_code == 422
     assert decider.post(accept, {"reason": "x"}, "application/json").status_code == 202
     do_here(Errand.objects.get())
     told = decider.get(reverse("api:package", args=[project.slug, number])).json()
     assert (told["state"], told["version"], told["decided_by"]) == ("released", "laws@1", "curator")
     assert len(decider.get(reverse("api:packages", args=[project.slug])).json()["results"]) == 1
+    with sent.open("rb") as file:
+        number = uploader.post(reverse("api:packages", args=[project.slug]), {"file": file}).json()["id"]
+    reject = reverse("api:package_reject", args=[project.slug, number])
+    assert decider.post(reject, {"reason": "twice"}, "application/json").json()["state"] == "rejected"
     number = TrustedKey.objects.get().pk
     assert admin.delete(reverse("api:key", args=[project.slug, number])).status_code == 204
 
