@@ -234,6 +234,8 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
         "KindEnum": "chanote.datasets.models.Kind",
+        "BundleKindEnum": "chanote.custody.models.Subject",
+        "PackageStateEnum": "chanote.custody.models.State",
         "LabelEnum": "chanote.review.models.LabelKind",
         "StateEnum": "chanote.runs.models.State",
         "ErrandStateEnum": "chanote.errands.models.State",

@@ -22,13 +22,12 @@ APPS = (
     "tools",
     "chat",
     "review",
-    "custody",
     "errands",
     "rights",
     "checks",
     "curation",
     "building",
-    "checks",
+    "custody",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

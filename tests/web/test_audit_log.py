@@ -25,7 +25,8 @@ ATTACKS = [
     "DELETE FROM audit_auditevent",
     "DELETE FROM audit_auditevent WHERE verb = 'run.launched'",
     "REPLACE INTO audit_auditevent SELECT * FROM audit_auditevent",
-    "INSERT INTO audit_auditevent SELECT * FROM audit_auditevent WHERE true ON CONFLICT DO UPDATE SET verb = 'nothing.happened'",
+    "INSERT INTO audit_auditevent SELECT * FROM audit_auditevent WHERE true "
+    "ON CONFLICT DO UPDATE SET verb = 'nothing.happened'",
     "UPDATE OR REPLACE audit_auditevent SET id = 1",
     "DELETE FROM audit_auditlink",
     "UPDATE audit_auditlink SET sha256 = ''",

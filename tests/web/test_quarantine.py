@@ -16,7 +16,8 @@ from django.utils import timezone
 from chanote.accounts.models import Project
 from chanote.audit.models import AuditEvent
 from chanote.cli import main
-from chanote.custody.bundle import Part, write_bundle
+from chanote.curation.models import Comment
+from chanote.custody.bundle import Part, verify_bundle, write_bundle
 from chanote.custody.bundle.form import write_json
 from chanote.custody.exporting import export_dataset
 from chanote.custody.models import Package, State, TrustedKey
@@ -366,11 +367,17 @@ def test_the_api_brings_in_and_decides(project, researcher, curator, project_adm
     accept = reverse("api:package_accept", args=[project.slug, number])
     assert uploader.post(accept, {"reason": "x"}, "application/json").status_code == 422
     assert decider.post(accept, {}, "application/json").status_code == 400
+    reject = reverse("api:package_reject", args=[project.slug, number])
+    assert uploader.post(reject, {"reason": "x"}, "application/json").status_code == 422
     assert decider.post(accept, {"reason": "x"}, "application/json").status_code == 202
     do_here(Errand.objects.get())
     told = decider.get(reverse("api:package", args=[project.slug, number])).json()
     assert (told["state"], told["version"], told["decided_by"]) == ("released", "laws@1", "curator")
     assert len(decider.get(reverse("api:packages", args=[project.slug])).json()["results"]) == 1
+    with sent.open("rb") as file:
+        number = uploader.post(reverse("api:packages", args=[project.slug]), {"file": file}).json()["id"]
+    reject = reverse("api:package_reject", args=[project.slug, number])
+    assert decider.post(reject, {"reason": "twice"}, "application/json").json()["state"] == "rejected"
     number = TrustedKey.objects.get().pk
     assert admin.delete(reverse("api:key", args=[project.slug, number])).status_code == 204
 
@@ -415,8 +422,16 @@ def test_the_commands_carry_a_dataset_across(
     assert run_command("dataset", "import-package", str(tmp_path / "none"), *here, "researcher")[0] == 4
 
 
-def test_what_is_known_of_a_version_travels_with_it(sent):
-    from chanote.custody.bundle import verify_bundle
-
-    files = verify_bundle(sent).manifest["files"]
-    assert {"rows.jsonl", "sources.json", "statistics.json", "facts.json", "evidence/audit.jsonl"} <= set(files)
+def test_what_is_known_of_a_version_travels_with_it(ministry, key, tmp_path, django_user_model):
+    """Reviews, checks and exceptions, whichever app keeps them, and the events about it."""
+    sender = django_user_model.objects.create(username="sender", is_superuser=True)
+    version = add_version(ministry)
+    Comment.objects.create(version=version, text="Row 2 is doubtful", author=sender, author_name="sender")
+    export_dataset(version, tmp_path / "laws", key=key, actor=sender)
+    bundle = verify_bundle(tmp_path / "laws")
+    with bundle.open("evidence/curation.comment.jsonl") as file:
+        comment = json.loads(file.read())
+    assert (comment["text"], comment["author"]) == ("Row 2 is doubtful", "sender")
+    with bundle.open("evidence/audit.jsonl") as file:
+        assert [json.loads(line)["verb"] for line in file] == ["dataset.version_imported"]
+    assert {"rows.jsonl", "sources.json", "statistics.json", "facts.json"} <= set(bundle.manifest["files"])

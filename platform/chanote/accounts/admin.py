@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
@@ -21,8 +22,29 @@ from chanote.accounts.services import (
 from chanote.audit.services import record
 from chanote.web.site import ReadOnlyAdmin, VisibleAdmin
 
+# Logins and wrong passwords are looked at here, never cleaned up: a lockout ends by itself.
+for _table in (AccessAttempt, AccessLog, AccessFailureLog):
+    admin.site.unregister(_table)
+
 # Rights come from roles in projects; groups would be a second truth beside them.
 admin.site.unregister(Group)
+
+
+@admin.register(AccessAttempt, AccessLog, AccessFailureLog)
+class LoginAdmin(admin.ModelAdmin):
+    list_display = ["attempt_time", "username", "ip_address", "path_info"]
+    search_fields = ["username", "ip_address"]
+    date_hierarchy = "attempt_time"
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class OtherPasswordForm(AdminPasswordChangeForm):

@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from chanote.audit.services import record
 from chanote.boards.models import Alias, Board, Evaluation, Sample, Task
 from chanote.web.site import VisibleAdmin
 
@@ -18,6 +20,9 @@ class Frozen(VisibleAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
 
 @admin.register(Board)
 class BoardAdmin(VisibleAdmin):
@@ -28,6 +33,18 @@ class BoardAdmin(VisibleAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Board, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        record("board.changed", obj, actor=request.user, changed=form.changed_data)
+
+    def delete_model(self, request: HttpRequest, obj: Board) -> None:
+        record("board.deleted", obj, actor=request.user)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Board]) -> None:
+        for board in queryset:
+            self.delete_model(request, board)
 
 
 @admin.register(Task)

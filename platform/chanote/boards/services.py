@@ -158,8 +158,9 @@ def import_evaluation(
         )
         _store_samples(evaluation, samples_path, toolset=str((toolset or {}).get("name", "")))
         record("evaluation.imported", evaluation, actor=actor, samples_sha256=samples_sha256)
-    if board is not None:
+    if board is not None and not evaluation.boards.filter(pk=board.pk).exists():
         evaluation.boards.add(board)
+        record("board.evaluation_added", board, actor=actor, evaluation=evaluation.pk, model=model.slug)
     return evaluation
 
 

@@ -21,7 +21,7 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         label="Transfer package",
         widget=forms.FileInput(attrs={"class": "input", "accept": ".tar"}),
-        help_text="A .tar that `chanote dataset export` wrote elsewhere.",
+        help_text="A .tar that another installation wrote with: chanote dataset export",
     )
 
 

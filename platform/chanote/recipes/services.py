@@ -49,17 +49,22 @@ def save_revision(
     recipe = Recipe.objects.select_for_update().filter(project=project, slug=slug).first()
     if recipe is None:
         recipe = Recipe(project=project, slug=slug, title=title or slug, from_library=from_library, created_by=author)
-    elif title:
+    is_renamed = bool(recipe.pk and title and title != recipe.title)
+    if is_renamed:
         recipe.title = title
     problems += _check_names(recipe, message)
     if checked.recipe is None or problems:
         raise RecipeRefused(problems)
     is_new_recipe = recipe.pk is None
-    recipe.save()
+    newest = None if is_new_recipe else recipe.revisions.first()
+    is_same = newest is not None and newest.yaml == text
+    if is_renamed or not is_same:
+        recipe.save()
     if is_new_recipe:
         record("recipe.created", recipe, actor=author)
-    newest = recipe.revisions.first()
-    if newest is not None and newest.yaml == text:
+    if is_renamed:
+        record("recipe.described", recipe, actor=author, title=title)
+    if newest is not None and is_same:
         return newest
     resolved = checked.recipe.model_dump(mode="json")
     revision = Revision.objects.create(

@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, Subque
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from chanote.audit.services import record
 from chanote.runs.models import ACTIVE, Attempt, Run, State
 
 HOLDS_SLOT = (State.RUNNING, State.STOPPING)
@@ -54,6 +55,7 @@ def claim(attempt_id: int) -> int | None:
         Run.objects.filter(pk=attempt.run_id).update(
             state=State.RUNNING, started=attempt.run.started or now, ended=None, fault="", updated=now
         )
+        record("run.started", attempt.run, attempt=attempt.number, worker=attempt.worker)
         return attempt.fence
 
 

@@ -65,13 +65,10 @@ def save_toolset(
         toolset = Toolset.objects.filter(project=project, slug=slug).first()
         is_new_toolset = toolset is None
         toolset = toolset or Toolset(project=project, slug=slug, created_by=author)
-        toolset.title = title or toolset.title
+        before, toolset.title = toolset.title, title or toolset.title
         problems += _check_names(toolset)
         if problems:
             raise ToolsetRefused(problems)
-        toolset.save()
-        if is_new_toolset:
-            record("toolset.created", toolset, actor=author)
         content = {
             "tools": tools,
             "corpus_sha256": facts.sha256 if facts else "",
@@ -80,8 +77,15 @@ def save_toolset(
             "address": address,
         }
         sha256 = _hash({**content, "corpus": version.reference if version else ""})
-        newest = toolset.revisions.select_related("corpus__dataset").first()
-        if newest is not None and newest.sha256 == sha256:
+        newest = None if is_new_toolset else toolset.revisions.select_related("corpus__dataset").first()
+        is_same = newest is not None and newest.sha256 == sha256
+        if toolset.title != before or not is_same:
+            toolset.save()
+        if is_new_toolset:
+            record("toolset.created", toolset, actor=author)
+        elif toolset.title != before:
+            record("toolset.described", toolset, actor=author, title=toolset.title)
+        if newest is not None and is_same:
             return newest
         revision = ToolsetRevision.objects.create(
             toolset=toolset,
