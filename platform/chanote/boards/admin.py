@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from chanote.boards.models import Alias, Board, Evaluation, Sample, Task
+from chanote.boards.models import Alias, Board, Evaluation, Sample, Snapshot, Task
 from chanote.web.site import VisibleAdmin
 
 
@@ -56,3 +56,10 @@ class AliasAdmin(Frozen):
     list_display = ["name", "model", "guard", "project", "changed"]
     list_filter = ["project"]
     search_fields = ["name"]
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(Frozen):
+    list_display = ["board", "number", "sha256", "created", "created_by"]
+    list_filter = ["board"]
+    exclude = ["packed"]

@@ -1,7 +1,12 @@
 """Tasks, evaluations of models on them, the samples behind each score, and the boards that show them."""
 
+import json
+import zlib
+from typing import Any
+
 from django.conf import settings
 from django.db import models
+from django.utils.functional import cached_property
 
 from chanote.accounts.models import Project, slug_validator
 from chanote.accounts.visibility import VisibleQuerySet
@@ -200,3 +205,39 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return self.item
+
+
+class ThroughBoard(VisibleQuerySet):
+    project_path = "board__project"
+
+
+class Snapshot(models.Model):
+    """A board as it stood once: frozen, numbered, cited by its hash. Later scores change nothing in it."""
+
+    board = models.ForeignKey(Board, on_delete=models.CASCADE, related_name="snapshots")
+    number = models.PositiveIntegerField()
+    reason = models.CharField(max_length=300, blank=True)
+    packed = models.BinaryField()
+    """Deflated canonical JSON, see `snapshots.py`: the very bytes, since a database's own JSON may respell numbers."""
+    sha256 = models.CharField(max_length=64)
+    """Of the canonical JSON."""
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = ThroughBoard.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["board", "number"], name="snapshot_number_unique_on_board")]
+
+    def __str__(self) -> str:
+        return f"{self.board.slug}#{self.number}"
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(zlib.decompress(bytes(self.packed)))
+        return found
+
+    @property
+    def project(self) -> Project:
+        return self.board.project

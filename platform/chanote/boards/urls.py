@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.boards import views, views_changes
+from chanote.boards import views, views_changes, views_snapshots
 
 app_name = "boards"
 
@@ -17,6 +17,9 @@ urlpatterns = [
     path("<slug:slug>/pair/", views.pair, name="pair"),
     path("<slug:slug>/changes/", views_changes.changes, name="changes"),
     path("<slug:slug>/curve/", views_changes.curve, name="curve"),
+    path("<slug:slug>/snapshots/", views_snapshots.snapshots, name="snapshots"),
+    path("<slug:slug>/snapshots/<int:number>/", views_snapshots.snapshot, name="snapshot"),
+    path("<slug:slug>/snapshots/<int:number>/table.<str:kind>", views_snapshots.export, name="snapshot_export"),
     path("<slug:slug>/samples/", views.samples, name="samples"),
     path("<slug:slug>/table.csv", views.board_csv, name="csv"),
 ]
