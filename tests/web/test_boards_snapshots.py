@@ -11,10 +11,12 @@ from django.urls import reverse
 
 from chanote.accounts.services import create_token
 from chanote.audit.models import AuditEvent
+from chanote.boards.aliases import create_alias
 from chanote.boards.models import Snapshot
 from chanote.boards.services import BoardError
 from chanote.boards.snapshots import escape_latex, freeze_board
 from chanote.cli import main
+from chanote.commands.answers import REFUSED
 from tests.board_rows import BoardRows, rate
 
 pytestmark = pytest.mark.django_db
@@ -140,10 +142,8 @@ def test_freezing_and_pointing_on_the_command_line(rows, researcher, capsys):
     words = ["--project", "law", "--as", "researcher", "--json"]
     assert main(["board", "freeze", "suite", "--reason", "Paper", *words]) == 0
     assert json.loads(capsys.readouterr().out)["snapshot"] == 1
-    from chanote.boards.aliases import create_alias
-
     create_alias(project=rows.project, name="candidate", guard=rows.board)
     assert main(["board", "point", "candidate", "trained", *words]) == 0
     capsys.readouterr()
-    assert main(["board", "point", "candidate", "base_model", *words]) != 0
-    assert "base_model has lost 20 points on law-qa@1 against trained" in capsys.readouterr().err
+    assert main(["board", "point", "candidate", "base_model", *words]) == REFUSED
+    assert "base_model has lost 20 points on law-qa@1 against trained" in json.loads(capsys.readouterr().out)["error"]
