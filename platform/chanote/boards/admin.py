@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from chanote.boards.models import Alias, Board, Evaluation, Sample, Snapshot, Task
+from chanote.boards.models import Alias, Board, Evaluation, ImportedFile, Sample, Snapshot, Task
 from chanote.web.site import VisibleAdmin
 
 
@@ -63,3 +63,9 @@ class SnapshotAdmin(Frozen):
     list_display = ["board", "number", "sha256", "created", "created_by"]
     list_filter = ["board"]
     exclude = ["packed"]
+
+
+@admin.register(ImportedFile)
+class ImportedFileAdmin(Frozen):
+    list_display = ["name", "format", "project", "sha256", "created", "created_by"]
+    list_filter = ["project", "format"]

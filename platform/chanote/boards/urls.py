@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.boards import views, views_changes, views_snapshots
+from chanote.boards import views, views_changes, views_imports, views_snapshots
 
 app_name = "boards"
 
@@ -10,6 +10,9 @@ urlpatterns = [
     path("", views.board_list, name="list"),
     path("-/new/", views.board_new, name="new"),
     path("-/tasks/<slug:slug>/<int:number>/", views.task_detail, name="task"),
+    path("-/import/", views_imports.import_new, name="import"),
+    path("-/imported/<int:number>/", views_imports.imported, name="imported"),
+    path("-/imported/<int:number>/original/", views_imports.original, name="original"),
     path("-/aliases/", views_changes.aliases, name="aliases"),
     path("-/aliases/<slug:name>/", views_changes.alias, name="alias"),
     path("<slug:slug>/", views.board_detail, name="board"),

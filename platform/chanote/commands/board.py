@@ -15,6 +15,12 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one.add_argument("name")
     one.add_argument("--baseline", default="", help="model that the others are compared with")
     one.set_defaults(action=show_board)
+    take = verbs.add_parser("import", parents=[common], help="import a result file of another harness")
+    take.add_argument("name")
+    take.add_argument("file", type=Path)
+    take.add_argument("--beside", type=Path, help="results_*.json of lm-evaluation-harness or lighteval")
+    take.add_argument("--model", default="", help="what the model is called here; else as the file names it")
+    take.set_defaults(action=import_file)
     freeze = verbs.add_parser("freeze", parents=[common], help="keep a board as it stands, to cite it")
     freeze.add_argument("name")
     freeze.add_argument("--reason", default="", help="what it is frozen for")
@@ -56,6 +62,42 @@ def show_board(args: argparse.Namespace) -> Any:
     for task in described:
         _print_task(task)
     return 0
+
+
+def import_file(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.accounts.roles import require
+    from chanote.boards.imports import import_results
+    from chanote.boards.models import Board
+    from chanote.boards.services import BoardError
+    from chanote.commands.finding import find_actor, find_named, find_project
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    require(actor, "boards.change", project)
+    board = find_named(Board.objects.filter(project=project), "board", args.name)
+    try:
+        made = import_results(
+            board=board,
+            name=args.file.name,
+            data=args.file.read_bytes(),
+            beside=args.beside.read_bytes() if args.beside else None,
+            model=args.model,
+            actor=actor,
+        )
+    except OSError as error:
+        raise CommandEnd(f"{error.filename} cannot be read: {error.strerror}.", REFUSED) from error
+    except BoardError as error:
+        raise CommandEnd(f"{error}.", REFUSED) from error
+    scores = made.evaluations.select_related("task", "model")
+    return {
+        "file": made.name,
+        "sha256": made.sha256,
+        "format": made.format,
+        "tasks": sorted({one.task.reference for one in scores}),
+        "models": sorted({one.model.slug for one in scores}),
+        "skipped": len(made.skipped),
+        "notes": made.notes,
+    }
 
 
 def freeze_named(args: argparse.Namespace) -> dict[str, Any]:

@@ -139,9 +139,13 @@ def freeze_version(version: DatasetVersion) -> DatasetFile:
 
 
 def find_task(project: Project, name: str) -> Task:
-    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist."""
+    """The task that a recipe names: `slug@2`, or `slug` for the newest. Raises Task.DoesNotExist.
+
+    A task without rows, known by imported results only, cannot be run and is none.
+    """
     slug, _, number = name.partition("@")
-    tasks = Task.objects.filter(project=project, slug=slug).select_related("dataset_version__dataset")
+    tasks = Task.objects.filter(project=project, slug=slug, dataset_version__isnull=False)
+    tasks = tasks.select_related("dataset_version__dataset")
     if number:
         tasks = tasks.filter(number=int(number)) if number.isdigit() and len(number) < 9 else tasks.none()
     task = tasks.order_by("-number").first()
@@ -293,7 +297,9 @@ def _check_task(project: Project, path: str, name: str, *, toolset: str) -> Iter
     try:
         task = find_task(project, name)
     except Task.DoesNotExist:
-        known = _list_some(Task.objects.filter(project=project).values_list("slug", flat=True))
+        known = _list_some(
+            Task.objects.filter(project=project, dataset_version__isnull=False).values_list("slug", flat=True)
+        )
         yield Problem(path, f"{name} is no task of this project; {known or 'add a task first'}.")
         return
     if Use.EVALUATE not in task.dataset_version.uses:
