@@ -149,6 +149,8 @@ def test_a_task_of_imported_results_can_be_read_but_not_run(browser, board, proj
     with pytest.raises(Task.DoesNotExist):
         find_task(project, task.slug)
     assert read_options(project).tasks == []
+    known = text_of(browser.get(reverse("model", args=["law", "org-model-8b"])))
+    assert "This model is known by imported results only." in known
     (model,) = describe_board(read_board(board))[0]["models"]
     # Two turns are one conversation, and the judge's failure counts for nobody.
     assert (model["items"], model["clusters"], model["left_out"]) == (5, 3, 1)
