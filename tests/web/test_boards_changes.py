@@ -176,7 +176,7 @@ def test_the_page_of_changes_shows_map_and_what_was_kept(browser, suite):
     text = read(browser, "changes", suite.project.slug, "suite", model="tuned")
     assert "What tuned kept and lost" in text
     assert "tuned has lost 12 points on lost@1 against base" in text
-    assert "one in twenty is expected to be false" in text
+    assert "at most one in twenty is expected to be false" in text
     assert "One training run each" in text
     other = browser.get(reverse("boards:changes", args=[suite.project.slug, "suite"]), {"model": "nobody"})
     assert other.status_code == 404

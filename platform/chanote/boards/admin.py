@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chanote.audit.services import record
-from chanote.boards.models import Alias, Board, Evaluation, Sample, Task
+from chanote.boards.models import Alias, Board, Evaluation, ImportedFile, Sample, Snapshot, Task
 from chanote.web.site import VisibleAdmin
 
 
@@ -73,3 +73,16 @@ class AliasAdmin(Frozen):
     list_display = ["name", "model", "guard", "project", "changed"]
     list_filter = ["project"]
     search_fields = ["name"]
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(Frozen):
+    list_display = ["board", "number", "sha256", "created", "created_by"]
+    list_filter = ["board"]
+    exclude = ["packed"]
+
+
+@admin.register(ImportedFile)
+class ImportedFileAdmin(Frozen):
+    list_display = ["name", "format", "project", "sha256", "created", "created_by"]
+    list_filter = ["project", "format"]

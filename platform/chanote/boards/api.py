@@ -27,7 +27,9 @@ EVALUATIONS = Evaluation.objects.select_related("task", "model", "run").prefetch
 
 class TaskAnswer(serializers.ModelSerializer[Task]):
     reference = serializers.CharField(help_text="`slug@number`")
-    dataset = serializers.CharField(source="dataset_version.reference")
+    dataset = serializers.CharField(
+        source="dataset_version.reference", default=None, allow_null=True, help_text="null of imported results."
+    )
     definition = serializers.DictField(help_text="Field names as in lm-evaluation-harness.")
 
     class Meta:

@@ -8,7 +8,7 @@ from chanote.boards.statistics.wording import word_number
 from chanote.boards.table import unit_of
 from chanote.boards.whiskers import Tick, make_axis
 
-WIDTH, HEIGHT = 640, 240
+WIDTH, HEIGHT = 760, 260
 LEFT, RIGHT, BOTTOM = 46, 12, 24
 
 

@@ -71,3 +71,31 @@ class MoveAliasForm(forms.Form):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         models = Model.objects.filter(project=project).order_by("slug")
         self.fields["model"].queryset = models  # type: ignore[attr-defined]
+
+
+class ImportForm(forms.Form):
+    board = forms.ModelChoiceField(
+        queryset=Board.objects.none(),
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="Where the scores are to stand.",
+    )
+    file = forms.FileField(
+        widget=forms.ClearableFileInput(attrs={"class": "input"}),
+        help_text="The file with the items; its format is found by what is in it.",
+    )
+    beside = forms.FileField(
+        label="Its results file",
+        required=False,
+        widget=forms.ClearableFileInput(attrs={"class": "input"}),
+        help_text="results_*.json of lm-evaluation-harness or lighteval: names the model, states errors to check.",
+    )
+    model = forms.CharField(
+        required=False,
+        max_length=120,
+        widget=forms.TextInput(attrs={"class": "input"}),
+        help_text="What the model is called here. Empty: as the file names it.",
+    )
+
+    def __init__(self, *args: object, project: Project, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["board"].queryset = Board.objects.filter(project=project)  # type: ignore[attr-defined]

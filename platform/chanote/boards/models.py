@@ -1,7 +1,12 @@
 """Tasks, evaluations of models on them, the samples behind each score, and the boards that show them."""
 
+import json
+import zlib
+from typing import Any, cast
+
 from django.conf import settings
 from django.db import models
+from django.utils.functional import cached_property
 
 from chanote.accounts.models import Project, slug_validator
 from chanote.accounts.visibility import VisibleQuerySet
@@ -21,7 +26,12 @@ class Task(models.Model):
     """A full `trainer.contract.TaskSpec`."""
     sha256 = models.CharField(max_length=64)
     """Hash of the definition and of the rows it reads: scores with equal hashes are comparable."""
-    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="tasks")
+    # Typed as always there: whatever runs a task has it from `find_task`, which gives none without rows.
+    dataset_version = cast(
+        "models.ForeignKey[DatasetVersion, DatasetVersion]",
+        models.ForeignKey(DatasetVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks"),
+    )
+    """None of a task that is known by imported results only: it can be compared on, not run."""
     created = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
 
@@ -67,6 +77,31 @@ class Board(models.Model):
 
 class ThroughTask(VisibleQuerySet):
     project_path = "task__project"
+
+
+class ImportedFile(models.Model):
+    """A result file of another harness: its bytes are kept, and it is imported once."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imported_files")
+    sha256 = models.CharField(max_length=64)
+    name = models.CharField(max_length=200)
+    format = models.CharField(max_length=20)
+    bytes = models.PositiveBigIntegerField()
+    skipped = models.JSONField(default=list)
+    """A sentence for every row that was not taken."""
+    notes = models.JSONField(default=list)
+    """Whether the harness's own means and standard errors come out again."""
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created"]
+        constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="result_file_imported_once")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ItemSet(models.Model):
@@ -133,6 +168,9 @@ class Evaluation(models.Model):
     item_set = models.ForeignKey(ItemSet, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations")
     scores = models.BinaryField(null=True, editable=False)
     """Scores and statuses by item of the set, see `scores.py`: the same as in the samples, in one piece."""
+    imported_from = models.ForeignKey(
+        ImportedFile, null=True, blank=True, on_delete=models.PROTECT, related_name="evaluations"
+    )
     seconds = models.FloatField(default=0)
     created = models.DateTimeField(auto_now_add=True)
 
@@ -200,3 +238,39 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return self.item
+
+
+class ThroughBoard(VisibleQuerySet):
+    project_path = "board__project"
+
+
+class Snapshot(models.Model):
+    """A board as it stood once: frozen, numbered, cited by its hash. Later scores change nothing in it."""
+
+    board = models.ForeignKey(Board, on_delete=models.CASCADE, related_name="snapshots")
+    number = models.PositiveIntegerField()
+    reason = models.CharField(max_length=300, blank=True)
+    packed = models.BinaryField()
+    """Deflated canonical JSON, see `snapshots.py`: the very bytes, since a database's own JSON may respell numbers."""
+    sha256 = models.CharField(max_length=64)
+    """Of the canonical JSON."""
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = ThroughBoard.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["board", "number"], name="snapshot_number_unique_on_board")]
+
+    def __str__(self) -> str:
+        return f"{self.board.slug}#{self.number}"
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(zlib.decompress(bytes(self.packed)))
+        return found
+
+    @property
+    def project(self) -> Project:
+        return self.board.project

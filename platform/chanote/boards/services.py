@@ -46,7 +46,7 @@ def hash_task(definition: TaskSpec, rows_sha256: str) -> str:
     """
     unset = {"agent"} if definition.agent is None else set()  # it changes no score of tasks without
     content = definition.model_dump(mode="json", exclude={"task", "title", "dataset", *unset})
-    return _hash({**content, "rows": rows_sha256})
+    return hash_content({**content, "rows": rows_sha256})
 
 
 def hash_settings(definition: TaskSpec, harness: str, toolset: dict[str, Any] | None = None) -> str:
@@ -54,7 +54,7 @@ def hash_settings(definition: TaskSpec, harness: str, toolset: dict[str, Any] | 
     content = definition.model_dump(mode="json", include={"generation_kwargs", "chat", "num_fewshot"})
     if definition.uses_tools and toolset is not None:
         content["toolset"] = {name: value for name, value in toolset.items() if name != "address"}
-    return _hash({**content, "harness": harness})
+    return hash_content({**content, "harness": harness})
 
 
 @transaction.atomic
@@ -304,6 +304,6 @@ def _hash_file(path: Path) -> str:
         raise BoardError(f"the samples file {path.name} cannot be read: {error.strerror}") from error
 
 
-def _hash(content: dict[str, Any]) -> str:
+def hash_content(content: dict[str, Any]) -> str:
     canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.boards import views, views_changes
+from chanote.boards import views, views_changes, views_imports, views_snapshots
 
 app_name = "boards"
 
@@ -10,6 +10,9 @@ urlpatterns = [
     path("", views.board_list, name="list"),
     path("-/new/", views.board_new, name="new"),
     path("-/tasks/<slug:slug>/<int:number>/", views.task_detail, name="task"),
+    path("-/import/", views_imports.import_new, name="import"),
+    path("-/imported/<int:number>/", views_imports.imported, name="imported"),
+    path("-/imported/<int:number>/original/", views_imports.original, name="original"),
     path("-/aliases/", views_changes.aliases, name="aliases"),
     path("-/aliases/<slug:name>/", views_changes.alias, name="alias"),
     path("<slug:slug>/", views.board_detail, name="board"),
@@ -17,6 +20,9 @@ urlpatterns = [
     path("<slug:slug>/pair/", views.pair, name="pair"),
     path("<slug:slug>/changes/", views_changes.changes, name="changes"),
     path("<slug:slug>/curve/", views_changes.curve, name="curve"),
+    path("<slug:slug>/snapshots/", views_snapshots.snapshots, name="snapshots"),
+    path("<slug:slug>/snapshots/<int:number>/", views_snapshots.snapshot, name="snapshot"),
+    path("<slug:slug>/snapshots/<int:number>/table.<str:kind>", views_snapshots.export, name="snapshot_export"),
     path("<slug:slug>/samples/", views.samples, name="samples"),
     path("<slug:slug>/table.csv", views.board_csv, name="csv"),
 ]

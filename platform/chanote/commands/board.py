@@ -15,6 +15,20 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one.add_argument("name")
     one.add_argument("--baseline", default="", help="model that the others are compared with")
     one.set_defaults(action=show_board)
+    take = verbs.add_parser("import", parents=[common], help="import a result file of another harness")
+    take.add_argument("name")
+    take.add_argument("file", type=Path)
+    take.add_argument("--beside", type=Path, help="results_*.json of lm-evaluation-harness or lighteval")
+    take.add_argument("--model", default="", help="what the model is called here; else as the file names it")
+    take.set_defaults(action=import_file)
+    freeze = verbs.add_parser("freeze", parents=[common], help="keep a board as it stands, to cite it")
+    freeze.add_argument("name")
+    freeze.add_argument("--reason", default="", help="what it is frozen for")
+    freeze.set_defaults(action=freeze_named)
+    move = verbs.add_parser("point", parents=[common], help="point an alias at a model, if its guard board lets it")
+    move.add_argument("alias")
+    move.add_argument("model")
+    move.set_defaults(action=point_alias)
     add = verbs.add_parser("add", parents=[common], help="put samples of `trainer evaluate` on a board")
     add.add_argument("name")
     add.add_argument("samples", type=Path, help="a file below evaluations/ of its output folder")
@@ -48,6 +62,83 @@ def show_board(args: argparse.Namespace) -> Any:
     for task in described:
         _print_task(task)
     return 0
+
+
+def import_file(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.accounts.roles import require
+    from chanote.boards.imports import import_results
+    from chanote.boards.models import Board
+    from chanote.boards.services import BoardError
+    from chanote.commands.finding import find_actor, find_named, find_project
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    require(actor, "boards.change", project)
+    board = find_named(Board.objects.filter(project=project), "board", args.name)
+    try:
+        made = import_results(
+            board=board,
+            name=args.file.name,
+            data=args.file.read_bytes(),
+            beside=args.beside.read_bytes() if args.beside else None,
+            model=args.model,
+            actor=actor,
+        )
+    except OSError as error:
+        raise CommandEnd(f"{error.filename} cannot be read: {error.strerror}.", REFUSED) from error
+    except BoardError as error:
+        raise CommandEnd(f"{error}.", REFUSED) from error
+    scores = made.evaluations.select_related("task", "model")
+    return {
+        "file": made.name,
+        "sha256": made.sha256,
+        "format": made.format,
+        "tasks": sorted({one.task.reference for one in scores}),
+        "models": sorted({one.model.slug for one in scores}),
+        "skipped": len(made.skipped),
+        "notes": made.notes,
+    }
+
+
+def freeze_named(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.accounts.roles import require
+    from chanote.boards.models import Board
+    from chanote.boards.services import BoardError
+    from chanote.boards.snapshots import freeze_board
+    from chanote.commands.finding import find_actor, find_named, find_project
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    require(actor, "boards.change", project)
+    board = find_named(Board.objects.visible_to(actor).filter(project=project), "board", args.name)
+    try:
+        made = freeze_board(board, reason=args.reason, actor=actor)
+    except BoardError as error:
+        raise CommandEnd(f"{error}.", REFUSED) from error
+    return {"board": board.slug, "snapshot": made.number, "sha256": made.sha256}
+
+
+def point_alias(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.accounts.roles import require
+    from chanote.boards.aliases import move_alias
+    from chanote.boards.models import Alias
+    from chanote.boards.services import BoardError
+    from chanote.commands.finding import find_actor, find_named, find_project
+    from chanote.models.models import Model
+
+    actor = find_actor(args)
+    project = find_project(args, actor)
+    require(actor, "boards.change", project)
+    alias = Alias.objects.filter(project=project, name=args.alias).first()
+    if alias is None:
+        raise CommandEnd(f"No alias is called {args.alias}; make it on the page Boards, Aliases.", NOT_FOUND)
+    model = find_named(Model.objects.filter(project=project), "model", args.model)
+    try:
+        report = move_alias(alias, model, actor=actor)
+    except BoardError as error:
+        raise CommandEnd(str(error) if str(error).endswith(".") else f"{error}.", REFUSED) from error
+    outcomes = {one.task.reference: one.outcome.value for one in report.found}
+    return {"alias": alias.name, "model": model.slug, "against": report.against, "guard": outcomes}
 
 
 def add_samples(args: argparse.Namespace) -> dict[str, Any]:

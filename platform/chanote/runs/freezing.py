@@ -276,7 +276,9 @@ def _check_task(project: Project, path: str, name: str, *, toolset: str) -> Iter
     try:
         task = find_task(project, name)
     except Task.DoesNotExist:
-        known = _list_some(Task.objects.filter(project=project).values_list("slug", flat=True))
+        known = _list_some(
+            Task.objects.filter(project=project, dataset_version__isnull=False).values_list("slug", flat=True)
+        )
         yield Problem(path, f"{name} is no task of this project; {known or 'add a task first'}.")
         return
     if task.definition["output_type"] == "agent" and not toolset:

@@ -57,7 +57,7 @@ def read_options(project: Project) -> Options:
         for model in Model.objects.filter(project=project).order_by("slug")
     ]
     newest: dict[str, Choice] = {}
-    for task in Task.objects.filter(project=project).order_by("slug", "-number"):
+    for task in Task.objects.filter(project=project, dataset_version__isnull=False).order_by("slug", "-number"):
         newest.setdefault(task.slug, Choice(task.slug, task.title or task.slug))
     options.tasks = list(newest.values())
     options.boards = [Choice(board.slug, board.title) for board in Board.objects.filter(project=project)]

@@ -1,0 +1,165 @@
+"""Boards frozen for good: what a paper or a decision may cite, and the forms in which it is carried away."""
+
+import csv
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from chanote import __version__
+from chanote.audit.services import record
+from chanote.boards.models import Board, Snapshot
+from chanote.boards.selectors import describe_board, read_board
+from chanote.boards.services import BoardError
+from chanote.boards.standings import METHODS
+from chanote.boards.statistics.wording import word_number
+
+COLUMNS = (
+    "model",
+    "estimate",
+    "low",
+    "high",
+    "standard_error",
+    "method",
+    "items",
+    "clusters",
+    "failed_share",
+    "letters",
+)
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\u2212": r"$-$",
+        "\u0394": r"$\Delta$",
+        "\u00b1": r"$\pm$",
+        "\u00a0": "~",
+    }
+)
+
+
+def freeze_board(board: Board, *, reason: str = "", actor: Any = None) -> Snapshot:
+    """Keep the board as it stands, with verdicts, sentences and hashes. Raises BoardError while nothing is scored."""
+    content = read_board(board)
+    if not content.tables:
+        raise BoardError(f"board {board} holds no score yet; there is nothing to freeze")
+    frozen = {
+        "board": {"slug": board.slug, "title": board.title, "question": board.question, "baseline": content.baseline},
+        "project": board.project.slug,
+        "chanote": __version__,
+        "methods": METHODS,
+        "tables": describe_board(content),
+    }
+    content_json = write_canonical(frozen)
+    with transaction.atomic():
+        Board.objects.select_for_update().get(pk=board.pk)
+        last = Snapshot.objects.filter(board=board).aggregate(last=Max("number"))["last"] or 0
+        snapshot = Snapshot(
+            board=board,
+            number=last + 1,
+            reason=reason,
+            packed=zlib.compress(content_json),
+            sha256=hashlib.sha256(content_json).hexdigest(),
+            created_by=actor,
+        )
+        snapshot.full_clean(exclude=["packed"])
+        snapshot.save()
+        record("board.frozen", snapshot, actor=actor, sha256=snapshot.sha256, reason=reason)
+    return snapshot
+
+
+def write_canonical(content: Mapping[str, Any]) -> bytes:
+    """Keys sorted, no spaces, UTF-8."""
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def word_citation(snapshot: Snapshot) -> str:
+    return (
+        f"Board \u201c{snapshot.content['board']['title']}\u201d of project {snapshot.content['project']}, snapshot "
+        f"{snapshot.number}, {snapshot.created:%Y-%m-%d}, Chanote {snapshot.content['chanote']}, "
+        f"sha-256 {snapshot.sha256}"
+    )
+
+
+def write_json(snapshot: Snapshot) -> bytes:
+    """The canonical JSON itself: its SHA-256 is the snapshot's."""
+    return zlib.decompress(bytes(snapshot.packed))
+
+
+def write_csv(snapshot: Snapshot) -> bytes:
+    """Unrounded estimates, a row for each model on each task."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256"])
+    for table in snapshot.content["tables"]:
+        for model in table["models"]:
+            rank = model["rank"] or ["", ""]
+            row = [model[name] for name in COLUMNS]
+            writer.writerow([table["task"], table["task_sha256"], *row, *rank, snapshot.sha256])
+    return text.getvalue().encode()
+
+
+def write_latex(snapshot: Snapshot) -> bytes:
+    """A `booktabs` table for each task; rounded to what the errors support, bold only where a model surely wins."""
+    lines = [f"% {escape_latex(word_citation(snapshot))}", r"% \usepackage{booktabs}"]
+    for table in snapshot.content["tables"]:
+        unit = r"\%" if table["higher_is_better"] else "bits per byte"
+        lines += [
+            r"\begin{table}",
+            r"\centering",
+            r"\begin{tabular}{lrrrl}",
+            r"\toprule",
+            rf"Model & {escape_latex(table['task'])}, {unit} & 95\,\% interval & Rank & Tie \\",
+            r"\midrule",
+            *(_write_latex_row(model, 100.0 if table["higher_is_better"] else 1.0) for model in table["models"]),
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\caption{{{escape_latex(' '.join([*table['headline'], table['note']]))} Models that share a letter are "
+            rf"not separated. Snapshot \texttt{{{snapshot.sha256[:12]}}}.}}",
+            r"\end{table}",
+            "",
+        ]
+    return "\n".join(lines).encode()
+
+
+def _write_latex_row(model: Mapping[str, Any], scale: float) -> str:
+    numbers = word_model(model, scale)
+    value = rf"\textbf{{{escape_latex(numbers[0])}}}" if model["winner"] else escape_latex(numbers[0])
+    interval = escape_latex(numbers[1]).replace("\u2013", "--")
+    rank = numbers[2].replace("\u2013", "--")
+    return rf"{escape_latex(model['model'])} & {value} & {interval} & {rank} & {model['letters']} \\"
+
+
+def word_model(model: Mapping[str, Any], scale: float) -> tuple[str, str, str]:
+    """Estimate, interval and rank of a frozen row in words."""
+    mean, low, high = (model[name] for name in ("estimate", "low", "high"))
+    error = model["standard_error"] or (None if low is None or high is None else (high - low) / 4)
+    value = "none" if mean is None else word_number(mean, error, scale=scale)
+    bounds = [] if low is None or high is None else [word_number(bound, error, scale=scale) for bound in (low, high)]
+    rank = "\u2013".join(str(place) for place in dict.fromkeys(model["rank"] or []))
+    return value, "\u2013".join(bounds), rank
+
+
+def escape_latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+EXPORTS: Mapping[str, tuple[str, Callable[[Snapshot], bytes]]] = {
+    "csv": ("text/csv; charset=utf-8", write_csv),
+    "json": ("application/json", write_json),
+    "tex": ("application/x-tex; charset=utf-8", write_latex),
+}
