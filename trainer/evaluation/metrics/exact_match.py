@@ -1,16 +1,7 @@
 """The answer is the reference answer, character for character."""
 
-import unicodedata
-
+from trainer.evaluation.folding import normalise
 from trainer.evaluation.metrics.base import AnswerMetric, Judgement
-
-ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
-"""Word breaks that Thai text carries invisibly, and the byte-order mark."""
-
-
-def normalise(text: str) -> str:
-    """NFC, no zero-width spaces, runs of white space as one space, none at the ends."""
-    return " ".join(unicodedata.normalize("NFC", text).translate(ZERO_WIDTH).split())
 
 
 class ExactMatch(AnswerMetric):
