@@ -54,7 +54,7 @@ class Checker:
                 return f"{self.name} needs {wanted} in {name}"
             if name.endswith("relation") and value not in RELATIONS:
                 return f"{self.name} knows {' and '.join(RELATIONS)} in {name}, not {value!r}"
-            if kind is list and not all(isinstance(one, str) for one in value):
+            if isinstance(value, list) and not all(isinstance(one, str) for one in value):
                 return f"{self.name} needs a list of texts in {name}"
         return ""
 
