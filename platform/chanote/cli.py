@@ -10,7 +10,21 @@ from typing import Any
 from chanote import __version__
 from chanote.commands.answers import FAILED, MACHINE, REFUSED, CommandEnd, print_answer, print_end
 
-NOUNS = ("up", "demo", "user", "token", "dataset", "model", "recipe", "toolset", "run", "board", "serve", "errand")
+NOUNS = (
+    "up",
+    "demo",
+    "user",
+    "token",
+    "dataset",
+    "model",
+    "recipe",
+    "toolset",
+    "run",
+    "task",
+    "board",
+    "serve",
+    "errand",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,8 +1,9 @@
 """Which metrics judge what an output type gives, and the options that some of them have."""
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from trainer.contract.base import Contract
 from trainer.contract.rewards.writing import Script
@@ -26,6 +27,24 @@ METRICS = {
 
 class MetricOptions(Contract):
     """Options are part of a task's identity: another value is another measure."""
+
+
+class ExactOptions(MetricOptions):
+    ignore_case: bool = False
+    ignore_punctuation: bool = False
+    """ASCII punctuation is left out of both sides."""
+    regexes_to_ignore: list[str] = []
+    """What these regular expressions of Python find is left out of both sides, one after the other, first of all."""
+
+    @field_validator("regexes_to_ignore")
+    @classmethod
+    def _check_patterns(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern} is no regular expression: {error}") from error
+        return patterns
 
 
 class InstructionOptions(MetricOptions):
@@ -83,6 +102,7 @@ class IntentOptions(MetricOptions):
 
 
 METRIC_OPTIONS: dict[str, type[MetricOptions]] = {
+    "exact_match": ExactOptions,
     "ifeval": InstructionOptions,
     "code_switching": CodeSwitchingOptions,
     "answer_overlap": OverlapOptions,
@@ -106,3 +126,12 @@ def read_options(metric: str, given: dict[str, object]) -> MetricOptions | None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"metric_options.{where}: {first['msg']}") from error
+
+
+def write_options(metric: str, given: dict[str, object]) -> dict[str, Any]:
+    """As they are frozen: with defaults, except where none is set and the metric is older than its options, so that
+    tasks frozen before stay the same. Raises ValueError."""
+    options = read_options(metric, given)
+    if options is None or (metric == "exact_match" and options == ExactOptions()):
+        return {}
+    return options.model_dump(mode="json")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
 
 from trainer.contract.base import Contract
-from trainer.contract.metrics import METRICS, MetricOptions, read_options
+from trainer.contract.metrics import METRICS, MetricOptions, read_options, write_options
 from trainer.contract.rewards import RewardList, check_longest
 
 
@@ -146,11 +146,13 @@ class TaskSpec(Contract):
         """With their defaults, so that what a task means is frozen with it."""
         if not isinstance(given, dict) or not isinstance(given.get("metric"), str):
             return given
+        if given.get("output_type") == "agent":
+            return given  # its metric is the name of a reward, which has options of its own
         named = given.get("metric_options", {})
         if not isinstance(named, dict):
             return given
-        options = read_options(given["metric"], named)
-        return {**given, "metric_options": options.model_dump(mode="json")} if options else given
+        options = write_options(given["metric"], named)
+        return {**given, "metric_options": options} if options or named else given
 
     @model_validator(mode="after")
     def _check_answers(self) -> "TaskSpec":

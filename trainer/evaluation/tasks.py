@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trainer.contract import TaskSpec
@@ -243,9 +244,15 @@ _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trail
 
 def _render(task: TaskSpec, field: str, row: Row, number: int) -> str:
     try:
-        return _TEMPLATES.from_string(getattr(task, field)).render(row)
+        return _compile(getattr(task, field)).render(row)
     except (TemplateError, TypeError, ArithmeticError) as error:
         raise TaskError(f"{task.task}, row {number}: {field} fails: {error}; the row has {_names(row)}") from error
+
+
+@lru_cache(maxsize=64)
+def _compile(source: str) -> Template:
+    """Once for all rows: compiling takes longer than writing one."""
+    return _TEMPLATES.from_string(source)
 
 
 def _names(row: Row) -> str:

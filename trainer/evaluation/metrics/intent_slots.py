@@ -85,5 +85,5 @@ def read_slots(listed: Any) -> Counter[tuple[str, str]] | None:
     for one in listed:
         if not isinstance(one, Mapping) or not isinstance(one.get("slot"), str) or not isinstance(one.get("text"), str):
             return None
-        found[(normalise(one["slot"]).lower(), normalise(one["text"]).lower())] += 1
+        found[(normalise(one["slot"]).lower(), normalise(one["text"]).lower().replace(" ", ""))] += 1
     return found
