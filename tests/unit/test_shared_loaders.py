@@ -27,6 +27,9 @@ ROWS = {
     "oasst1-th": 166,
     "oasst1-th-model-answers": 166,
     "ifeval": 541,
+    "xsid-bavarian-test": 500,
+    "xsid-bavarian-valid": 300,
+    "xsid-german-test": 500,
 }
 
 
@@ -64,6 +67,10 @@ def test_every_folder_is_imported_whole(project, researcher, shared_data):
     assert versions["oasst1-th-model-answers"].evaluation_only, "outputs of OpenAI train nothing"
     assert "gpt35turbo" not in next(open_rows(versions["oasst1-th"]))
     assert versions["ifeval"].evaluation_only
+
+    said = list(open_rows(versions["xsid-bavarian-test"]))[2]
+    assert (said["answer"], said["sentence"]) == ("reminder/set_reminder", 3)
+    assert said["slots"] == [{"slot": "datetime", "text": "heid um viere nammidog"}]
 
     again = load_shared_data(project, researcher, shared_data)
     assert all(version.unchanged and version.number == 1 for version in again)
