@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from trainer.evaluation.metrics.exact_match import normalise
-from trainer.evaluation.metrics.numeric_match import fold_digits
+from trainer.evaluation.folding import fold_digits, normalise
 
 # fmt: off
 ORDINALS = (

@@ -29,6 +29,7 @@ NOUNS = (
     "audit",
     "custody",
     "verify",
+    "task",
 )
 
 

@@ -27,6 +27,9 @@ ROWS = {
     "oasst1-th": 166,
     "oasst1-th-model-answers": 166,
     "ifeval": 541,
+    "xsid-bavarian-test": 500,
+    "xsid-bavarian-valid": 300,
+    "xsid-german-test": 500,
 }
 
 
@@ -69,6 +72,9 @@ def test_every_folder_is_imported_whole(project, researcher, shared_data):
     assert ("xnli", 425, 625) in spans, "the rows that are not for commerce, and no others"
     assert {slug for slug, _, _ in spans} == {"openthaigpt-exams", "onet-exams", "belebele", "xcopa", "xnli"}
     assert {span.source.owner for span in versions["german-law"].spans.all()} == {"Federal Republic of Germany"}
+    said = list(open_rows(versions["xsid-bavarian-test"]))[2]
+    assert (said["answer"], said["sentence"]) == ("reminder/set_reminder", 3)
+    assert said["slots"] == [{"slot": "datetime", "text": "heid um viere nammidog"}]
 
     again = load_shared_data(project, researcher, shared_data)
     assert all(version.unchanged and version.number == 1 for version in again)

@@ -1,18 +1,13 @@
 """What a task asks and how an answer is scored. Field names follow the YAML of lm-evaluation-harness."""
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.metrics import METRICS, MetricOptions, read_options, write_options
 from trainer.contract.rewards import RewardList, check_longest
-
-METRICS = {
-    "multiple_choice": ("acc", "acc_norm"),
-    "generate_until": ("exact_match", "numeric_match"),
-    "loglikelihood_rolling": ("perplexity",),
-}
-"""Metrics that can judge what an output type gives. Of an agent, each of its rewards is one."""
 
 
 class GenerationSettings(Contract):
@@ -53,6 +48,33 @@ class TaskStatistics(Contract):
     equivalence_margin: float = Field(default=0.02, gt=0, lt=1)
 
 
+class FilterStep(Contract):
+    """One step from what the model wrote to what is judged."""
+
+    function: Literal["regex", "take_first", "remove_whitespace", "lowercase"]
+    """regex: what a pattern finds; take_first: changes nothing, since every answer is judged on its own."""
+    regex_pattern: str = Field(default=r"#### (\-?[0-9\.\,]+)", min_length=1, max_length=2000)
+    """Regular expression of Python. Of several groups the first that is not empty counts."""
+    group_select: int = 0
+    """Which of several finds; -1 is the last."""
+    fallback: str = "[invalid]"
+    """Stands for an answer in which nothing is found."""
+
+    @field_validator("regex_pattern")
+    @classmethod
+    def _check_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return pattern
+
+
+class Filter(Contract):
+    name: str = Field(default="filter", min_length=1, max_length=60)
+    filter: list[FilterStep] = Field(min_length=1)
+
+
 class TaskSpec(Contract):
     """A frozen task: the same spec on the same dataset version gives comparable scores."""
 
@@ -68,8 +90,9 @@ class TaskSpec(Contract):
     doc_to_target: str = "{{answer}}"
     """Jinja2 template of the reference answer; of the index (from 0) of the right choice for multiple choice; of the
     text itself for loglikelihood_rolling, where doc_to_text counts only when it is not the default."""
-    doc_to_choice: str = "choices"
-    """Row field that lists the options of a multiple-choice item."""
+    doc_to_choice: str | list[str] = "choices"
+    """Row field that lists the options of a multiple-choice item; or a Jinja2 template that writes such a list; or the
+    options themselves, the same for every row."""
     chat: bool = False
     """Put the prompt into the model's chat template as a user turn; with an agent that is always done."""
     num_fewshot: int = Field(default=0, ge=0)
@@ -80,12 +103,21 @@ class TaskSpec(Contract):
     """acc, acc_norm, exact_match, numeric_match or perplexity; of an agent the name of one of its rewards. acc_norm
     divides each option's log-likelihood by its length in characters. perplexity scores in bits per byte, which
     different tokenizers leave comparable; lower is better."""
+    metric_options: dict[str, JsonValue] = {}
+    """Options of the metric; what is not named gets its default, and stands here once the task is read."""
+    repeats: PositiveInt = 1
+    """Answers drawn for each item of output_type generate_until, each a sample of its own. Those of one item are one
+    cluster: more of them make no item more."""
+    filter_list: list[Filter] = Field(default=[], max_length=1)
+    """What is cut from an answer before it is judged."""
     generation_kwargs: GenerationSettings = GenerationSettings()
     """With an agent, `max_gen_toks` is the room of an episode: what it writes and what tools say."""
     agent: AgentSettings | None = None
     """Belongs to output_type agent."""
     limit: PositiveInt | None = None
     """Only the first items."""
+    version: str = Field(default="", max_length=20)
+    """Version that the task's author gave it."""
     x_stats: TaskStatistics = TaskStatistics()
     x_language: str = ""
 
@@ -96,6 +128,42 @@ class TaskSpec(Contract):
     @property
     def uses_tools(self) -> bool:
         return self.output_type == "agent"
+
+    @property
+    def options(self) -> MetricOptions | None:
+        """Of the metric."""
+        return read_options(self.metric, dict(self.metric_options))
+
+    @property
+    def idle_fields(self) -> set[str]:
+        """Fields that change no score as they are, so that scores of tasks from before these fields stay comparable."""
+        later = ("agent", "metric_options", "repeats", "filter_list", "version")
+        return {name for name in later if getattr(self, name) == type(self).model_fields[name].get_default()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_options(cls, given: Any) -> Any:
+        """With their defaults, so that what a task means is frozen with it."""
+        if not isinstance(given, dict) or not isinstance(given.get("metric"), str):
+            return given
+        if given.get("output_type") == "agent":
+            return given  # its metric is the name of a reward, which has options of its own
+        named = given.get("metric_options", {})
+        if not isinstance(named, dict):
+            return given
+        options = write_options(given["metric"], named)
+        return {**given, "metric_options": options} if options or named else given
+
+    @model_validator(mode="after")
+    def _check_answers(self) -> "TaskSpec":
+        if self.output_type == "generate_until":
+            if self.repeats > 1 and not self.generation_kwargs.temperature:
+                raise ValueError("repeats: the likeliest answer is the same each time; set a temperature above 0")
+            return self
+        for name, used in (("repeats", self.repeats > 1), ("filter_list", bool(self.filter_list))):
+            if used:
+                raise ValueError(f"{name} belongs to output_type generate_until; remove it")
+        return self
 
     @model_validator(mode="after")
     def _check_metric(self) -> "TaskSpec":

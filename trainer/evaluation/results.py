@@ -10,6 +10,8 @@ from trainer.contract.episodes import summarise_episodes
 from trainer.contract.events import ScoredSample
 from trainer.evaluation.evaluate import counted_samples, mean_score
 from trainer.evaluation.interval import interval_of, mean_interval
+from trainer.evaluation.metrics import metrics
+from trainer.evaluation.metrics.base import Further
 
 
 def summarise(task: TaskSpec, samples: list[ScoredSample], path: Path) -> dict[str, Any]:
@@ -27,7 +29,35 @@ def summarise(task: TaskSpec, samples: list[ScoredSample], path: Path) -> dict[s
         "failed": sum(sample.status not in ("ok", "left_out") for sample in samples),
         "samples": path.as_posix(),
     }
-    return result | _summarise_agent(task, samples, left_out) if task.uses_tools else result
+    if task.uses_tools:
+        return result | _summarise_agent(task, samples, left_out)
+    return result | _summarise_answers(task, samples, left_out)
+
+
+def _summarise_answers(
+    task: TaskSpec, samples: Sequence[ScoredSample], left_out: Sequence[ScoredSample]
+) -> dict[str, Any]:
+    """What the metric tells beside its score, and why items are left out."""
+    metric = metrics()[task.metric]
+    metric.configure(task)
+    told: dict[str, Any] = {}
+    if left_out:
+        told["left_out"] = len(left_out)
+        told["left_out_reasons"] = sorted({str(one.detail.get("reason", "")) for one in left_out})
+    if further := metric.further(samples):
+        told["further"] = {one.name: _summarise_further(one) for one in further}
+    return told
+
+
+def _summarise_further(one: Further) -> dict[str, Any]:
+    if one.share is not None or not one.values:
+        return {"mean": one.share, "interval": None, "n": len(one.values)}
+    interval = interval_of(one.values, one.clusters)
+    return {
+        "mean": math.fsum(one.values) / len(one.values),
+        "interval": None if interval is None else list(interval),
+        "n": len(one.values),
+    }
 
 
 def _summarise_agent(
@@ -68,7 +98,7 @@ def write_table(results: Sequence[dict[str, Any]]) -> str:
     rows = [("task", "metric", "mean", "95 % interval", "n", "failed")]
     for result in results:
         rows.append((result["task"], result["metric"], *_numbers(result), str(result["failed"])))
-        for name, reward in result.get("rewards", {}).items():
+        for name, reward in (result.get("rewards", {}) | result.get("further", {})).items():
             if name != result["metric"]:
                 rows.append(("", name, *_numbers(reward), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -110,7 +110,7 @@ def score_task(
                 samples.append(sample)
                 file.write(sample.model_dump_json() + "\n")
                 if time.monotonic() - told >= PROGRESS_SECONDS:
-                    tell(len(samples), len(items))
+                    tell(min(len(samples), len(items)), len(items))  # an item may have several samples
                     told = time.monotonic()
                 if should_stop():
                     raise EvaluationInterrupted

@@ -1,12 +1,14 @@
 """From a task and its rows to items: the prompt the model reads and the answer it is held to."""
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trainer.contract import TaskSpec
@@ -33,8 +35,12 @@ class Item:
     choices: tuple[str, ...] = ()
     answer: int | None = None
     """Position of the right option."""
+    question: str = ""
+    """The prompt without solved items and chat template."""
     row: Row = field(default_factory=dict)
-    """Of an agent's item: what rewards look at."""
+    """What rewards and some metrics look at."""
+    repeat: int = 0
+    """Which of several answers to the same question this item is, from 1; 0: the only one."""
     messages: tuple[dict[str, Any], ...] = ()
     """The conversation that an agent is to answer."""
 
@@ -68,19 +74,29 @@ def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any) -> list
         number, row = place + 1, rows[place]
         question = _read_row(task, row, number)
         messages = _read_messages(task, row, number) if task.agent else ()
-        items.append(
-            Item(
-                id=name,
-                cluster=_read_cluster(task, row, number),
-                prompt=_write_plainly(messages) if messages else _join_prompt(task, shown, question.text, tokenizer),
-                target=question.target,
-                choices=question.choices,
-                answer=question.answer,
-                row=row if messages else {},
-                messages=messages,
-            )
+        item = Item(
+            id=name,
+            cluster=_read_cluster(task, row, number),
+            prompt=_write_plainly(messages) if messages else _join_prompt(task, shown, question.text, tokenizer),
+            target=question.target,
+            choices=question.choices,
+            answer=question.answer,
+            question=question.text,
+            row=row,
+            messages=messages,
         )
+        items += _repeat(item, task.repeats)
     return items
+
+
+def _repeat(item: Item, times: int) -> list[Item]:
+    """Answers to one question depend on each other: where the task names no cluster, the question is one."""
+    if times == 1:
+        return [item]
+    return [
+        replace(item, id=f"{item.id}#{number}", cluster=item.cluster or item.id, repeat=number)
+        for number in range(1, times + 1)
+    ]
 
 
 def answer_delimiter(task: TaskSpec, prompt: str) -> str:
@@ -119,25 +135,41 @@ def _read_row(task: TaskSpec, row: Row, number: int) -> _Question:
     target = _render(task, "doc_to_target", row, number) if told else ""
     if task.output_type != "multiple_choice":
         return _Question(text, target, (), None)
-    choices = row.get(task.doc_to_choice)
-    if not isinstance(choices, list) or len(choices) < 2:
-        raise TaskError(
-            f"{task.task}, row {number}: field {task.doc_to_choice} (doc_to_choice) is not a list of two options or "
-            f"more; the row has {', '.join(row)}"
-        )
-    options = tuple(str(choice) for choice in choices)
-    if not all(options):
-        raise TaskError(f"{task.task}, row {number}: an option of {task.doc_to_choice} is empty")
+    options = _read_choices(task, row, number)
     try:
         answer = int(target)
     except ValueError as error:
+        if options.count(target) == 1:
+            return _Question(text, target, options, options.index(target))
         raise TaskError(
             f"{task.task}, row {number}: doc_to_target gives {target!r}; multiple choice needs the position of the "
-            "right option, counted from 0"
+            "right option, counted from 0, or the option itself"
         ) from error
     if not 0 <= answer < len(options):
         raise TaskError(f"{task.task}, row {number}: option {answer} is right, but there are {len(options)} from 0")
     return _Question(text, options[answer], options, answer)
+
+
+def _read_choices(task: TaskSpec, row: Row, number: int) -> tuple[str, ...]:
+    named = task.doc_to_choice
+    choices: Any = named
+    if isinstance(named, str):
+        choices = row.get(named)
+        if "{{" in named or "{%" in named:
+            written = _render(task, "doc_to_choice", row, number)
+            try:
+                choices = ast.literal_eval(written)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                choices = None
+    if not isinstance(choices, list) or len(choices) < 2:
+        raise TaskError(
+            f"{task.task}, row {number}: field {named} (doc_to_choice) is not a list of two options or more; the row "
+            f"has {', '.join(row)}"
+        )
+    options = tuple(str(choice) for choice in choices)
+    if not all(options):
+        raise TaskError(f"{task.task}, row {number}: an option of {named} is empty")
+    return options
 
 
 def _read_messages(task: TaskSpec, row: Row, number: int) -> tuple[dict[str, Any], ...]:
@@ -197,9 +229,15 @@ _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trail
 
 def _render(task: TaskSpec, field: str, row: Row, number: int) -> str:
     try:
-        return _TEMPLATES.from_string(getattr(task, field)).render(row)
+        return _compile(getattr(task, field)).render(row)
     except (TemplateError, TypeError, ArithmeticError) as error:
         raise TaskError(f"{task.task}, row {number}: {field} fails: {error}; the row has {_names(row)}") from error
+
+
+@lru_cache(maxsize=64)
+def _compile(source: str) -> Template:
+    """Once for all rows: compiling takes longer than writing one."""
+    return _TEMPLATES.from_string(source)
 
 
 def _names(row: Row) -> str:

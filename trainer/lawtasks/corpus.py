@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.citations import fold_section
-from trainer.evaluation.metrics.numeric_match import fold_digits
+from trainer.evaluation.folding import fold_digits
 
 
 class CorpusFault(Exception):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from trainer.citations import fold_section
-from trainer.evaluation.metrics.numeric_match import fold_digits
+from trainer.evaluation.folding import fold_digits
 from trainer.lawtasks.corpus import Section
 from trainer.lawtasks.languages import Language
 

@@ -6,11 +6,11 @@ The measure of NitiBench (arXiv:2502.10868), with precision and recall the right
 which leaves F1 as it is). An answer that cites nothing is worth 0, also under precision.
 """
 
-import json
 from typing import Any
 
 from trainer.citations import Citation, find_citations, match_years, read_citations
 from trainer.contract.rewards.citation_f1 import CitationF1Reward
+from trainer.evaluation.last_object import find_last_object
 from trainer.rewards.base import Answer, Fault
 from trainer.rewards.cited import CitedReward
 from trainer.rewards.reading import read_answer
@@ -45,18 +45,5 @@ class CitationF1(CitedReward):
 
 def find_cited_json(text: str) -> list[Any]:
     """The list `citations` of the last JSON object in the text that has one; empty without one."""
-    decoder = json.JSONDecoder()
-    found: list[Any] = []
-    place = text.find("{")
-    while place >= 0:
-        try:
-            value, end = decoder.raw_decode(text, place)
-        except RecursionError:
-            return []
-        except ValueError:
-            end = place + 1
-        else:
-            if isinstance(value, dict) and isinstance(value.get("citations"), list):
-                found = value["citations"]
-        place = text.find("{", end)
-    return found
+    found = find_last_object(text, lambda one: isinstance(one.get("citations"), list))
+    return list(found["citations"]) if found else []

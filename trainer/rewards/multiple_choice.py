@@ -13,8 +13,7 @@ import re
 from collections.abc import Sequence
 
 from trainer.contract.rewards.multiple_choice import MultipleChoiceReward
-from trainer.evaluation.metrics.exact_match import normalise
-from trainer.evaluation.metrics.numeric_match import fold_digits
+from trainer.evaluation.folding import fold_digits, normalise
 from trainer.rewards.base import Answer, Fault, Row, SingleReward
 from trainer.rewards.reading import read_answer
 

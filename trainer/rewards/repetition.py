@@ -6,7 +6,7 @@ without spaces between words. Texts shorter than an n-gram are worth 0.
 """
 
 from trainer.contract.rewards.repetition import RepetitionReward
-from trainer.evaluation.metrics.exact_match import normalise
+from trainer.evaluation.folding import normalise
 from trainer.rewards.base import Answer, SingleReward
 from trainer.rewards.reading import read_answer
 

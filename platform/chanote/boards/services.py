@@ -44,8 +44,7 @@ def hash_task(definition: TaskSpec, rows_sha256: str) -> str:
 
     Name, title and the dataset's name are left out: they change no score.
     """
-    unset = {"agent"} if definition.agent is None else set()  # it changes no score of tasks without
-    content = definition.model_dump(mode="json", exclude={"task", "title", "dataset", *unset})
+    content = definition.model_dump(mode="json", exclude={"task", "title", "dataset", *definition.idle_fields})
     return hash_content({**content, "rows": rows_sha256})
 
 

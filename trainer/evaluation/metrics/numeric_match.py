@@ -1,9 +1,9 @@
 """The last number of the answer is the last number of the reference."""
 
 import re
-import unicodedata
 from decimal import Decimal
 
+from trainer.evaluation.folding import fold_digits
 from trainer.evaluation.metrics.base import AnswerMetric, Judgement
 
 NUMBER = re.compile(
@@ -12,11 +12,6 @@ NUMBER = re.compile(
         (?P<fraction>\.[0-9]+)?""",
     re.VERBOSE,
 )
-
-
-def fold_digits(text: str) -> str:
-    """Decimal digits of any script as 0 to 9: ๔๗ becomes 47."""
-    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
 
 
 def last_number(text: str) -> Decimal | None:

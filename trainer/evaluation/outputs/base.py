@@ -36,6 +36,7 @@ class OutputType(ABC):
             raise TaskError(
                 f"{task.task}: metric {task.metric} does not fit output_type {self.name}; use {' or '.join(fitting)}"
             )
+        metric.configure(task)
         self.metric: Any = metric
 
     def check(self, items: Sequence[Item]) -> None:  # noqa: B027  most output types have nothing to refuse

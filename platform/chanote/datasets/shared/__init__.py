@@ -1,7 +1,6 @@
 """Loaders of a folder of public data, one file for each of its folders whose rows fit a kind.
 
-Left out are `bavarian_xsid` (words with slot labels) and `ifeval_real_paired_results` (scores of models, no rows to
-train on or ask): they fit no kind.
+Left out is `ifeval_real_paired_results` (scores of models, no rows to train on or ask): it fits no kind.
 """
 
 import json
@@ -15,6 +14,7 @@ from chanote.datasets.errors import refuse
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.services import import_dataset
 from chanote.datasets.shared import (
+    bavarian_xsid,
     german_law,
     gsm8k,
     iapp_wiki_qa_th,
@@ -44,6 +44,7 @@ LOADERS: dict[str, Callable[[Path], list[SharedDataset]]] = {
     "thai_instruct_human": thai_instruct_human.load,
     "wangchanglm_th_pref": wangchanglm_th_pref.load,
     "ifeval": ifeval.load,
+    "bavarian_xsid": bavarian_xsid.load,
 }
 """Folder → its datasets."""
 
