@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from chanote.boards.models import Evaluation
-from chanote.boards.table import build_table, unit_of
+from chanote.boards.standings import compute_standings
+from chanote.boards.table import unit_of
 from chanote.datasets.models import DatasetVersion
 from chanote.models.models import Model
 from chanote.rights.models import Source
@@ -130,7 +131,7 @@ def describe_scores(model: Model) -> list[dict[str, Any]]:
         newest[one.task_id] = one
     found = []
     for one in sorted(newest.values(), key=lambda each: each.task.reference):
-        estimate, unit = build_table(one.task, [one]).entries[0].estimate, unit_of(one.task)
+        estimate, unit = compute_standings(one.task, [one.pk]).estimates[one.pk], unit_of(one.task)
         found.append(
             {
                 "task": one.task.reference,

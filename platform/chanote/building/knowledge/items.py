@@ -51,10 +51,14 @@ def find_sets(project: Project, names: list[str], *, every_task: bool) -> list[D
     found = {version.pk: version for version in (find_version(project, name) for name in names)}
     if every_task:
         newest: dict[str, Task] = {}
-        for task in Task.objects.filter(project=project).select_related("dataset_version__dataset"):
+        known = Task.objects.filter(project=project).select_related("dataset_version__dataset")
+        for task in known:
+            if task.dataset_version is None:
+                continue  # known by imported results only: it has no rows here
             if task.slug not in newest or newest[task.slug].number < task.number:
                 newest[task.slug] = task
-        found |= {task.dataset_version_id: task.dataset_version for task in newest.values()}
+        versions = [task.dataset_version for task in newest.values()]
+        found |= {version.pk: version for version in versions if version is not None}
     return sorted(found.values(), key=lambda version: version.reference)
 
 
