@@ -141,7 +141,7 @@ def write_recipe(page: Page, name: str, *, second: str):
     page.goto("/p/nation/recipes/-/new/")
     page.get_by_label("Name", exact=True).fill(name)
     page.locator("#yaml").fill(RECIPE.format(second=second))
-    return page.locator("#preview")
+    return page.locator("#summary")
 
 
 def launch(page: Page) -> None:
