@@ -55,9 +55,8 @@ def phone(draw):
     return draw.choice(
         (
             f"08{tail}", f"08{tail[0]}-{tail[1:4]}-{tail[4:]}", f"+66 8{tail[0]} {tail[1:4]} {tail[4:]}",
-            f"02-{tail[:3]}-{tail[3:7]}", f"+49 30 {tail[:4]} {tail[4:]}", f"0171/{tail[:7]}", f"030/{tail[:3]}4{tail[3:6]}",
-            
-            f"+1 (212) 555-{tail[:4]}",
+            f"02-{tail[:3]}-{tail[3:7]}", f"+49 30 {tail[:4]} {tail[4:]}", f"0171/{tail[:7]}",
+            f"030/{tail[:3]}4{tail[3:6]}", f"+1 (212) 555-{tail[:4]}",
         )
     )  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_the_button_starts_an_errand_and_its_end_shows_what_was_found(client_of,
     assert do_here(errand).state == "finished"
     page = read(client, f"{BASE}?tab=checks")
     assert "Checking now" not in page
-    assert "1 exact and 0 near copies in 1 clusters." in page
+    assert "1 exact and 0 near copies in 1 cluster." in page
     assert 'Checks <span class="count">' in page
     assert client.post(f"{BASE}1/checks/", {"check": "nonsense"}).status_code == 302
     assert "There is no check" in read(client, f"{BASE}?tab=checks")

@@ -25,7 +25,7 @@ class LinesField(forms.CharField):
     """Words, one to a line."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(widget=forms.Textarea(attrs={"class": "textarea", "rows": 8}), max_length=500_000, **options)
+        super().__init__(widget=forms.Textarea(attrs={"class": "input", "rows": 8}), max_length=500_000, **options)
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list | tuple) else value
@@ -58,6 +58,6 @@ class ReasonForm(forms.Form):
         label="Why you must see the row",
         help_text="Kept in the audit log with your name.",
         max_length=500,
-        required=False,
-        widget=forms.Textarea(attrs={"class": "textarea", "rows": 3}),
+        error_messages={"required": "Say why you must see the row."},
+        widget=forms.Textarea(attrs={"class": "input", "rows": 3}),
     )

@@ -68,7 +68,7 @@ def describe_check(check: type[Check], result: CheckResult | None) -> CheckLine:
     sentence = SENTENCES.get(check.name, _say_rows)(result)
     if not found:
         return CheckLine(check, result, "finished", "Nothing found", sentence, outdated)
-    return CheckLine(check, result, "warn", f"{found:,} row{'' if found == 1 else 's'}", sentence, outdated)
+    return CheckLine(check, result, "warn", count_rows(found), sentence, outdated)
 
 
 def describe_codes(result: CheckResult) -> list[CodeLine]:
@@ -97,7 +97,9 @@ def count_code(result: CheckResult, code: str) -> int | None:
 
 
 def _say_rows(result: CheckResult) -> str:
-    told = [f"{line.rows:,} {line.words}" for line in describe_codes(result) if line.rows and not line.is_fact]
+    told = [
+        f"{count_rows(line.rows)}: {line.words}" for line in describe_codes(result) if line.rows and not line.is_fact
+    ]
     return "; ".join(told) if told else f"{result.rows:,} rows were looked at."
 
 
@@ -108,17 +110,33 @@ def _say_schema(result: CheckResult) -> str:
 def _say_languages(result: CheckResult) -> str:
     shares = result.counts.get("shares", {})
     told = ", ".join(f"{name} {spell_percent(share)}" for name, share in shares.items() if share)
-    mixed = result.counts.get("mixed", 0)
-    return f"Letters: {told or 'none'}; {mixed:,} rows switch between two scripts." + (
-        f" {result.counts.get('unexpected', 0):,} are in another language than they or the dataset say."
-        if result.found_rows
-        else ""
-    )
+    sentences = [f"Letters: {told or 'none'}."]
+    for code, words in (
+        ("mixed", "switching between two scripts"),
+        ("unexpected", "in another language than the row or its dataset says"),
+        ("wordless", "without letters"),
+    ):
+        if count := result.counts.get(code, 0):
+            sentences.append(f"{count_rows(count)} {words}.")
+    return " ".join(sentences)
+
+
+def _say_personal(result: CheckResult) -> str:
+    told = [f"{line.words} in {count_rows(line.rows or 0)}" for line in describe_codes(result)]
+    return f"{', '.join(told).capitalize()}." if told else f"{result.rows:,} rows were looked at."
+
+
+def count_rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _say_duplicates(result: CheckResult) -> str:
     counts = result.counts
-    return f"{counts['exact']:,} exact and {counts['near']:,} near copies in {counts['clusters']:,} clusters."
+    clusters = counts["clusters"]
+    return (
+        f"{counts['exact']:,} exact and {counts['near']:,} near copies in {clusters:,} "
+        f"cluster{'' if clusters == 1 else 's'}."
+    )
 
 
 def _say_overlap(result: CheckResult) -> str:
@@ -155,6 +173,7 @@ def _say_licences(result: CheckResult) -> str:
 SENTENCES = {
     "schema": _say_schema,
     "languages": _say_languages,
+    "personal": _say_personal,
     "duplicates": _say_duplicates,
     "overlap": _say_overlap,
     "lengths": _say_lengths,

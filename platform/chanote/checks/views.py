@@ -56,6 +56,7 @@ def result(request: HttpRequest, project: str, slug: str, number: int, name: str
         "codes": describe_codes(found),
         "code": code if code in CHECKS[name].finds else "",
         "earlier": results[1:11],
+        "empty_list": [],
         "may_run": may(request.user, "datasets.change", version.project),
     }
     try:
@@ -101,6 +102,7 @@ def unmask(request: HttpRequest, project: str, slug: str, number: int, row: int)
         "version": version,
         "form": form,
         "view": view_row(version.dataset.kind, row, shown),
+        "next_row": row + 1,
         "unmasked": content is not None,
         "may_unmask": may(request.user, "datasets.change", version.project),
     }

@@ -25,9 +25,14 @@ NO_SURNAMES = (
     "ยื่น", "ตาม",
 )  # fmt: skip
 """Words that follow a given name and are no surname."""
-NO_NAMES = frozenset(
-    {"Institute", "University", "Street", "Avenue", "Road", "County", "River", "Island", "Platz", "Straße"}
-)
+COMMON_WORDS = ("คุณสมบัติ", "คุณสมบูรณ์")
+"""Words that a title and a given name seem to make."""
+NO_NAMES = frozenset({
+    "Avenue", "County", "Institute", "Island", "Platz", "River", "Road", "Straße", "Street", "University",
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "January",
+    "February", "March", "April", "June", "July", "August", "September", "October", "November", "December",
+})  # fmt: skip
+"""Second words that make no name."""
 SHORTEST_PREFIX = 4
 """Letters of a Thai given name that may stand at the beginning of a run of letters: Thai writes on without a space."""
 
@@ -57,6 +62,8 @@ def find_names(text: str, more: frozenset[str] = frozenset()) -> Iterator[tuple[
 def _find_thai(text: str, more: frozenset[str]) -> Iterator[tuple[int, int]]:
     names, longest = _thai_names()
     for match in _TITLED.finditer(text):
+        if match[0].startswith(COMMON_WORDS):
+            continue
         run = match[1]
         for length in range(min(len(run), longest), 1, -1):
             name = run[:length]
