@@ -102,6 +102,7 @@ def unmask(request: HttpRequest, project: str, slug: str, number: int, row: int)
         "version": version,
         "form": form,
         "view": view_row(version.dataset.kind, row, shown),
+        "next_row": row + 1,
         "unmasked": content is not None,
         "may_unmask": may(request.user, "datasets.change", version.project),
     }
