@@ -1,6 +1,7 @@
 """The other checks, the way they run, and what they cost."""
 
 import json
+import os
 import random
 import time
 
@@ -15,6 +16,7 @@ from chanote.checks.block import Block, cut_blocks
 from chanote.checks.checkers import CHECKS
 from chanote.checks.checkers.licences import find_conflict, read_licence
 from chanote.checks.findings import open_findings
+from chanote.checks.gathering import remove_old
 from chanote.checks.language import measure_scripts
 from chanote.checks.looking import Looker
 from chanote.checks.models import CheckResult
@@ -104,6 +106,15 @@ def test_words_of_the_lists_and_words_that_only_contain_them(project, tmp_path, 
     set_check(project, "toxicity", {"words": ["ฟักทอง", "idiosync*"], "allowed": ["ไอ้ควาย"]}, actor=curator)
     check(version, "toxicity", tmp_path)
     assert told(version, 8) == {3: ["insult"], 5: ["insult"], 6: ["threat"], 7: ["own"], 8: ["own"]}
+
+
+def test_a_sample_never_shows_half_a_number(project, tmp_path):
+    for gap in range(20, 60):
+        text = f"โทร 0812345678 {'x' * gap} idiot {'y' * gap} 0812345678"
+        sample = CHECKS["toxicity"](CHECKS["toxicity"].settings_class(), {}).look(
+            Block("text", [json.dumps({"text": text}).encode()])
+        )
+        assert not any(letter.isdigit() for letter in sample.samples[0]["text"])
 
 
 def test_length_and_tokens_of_each_language(project, tmp_path):
@@ -262,6 +273,15 @@ def test_a_block_ends_where_its_rows_say(project):
     ]
     later = {name for _, _, name in cut_blocks([b'{"text":"new"}\n', *lines])}
     assert len({name for _, _, name in blocks} - later) <= 2
+
+
+def test_an_old_index_of_tasks_is_removed(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "runs.npy").write_bytes(b"x")
+    os.utime(tmp_path / "old", (0, 0))
+    remove_old(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["new"]
 
 
 def test_old_parts_make_room(tmp_path):

@@ -1,9 +1,11 @@
 """Every rule on rights with the sentence that a person reads, wherever it is asked."""
 
 from datetime import date, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from chanote.accounts.services import create_token
@@ -404,3 +406,17 @@ def test_an_import_tells_by_its_own_fields_what_is_wrong_with_a_new_source(proje
         import_texts(project, researcher, source_name="Not A Name")
     assert [problem.field for problem in refused.value.problems] == ["source_name"]
     assert Source.objects.count() == 1
+
+
+def test_versions_from_before_get_a_source_that_says_what_they_said(project):
+    first = make_texts(project, [(None, 3)], slug="old", licence="CC-BY-4.0", uses=["evaluate"])
+    second = make_texts(project, [(None, 4)], slug="old", licence="CC-BY-4.0", uses=["evaluate"])
+    other = make_texts(project, [(None, 5)], slug="old", licence="MIT", uses=["train"])
+    migration = import_module("chanote.rights.migrations.0003_sources_of_earlier_versions")
+    migration.name_sources(apps, None)
+    told = [[(span.source.slug, span.start, span.stop) for span in one.spans.all()] for one in (first, second, other)]
+    assert told == [[("old", 0, 3)], [("old", 0, 4)], [("old-2", 0, 5)]]
+    source = Source.objects.get(slug="old-2")
+    assert (source.licence, source.uses) == ("MIT", ["train"])
+    migration.name_sources(apps, None)
+    assert Source.objects.count() == 2

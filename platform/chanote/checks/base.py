@@ -41,8 +41,11 @@ class Part:
     arrays: dict[str, Array] = field(default_factory=dict)
     """Whatever else `conclude` needs."""
 
+    def wants_sample(self, code: str) -> bool:
+        return sum(sample["code"] == code for sample in self.samples) < SAMPLES
+
     def add_sample(self, code: str, row: int, text: str, **more: Any) -> None:
-        if sum(sample["code"] == code for sample in self.samples) < SAMPLES:
+        if self.wants_sample(code):
             self.samples.append({"code": code, "row": row, "text": text, **more})
 
 

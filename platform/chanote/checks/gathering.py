@@ -3,7 +3,11 @@
 The name goes into the key of a result: another task, and the overlap is looked for anew.
 """
 
+import contextlib
 import json
+import os
+import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +34,8 @@ SOURCE_FIELDS = ("context", "passage", "document", "paragraph", "source_text")
 PLAIN_FIELDS = ("id", "language", "subject", "title", "article", "category", "law_name", "law_code", "section_num")
 """Fields that are neither question nor answer."""
 MOST_TOKENIZERS = 4
+KEPT_SECONDS = 14 * 86400
+"""An index of tasks that was not used for so long is removed; it can be made again."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,11 @@ def gather_tasks(version: DatasetVersion) -> Gathered:
         ]
     )
     folder = Path(settings.HOME) / "checks" / "tasks" / identity
-    if not (folder / "against.json").is_file():
+    if (folder / "against.json").is_file():
+        os.utime(folder)
+    else:
         _build_index(asked, laws, [task.reference for task in own], folder)
+        remove_old(folder.parent)
     return Gathered(identity, json.loads((folder / "against.json").read_bytes()), str(folder))
 
 
@@ -128,6 +137,15 @@ def _build_index(tasks: list[Task], laws: list[DatasetVersion], left_out: list[s
         partial.rmdir()
         if not (folder / "against.json").is_file():
             raise
+
+
+def remove_old(folder: Path) -> None:
+    """Indexes that no check has used for long, and what was left of one that was broken off."""
+    for one in folder.iterdir():
+        # Another process may have removed it in the meantime.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - one.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(one, ignore_errors=True)
 
 
 def _read_cited(laws: Iterable[DatasetVersion], cited: dict[str, list[int]]) -> Iterator[ItemText]:

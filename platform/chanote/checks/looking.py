@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -110,14 +109,14 @@ class Here:
 
 
 @contextmanager
-def open_lookers(plans: list[Plan], kind: str, parts: Path, processes: int) -> Iterator[Pool | Here]:
+def open_lookers(plans: list[Plan], kind: str, parts: Path, scratch: Path, processes: int) -> Iterator[Pool | Here]:
     """`processes` below 2: all in this one."""
     if processes < 2 or not plans:
         yield Here(Looker(plans, kind, parts))
         return
     # By a file: what is written to a process that dies as it starts fills the pipe, and the writer waits for ever.
-    told = parts / f"plans-{uuid.uuid4().hex}.json"
-    told.parent.mkdir(parents=True, exist_ok=True)
+    told = scratch / "plans.json"
+    scratch.mkdir(parents=True, exist_ok=True)
     told.write_text(json.dumps([asdict(plan) for plan in plans]), encoding="utf-8")
     # Not by fork: the process that does errands has threads.
     executor = ProcessPoolExecutor(

@@ -47,7 +47,7 @@ def compare_rows(old: DatasetVersion, new: DatasetVersion) -> RowDiff:
     import numpy
 
     before, after = (number_copies(read_hashes(version)) for version in (old, new))
-    kept_before, kept_after = numpy.isin(before, after), numpy.isin(after, before)
+    kept_before, kept_after = find_common(before, after)
     gone, come = numpy.flatnonzero(~kept_before), numpy.flatnonzero(~kept_after)
     # The gap that a row lies in: how many kept rows stand before it.
     gap_gone, gap_come = numpy.cumsum(kept_before)[gone], numpy.cumsum(kept_after)[come]
@@ -81,14 +81,37 @@ def read_hashes(version: DatasetVersion) -> "numpy.ndarray[Any, Any]":
         return numpy.fromiter(map(hash_line, open_lines(version)), dtype=numpy.uint64, count=version.rows)
 
 
+def find_common(
+    one: "numpy.ndarray[Any, Any]", other: "numpy.ndarray[Any, Any]"
+) -> tuple["numpy.ndarray[Any, Any]", "numpy.ndarray[Any, Any]"]:
+    """Which entries of each are in the other. Both are sorted and walked along each other, which the caches like."""
+    import numpy
+
+    orders = numpy.argsort(one), numpy.argsort(other)
+    ranked = one[orders[0]], other[orders[1]]
+    kept = []
+    for order, mine, theirs in ((orders[0], *ranked), (orders[1], *ranked[::-1])):
+        place = numpy.minimum(theirs.searchsorted(mine), max(len(theirs) - 1, 0))
+        common = numpy.zeros(len(mine), dtype=bool)
+        if len(theirs):
+            common[order] = theirs[place] == mine
+        kept.append(common)
+    return kept[0], kept[1]
+
+
 def number_copies(hashes: "numpy.ndarray[Any, Any]") -> "numpy.ndarray[Any, Any]":
     """The second of equal rows gets another hash, the third yet another: so that each counts once."""
     import numpy
 
-    order = numpy.argsort(hashes, kind="stable")
-    copy = rank_in(hashes[order])
+    ordered = numpy.sort(hashes)
+    repeated = numpy.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(repeated):
+        return hashes
+    # Only rows that have a copy are looked at again, in the order in which they stand.
+    copied = numpy.flatnonzero(find_common(hashes, repeated)[0])
+    order = copied[numpy.argsort(hashes[copied], kind="stable")]
     numbered = hashes.copy()
-    numbered[order] ^= copy.astype(numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
+    numbered[order] ^= rank_in(hashes[order]).astype(numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
     return numbered
 
 
