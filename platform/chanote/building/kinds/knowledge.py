@@ -1,7 +1,6 @@
 """InK corpora: text to be known, raw or as questions, apart from what is evaluated."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -14,9 +13,10 @@ from chanote.building.asking import ask_each
 from chanote.building.doing import Building
 from chanote.building.funnel import Dropped, Item, Kept, Outcome, Step
 from chanote.building.kinds.base import BuildConfig, BuildKind, EndpointName, Reference
+from chanote.building.knowledge.against import AT_ONCE, HITS, Against
 from chanote.building.knowledge.cutting import cut_text
-from chanote.building.knowledge.items import Evaluated, find_sets, fold, gather, list_asked, read_items
-from chanote.building.knowledge.overlap import Hit, OverlapIndex, write_index
+from chanote.building.knowledge.items import find_sets, fold
+from chanote.building.knowledge.overlap import Hit
 from chanote.building.knowledge.questions import (
     BadReply,
     ask_for_questions,
@@ -32,11 +32,6 @@ from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version
 from chanote.errands.work import WorkRefused
 
-AT_ONCE = 256
-"""Texts that are looked through together."""
-SHOWN = 5
-HITS = "hits.jsonl"
-"""What every text that was read holds of items."""
 READ = Step("read", "Read, cut and keep apart", "texts")
 FORM = Step("form", "Put into their form", "texts")
 LOOK = Step("overlap", "Hold against the evaluation sets", "texts")
@@ -97,12 +92,18 @@ class Knowledge(BuildKind[KnowledgeConfig]):
 
     def build(self, building: Building, config: KnowledgeConfig) -> DatasetVersion:
         source = find_version(building.project, config.source)
-        against = _Against(building, config)
+        against = Against(
+            building.project,
+            building.directory,
+            named=config.evaluation.split(),
+            every_task=config.every_task,
+            keep_out=config.keep_out,
+        )
         funnel = building.funnel
         read = funnel.run(READ, lambda: _read(building, source, config, against), total=source.rows)
         formed = funnel.run(FORM, lambda: _form(building, config), total=read)
         funnel.run(LOOK, lambda: _look(building, against), total=formed)
-        report = against.report(building)
+        report = against.report(funnel.read_kept(LOOK))
         (building.directory / "overlap.json").write_text(json.dumps(report, ensure_ascii=False, indent=1))
         if config.held_out:
             self._keep_apart(building, config, source)
@@ -141,90 +142,7 @@ def name_held_out(slug: str) -> str:
     return f"{slug[:71]}-held-out"
 
 
-class _Against:
-    """What the corpus is held against, indexed once in the directory of the build."""
-
-    def __init__(self, building: Building, config: KnowledgeConfig) -> None:
-        self.config = config
-        frozen = building.directory / "against.json"
-        if frozen.exists():  # tasks that came later do not change what a resumed build keeps out
-            names = json.loads(frozen.read_text())
-            self.versions = [find_version(building.project, name) for name in names]
-        else:
-            self.versions = find_sets(building.project, config.evaluation.split(), every_task=config.every_task)
-            partial = frozen.with_suffix(".partial")
-            partial.write_text(json.dumps([version.reference for version in self.versions]))
-            partial.replace(frozen)
-        self.evaluated: Evaluated = gather(self.versions)
-        self.index: OverlapIndex = write_index(
-            (
-                (asked for number, owner, row in read_items(self.versions) if owner == version
-                 for asked in list_asked(number, row))
-                for version in self.versions
-            ),
-            building.directory / "index",
-        )  # fmt: skip
-
-    def find(self, items: list[Item]) -> list[list[Hit]]:
-        """For each text what it holds of items: their question, their answer, their source."""
-        texts = self.index.find([item["row"]["text"] for item in items])
-        found = []
-        for item, hits in zip(items, texts, strict=True):
-            section = fold(item["law"]), fold(item["section"])
-            cited = self.evaluated.cited.get(section, []) if item["law"] and item["section"] else []
-            every = hits | {Hit("source", number) for number in cited}
-            found.append(sorted(every, key=lambda hit: (hit.part, hit.item)))
-        return found
-
-    def name(self, item: int) -> str:
-        """An item as people find it: `law-mc@1#12`, rows counted from 1."""
-        for one in self.evaluated.sets:
-            if item in one.items:
-                return f"{one.reference}#{item - one.items.start + 1}"
-        raise IndexError(item)
-
-    def report(self, building: Building) -> dict[str, Any]:
-        """Question overlap and source overlap apart: of the text that was read, and of what is left of it."""
-        before = Counter[tuple[str, str]]()
-        items: dict[tuple[str, str], set[int]] = {}
-        samples: list[dict[str, Any]] = []
-        with (building.directory / HITS).open() as lines:
-            for line in lines:
-                told = json.loads(line)
-                for part, item in told["hits"]:
-                    name = self.name(item).partition("#")[0]
-                    before[name, part] += 1
-                    items.setdefault((name, part), set()).add(item)
-                    if sum(sample["part"] == part for sample in samples) < SHOWN:
-                        samples.append({"row": told["row"], "part": part, "item": self.name(item)})
-        left = Counter[tuple[str, str]]()
-        kept = building.funnel.read_kept(LOOK)
-        while block := list(islice(kept, AT_ONCE)):
-            for hits in self.find(block):
-                left.update({(self.name(hit.item).partition("#")[0], hit.part) for hit in hits})
-        return {
-            "measure": "13 words or 50 letters in a row, after NFC, digits folded, invisible characters left out",
-            "kept_out": self.config.keep_out,
-            "sets": [
-                {
-                    "set": one.reference,
-                    "items": len(one.items),
-                    **{
-                        f"{part}_overlap": {
-                            "pairs_before": before[one.reference, part],
-                            "items_before": len(items.get((one.reference, part), ())),
-                            "texts_after": left[one.reference, part],
-                        }
-                        for part in ("question", "answer", "source")
-                    },
-                }
-                for one in self.evaluated.sets
-            ],
-            "samples": samples,
-        }
-
-
-def _read(building: Building, source: DatasetVersion, config: KnowledgeConfig, against: _Against) -> Iterator[Outcome]:
+def _read(building: Building, source: DatasetVersion, config: KnowledgeConfig, against: Against) -> Iterator[Outcome]:
     """Texts in their parts, without copies and without what must stay out. What each holds of items is written down."""
     touched = _touched_clusters(source, config, against) if config.keep_out == "laws" else set()
     seen: set[bytes] = set()
@@ -255,7 +173,7 @@ def _cut(item: Item, longest: int) -> Iterator[Outcome]:
 
 
 def _why_out(
-    item: Item, hits: list[Hit], config: KnowledgeConfig, touched: set[str], against: _Against
+    item: Item, hits: list[Hit], config: KnowledgeConfig, touched: set[str], against: Against
 ) -> tuple[str, str]:
     parts = {hit.part: against.name(hit.item) for hit in reversed(hits)}
     for part in ("question", "answer"):
@@ -268,7 +186,7 @@ def _why_out(
     return "", ""
 
 
-def _touched_clusters(source: DatasetVersion, config: KnowledgeConfig, against: _Against) -> set[str]:
+def _touched_clusters(source: DatasetVersion, config: KnowledgeConfig, against: Against) -> set[str]:
     """Clusters of which one text at least is asked about."""
     found = set(against.evaluated.laws) if config.cluster == "law_name" else set()
     rows = enumerate(read_sourced_rows(source), 1)
@@ -350,7 +268,7 @@ def _as_question(item: Item, made: dict[str, str], *, written_by: str) -> Item:
     return {**item, "row": row}
 
 
-def _look(building: Building, against: _Against) -> Iterator[Outcome]:
+def _look(building: Building, against: Against) -> Iterator[Outcome]:
     """Written questions may ask what is evaluated, word for word, though their passage did not hold it."""
     items = building.funnel.read_kept(FORM)
     while block := list(islice(items, AT_ONCE)):

@@ -7,7 +7,7 @@ from typing import Any
 from chanote.accounts.models import Project
 from chanote.boards.models import Task
 from chanote.checks.folding import fold_for_comparing
-from chanote.datasets.models import DatasetVersion, Use
+from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version
 from chanote.datasets.storage import open_rows
 
@@ -62,16 +62,9 @@ def find_sets(project: Project, names: list[str], *, every_task: bool) -> list[D
     return sorted(found.values(), key=lambda version: version.reference)
 
 
-def is_only_for_evaluation(version: DatasetVersion) -> bool:
-    return Use.EVALUATE in version.uses and Use.TRAIN not in version.uses
-
-
-def read_items(versions: list[DatasetVersion]) -> Iterator[tuple[int, DatasetVersion, Row]]:
-    number = 0
-    for version in versions:
-        for row in open_rows(version, 0, version.rows):
-            yield number, version, row
-            number += 1
+def read_items(version: DatasetVersion, first: int) -> Iterator[tuple[int, Row]]:
+    """Items of a set, numbered from `first` on."""
+    return enumerate(open_rows(version, 0, version.rows), first)
 
 
 def gather(versions: list[DatasetVersion]) -> Evaluated:
@@ -80,11 +73,11 @@ def gather(versions: list[DatasetVersion]) -> Evaluated:
     start = 0
     for version in versions:
         found.sets.append(EvaluationSet(version.reference, range(start, start + version.rows)))
+        for number, row in read_items(version, start):
+            for law, section in list_cited(row):
+                found.cited.setdefault((fold(law), fold(section)), []).append(number)
+                found.laws.add(fold(law))
         start += version.rows
-    for number, _, row in read_items(versions):
-        for law, section in list_cited(row):
-            found.cited.setdefault((fold(law), fold(section)), []).append(number)
-            found.laws.add(fold(law))
     return found
 
 
