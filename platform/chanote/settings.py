@@ -84,6 +84,10 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
+SIMPLE_HISTORY_REVERT_DISABLED = True
+"""The history is to be read; what is changed back is a change of its own."""
+IMPORT_EXPORT_USE_TRANSACTIONS = True
+
 ROOT_URLCONF = "chanote.urls"
 ASGI_APPLICATION = "chanote.asgi.application"
 TEMPLATES = [
@@ -232,6 +236,9 @@ SPECTACULAR_SETTINGS = {
         "BundleKindEnum": "chanote.custody.models.Subject",
         "PackageStateEnum": "chanote.custody.models.State",
         "LabelEnum": "chanote.review.models.LabelKind",
+        "UseEnum": "chanote.datasets.models.Use",
+        "ExceptionStateEnum": "chanote.rights.models.State",
+        "StateEnum": "chanote.runs.models.State",
         "LabelRowsEnum": ["chat", "preferences"],
     },
     "POSTPROCESSING_HOOKS": [

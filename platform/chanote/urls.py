@@ -26,6 +26,7 @@ APPS = (
     "curation",
     "errands",
     "rights",
+    "checks",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -171,6 +171,30 @@ def test_masked_rows_stay_masked_until_somebody_says_why(project, client_of, cur
         assert "somchai@example.org" not in read(client, address)
 
 
+def test_what_is_masked_is_neither_found_nor_handed_out(project, client_of, curator, researcher):
+    version = take(project, [{"text": "Write to somchai@example.org about it"}], actor=researcher)
+    CheckResult.objects.create(version=version, check_name="personal", check_version=1, key="k", rows=1, found_rows=1)
+    client = client_of(curator)
+    answer = client.get("/api/v1/projects/law/datasets/law/versions/1/rows/")
+    assert "somchai@example.org" not in answer.content.decode()
+    assert b"somchai@example.org" not in b"".join(client.get(f"{BASE}1.jsonl").streaming_content)
+    assert "1 found" in read(client, f"{BASE}?q=write")
+    assert "No row holds" in read(client, f"{BASE}?q=somchai")
+    assert "No row is left here" in read(client, f"{BASE}1/queue/?q=somchai")
+    assert "No row answers" in read(client, f"{BASE}1/bulk/?act=reject&q=somchai", 422)
+
+
+def test_a_draft_is_carried_over_on_its_page(project, version, client_of, curator, researcher):
+    client = client_of(curator)
+    send(client, f"{BASE}1/queue/", act="reject", row=8)
+    take(project, sections(9)[1:], actor=researcher)
+    page = read(client, f"{BASE}1/changes/")
+    assert "Carry over to version 2" in page
+    answer = send(client, f"{BASE}1/changes/", act="carry")
+    assert answer["Location"] == f"{BASE}2/changes/"
+    assert "Reject row 7" in read(client, answer["Location"])
+
+
 def test_many_rows_are_shown_before_they_are_changed(version, client_of, curator):
     client = client_of(curator)
     page = read(client, f"{BASE}1/bulk/?act=reject&q=ข้อ&rows=2-4")

@@ -9,6 +9,7 @@ from django.utils import timezone
 from chanote.accounts.services import create_token
 from chanote.boards.services import BoardError, freeze_task
 from chanote.datasets.errors import ImportRefused
+from chanote.datasets.making import make_version
 from chanote.datasets.models import Use
 from chanote.datasets.shared import load_shared_data
 from chanote.models.services import describe_model
@@ -29,6 +30,8 @@ from chanote.rights.withdrawal import withdraw_row, withdraw_source
 from chanote.runs.freezing import LaunchRefused
 from chanote.runs.models import Run
 from chanote.runs.services import launch_run
+from chanote.tools.corpora import CorpusRefused, write_corpus
+from chanote.tools.services import ToolsetRefused, save_toolset
 from tests.rights_rows import (
     approve,
     import_texts,
@@ -210,6 +213,8 @@ class TestModels:
             assert "learned from teacher, whose terms (no licence named, no release) forbid publication" in str(
                 check_export(model)[0]
             )
+        told = client_of(researcher).get("/api/v1/projects/law/models/grandchild/").json()["carries"]
+        assert {"words": "Not to be published", "because": "learned from teacher"} in told
         page = client_of(researcher).get("/p/law/models/grandchild/").content.decode()
         assert "Terms that it carries" in page
         assert "Not to be published" in page
@@ -357,3 +362,45 @@ def test_the_real_data_is_refused_where_its_owners_said_no(project, researcher, 
         "rows 426 to 625 of thai-exam@1 are non-commercial (source xnli) and this project serves commerce"
     )
     assert not judge_version(versions["thai-exam-without-xnli"], "train").refusals
+
+
+def test_the_state_of_a_version_is_a_rule_among_the_others(project, researcher):
+    version = make_texts(project, [(make_source(project), 3)])
+    assert not judge_version(version, "train").refusals
+    project.reviews_data = True
+    project.save()
+    version = type(version).objects.get(pk=version.pk)
+    [refusal] = judge_version(version, "train").refusals
+    assert (refusal.rule, refusal.ask) == ("state", "")
+    assert "mixed@1 is a draft that nobody has reviewed" in refusal.message
+    with pytest.raises(LaunchRefused, match="is a draft that nobody has reviewed"):
+        launch_run(revision=write_text_recipe(project, researcher), owner=researcher)
+
+
+def test_agents_do_not_read_a_corpus_whose_source_was_withdrawn(project, researcher, curator, tmp_path):
+    source = make_source(project)
+    rows = [
+        ({"law_name": "Tax Code", "section_num": str(n), "text": f"Who earns {n} pays."}, source.pk) for n in (1, 2)
+    ]
+    laws = make_version(
+        project=project, slug="laws", kind="text", rows=rows, drawn_from=[], operation={}, reason="", actor=None,
+        uses=["evaluate"],
+    )  # fmt: skip
+    given = {"project": project, "tools": ["search_law", "read_law"], "corpus": "laws", "author": researcher}
+    save_toolset(slug="before", **given)
+    withdraw_source(source, reason="Over.", actor=curator)
+    with pytest.raises(ToolsetRefused, match="the source court was withdrawn"):
+        save_toolset(slug="after", **given)
+    with pytest.raises(CorpusRefused, match="the source court was withdrawn"):
+        write_corpus(laws, tmp_path / "corpus.jsonl")
+
+
+def test_an_import_tells_by_its_own_fields_what_is_wrong_with_a_new_source(project, researcher):
+    make_source(project, owner="The court")
+    with pytest.raises(ImportRefused) as refused:
+        import_texts(project, researcher, source_name="court", source_facts={"owner": "Somebody else"})
+    assert [problem.field for problem in refused.value.problems] == ["owner"]
+    with pytest.raises(ImportRefused) as refused:
+        import_texts(project, researcher, source_name="Not A Name")
+    assert [problem.field for problem in refused.value.problems] == ["source_name"]
+    assert Source.objects.count() == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chanote.accounts.models import Membership, User
 from chanote.audit.models import AuditEvent
+from chanote.curation.carrying import carry_over
 from chanote.curation.changes import (
     apply_changes,
     drop_changes,
@@ -98,6 +99,23 @@ def test_changes_to_an_older_version_do_not_undo_a_newer_one(project, version, c
     assert find_change_set(version, curator).changes.count() == 1
 
 
+def test_changes_are_carried_over_to_the_same_rows_of_a_newer_version(project, version, curator, researcher):
+    change(version, curator, op="reject", rows=[[1, 3]])
+    change(version, curator, op="edit", row=8, content={"text": "eighth"})
+    change(version, curator, op="edit", row=5, content={"text": "gone meanwhile"})
+    rows = sections(8)
+    newer = take(project, [{"text": "first of all"}, rows[7], rows[2], rows[0], rows[6]], actor=researcher)
+    carried = carry_over(find_change_set(version, curator), newer, actor=curator)
+    assert (carried.kept, carried.left, carried.lost_rows) == (2, 1, 1)
+    assert operations_of(find_change_set(newer, curator)) == [
+        {"op": "reject", "rows": [[3, 4]], "why": ""},
+        {"op": "edit", "row": 2, "content": {"text": "eighth"}},
+    ]
+    assert find_change_set(version, curator) is None
+    made = apply_changes(find_change_set(newer, curator), reason="carried", actor=curator)
+    assert texts(made) == ["first of all", "eighth", rows[6]["text"]]
+
+
 @pytest.mark.parametrize(
     ("operation", "why"),
     [
@@ -125,6 +143,7 @@ def test_everything_rejected_makes_no_version(version, curator):
 
 
 def test_rows_of_two_sources_are_not_merged(project, version, curator):
+    version.spans.all().delete()
     for slug, start in (("gazette", 0), ("clinic", 4)):
         source = Source.objects.create(project=project, slug=slug, title=slug)
         SourceSpan.objects.create(version=version, source=source, start=start, stop=start + 4)

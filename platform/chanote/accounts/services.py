@@ -92,7 +92,8 @@ def update_project(
         setattr(project, key, value)
     project.full_clean()
     project.save(update_fields=list(changed))
-    detail = {"fields": sorted(changed), "reviews_data": project.reviews_data}
+    detail: dict[str, Any] = {"fields": sorted(changed)}
+    detail |= {"reviews_data": project.reviews_data} if "reviews_data" in changed else {}
     record("project.changed", project, actor=actor, project=project, **detail)
     return project
 

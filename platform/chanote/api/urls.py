@@ -7,6 +7,7 @@ from django.urls import path, re_path, register_converter
 from chanote.api import docs, views
 from chanote.audit import api as audit
 from chanote.boards import api as boards
+from chanote.checks import api as checks
 from chanote.curation import api as curation
 from chanote.custody import api as custody
 from chanote.datasets import api as datasets
@@ -55,6 +56,20 @@ urlpatterns: list[Any] = [
     path(f"{V}changes/", curation.Changes.as_view(), name="dataset_changes"),
     path(f"{V}changes/apply/", curation.Apply.as_view(), name="dataset_apply_changes"),
     path(f"{V}changes/<number:change>/", curation.OneChange.as_view(), name="dataset_change"),
+    path(f"{P}datasets/<slug:slug>/versions/<number:number>/checks/", checks.Checks.as_view(), name="checks"),
+    path(
+        f"{P}datasets/<slug:slug>/versions/<number:number>/checks/<slug:name>/", checks.OneCheck.as_view(), name="check"
+    ),
+    path(
+        f"{P}datasets/<slug:slug>/versions/<number:number>/checks/<slug:name>/rows/",
+        checks.CheckRows.as_view(),
+        name="check_rows",
+    ),
+    path(
+        f"{P}datasets/<slug:slug>/versions/<number:number>/rows/<number:row>/unmask/",
+        checks.UnmaskedRow.as_view(),
+        name="row_unmask",
+    ),
     path(f"{P}models/", models.Models.as_view(), name="models"),
     path(f"{P}models/<slug:slug>/", models.OneModel.as_view(), name="model"),
     path(f"{P}check-recipe/", recipes.Check.as_view(), name="check_recipe"),
@@ -115,6 +130,9 @@ urlpatterns: list[Any] = [
     path(f"{P}queue/", records.Queue.as_view(), name="queue"),
     path(f"{P}tasks/", boards.Tasks.as_view(), name="tasks"),
     path(f"{P}tasks/<slug:slug>/<number:number>/", boards.OneTask.as_view(), name="task"),
+    path(
+        f"{P}tasks/<slug:slug>/<number:number>/clean-items/", checks.CleanTaskItems.as_view(), name="task_clean_items"
+    ),
     path(f"{P}boards/", boards.Boards.as_view(), name="boards"),
     path(f"{P}boards/<slug:slug>/", boards.OneBoard.as_view(), name="board"),
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),

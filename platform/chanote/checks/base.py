@@ -41,8 +41,11 @@ class Part:
     arrays: dict[str, Array] = field(default_factory=dict)
     """Whatever else `conclude` needs."""
 
+    def wants_sample(self, code: str) -> bool:
+        return sum(sample["code"] == code for sample in self.samples) < SAMPLES
+
     def add_sample(self, code: str, row: int, text: str, **more: Any) -> None:
-        if sum(sample["code"] == code for sample in self.samples) < SAMPLES:
+        if self.wants_sample(code):
             self.samples.append({"code": code, "row": row, "text": text, **more})
 
 
@@ -74,6 +77,8 @@ class Check(ABC):
     settings_class: ClassVar[type[Settings]] = Settings
     needs: ClassVar[frozenset[str]] = frozenset()
     """What must be gathered: names in `gathering.GATHERERS`."""
+    do_not_call_in_templates: ClassVar[bool] = True
+    """For Django's templates, which would make an instance of any class that they meet."""
     reads_rows: ClassVar[bool] = True
     """False: everything is in what was gathered."""
 

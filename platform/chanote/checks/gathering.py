@@ -3,7 +3,11 @@
 The name goes into the key of a result: another task, and the overlap is looked for anew.
 """
 
+import contextlib
 import json
+import os
+import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +34,8 @@ SOURCE_FIELDS = ("context", "passage", "document", "paragraph", "source_text")
 PLAIN_FIELDS = ("id", "language", "subject", "title", "article", "category", "law_name", "law_code", "section_num")
 """Fields that are neither question nor answer."""
 MOST_TOKENIZERS = 4
+KEPT_SECONDS = 14 * 86400
+"""An index of tasks that was not used for so long is removed; it can be made again."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,11 @@ def gather_tasks(version: DatasetVersion) -> Gathered:
         ]
     )
     folder = Path(settings.HOME) / "checks" / "tasks" / identity
-    if not (folder / "against.json").is_file():
+    if (folder / "against.json").is_file():
+        os.utime(folder)
+    else:
         _build_index(asked, laws, [task.reference for task in own], folder)
+        remove_old(folder.parent)
     return Gathered(identity, json.loads((folder / "against.json").read_bytes()), str(folder))
 
 
@@ -130,6 +139,15 @@ def _build_index(tasks: list[Task], laws: list[DatasetVersion], left_out: list[s
             raise
 
 
+def remove_old(folder: Path) -> None:
+    """Indexes that no check has used for long, and what was left of one that was broken off."""
+    for one in folder.iterdir():
+        # Another process may have removed it in the meantime.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - one.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(one, ignore_errors=True)
+
+
 def _read_cited(laws: Iterable[DatasetVersion], cited: dict[str, list[int]]) -> Iterator[ItemText]:
     for law in laws:
         for row in open_rows(law):
@@ -190,14 +208,18 @@ def gather_sources(version: DatasetVersion) -> Gathered:
     spans: list[dict[str, Any]] = []
     place = 0
 
+    known = SourceSpan.objects.filter(version=version).select_related("source").order_by("start")
+    # Of a mixed version the flag comes from some source and says nothing of rows that have none.
+    own_non_commercial = version.non_commercial and not known.exists()
+
     def add_own(stop: int) -> None:
         if place < stop:
             spans.append(
-                {"source": version.reference, "licence": version.licence, "non_commercial": version.non_commercial,
+                {"source": version.reference, "licence": version.licence, "non_commercial": own_non_commercial,
                  "start": place, "stop": stop, "ended": ""}
             )  # fmt: skip
 
-    for span in SourceSpan.objects.filter(version=version).select_related("source").order_by("start"):
+    for span in known:
         source = span.source
         add_own(span.start)
         ended = ""

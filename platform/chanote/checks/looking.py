@@ -1,12 +1,13 @@
 """Looking at blocks, in this process or in several. Nothing here touches the database."""
 
+import json
 import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,11 @@ class Looker:
 _LOOKER: Looker | None = None
 
 
-def _begin(plans: list[Plan], kind: str, parts: Path) -> None:
+def _begin(told: Path, kind: str, parts: Path) -> None:
     global _LOOKER
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _LOOKER = Looker(plans, kind, parts)
+    _LOOKER = Looker([Plan(**plan) for plan in json.loads(told.read_bytes())], kind, parts)
 
 
 def _end_with_parent() -> None:
@@ -108,16 +109,21 @@ class Here:
 
 
 @contextmanager
-def open_lookers(plans: list[Plan], kind: str, parts: Path, processes: int) -> Iterator[Pool | Here]:
+def open_lookers(plans: list[Plan], kind: str, parts: Path, scratch: Path, processes: int) -> Iterator[Pool | Here]:
     """`processes` below 2: all in this one."""
     if processes < 2 or not plans:
         yield Here(Looker(plans, kind, parts))
         return
+    # By a file: what is written to a process that dies as it starts fills the pipe, and the writer waits for ever.
+    told = scratch / "plans.json"
+    scratch.mkdir(parents=True, exist_ok=True)
+    told.write_text(json.dumps([asdict(plan) for plan in plans]), encoding="utf-8")
     # Not by fork: the process that does errands has threads.
     executor = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(plans, kind, parts)
+        processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(told, kind, parts)
     )
     try:
         yield Pool(executor, 2 * processes)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+        told.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ Whatever shows rows of a dataset to a person calls `mask_row`; who must see the 
 audit log keeps with the reason.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from chanote.audit.services import record
 from chanote.checks.models import CheckResult
 from chanote.checks.personal.finding import mask_value
 from chanote.checks.personal.patterns import KINDS
+from chanote.datasets.canonical import encode_row
 from chanote.datasets.models import DatasetVersion
+from chanote.datasets.selectors import RowPage, holds
 from chanote.datasets.storage import open_rows
 from chanote.web.problems import Problem
 
@@ -81,12 +84,29 @@ def _find_kin(version: DatasetVersion) -> set[str]:
     return hashes
 
 
+def mask_lines(version: DatasetVersion, mask: Mask) -> Iterator[bytes]:
+    """The rows of a version as JSON lines, masked."""
+    for row in open_rows(version):
+        yield encode_row(mask.apply(row))
+
+
 def mask_row(version: DatasetVersion, number: int, row: Row) -> Row:
     """Row `number` (from 1) as anybody who sees the dataset may see it.
 
     For many rows of one version take `find_mask(version).apply` instead: it asks the database once.
     """
     return find_mask(version).apply(row)
+
+
+def mask_page(page: RowPage, mask: Mask) -> None:
+    """Mask the rows of a page. Of a search, rows that hold the words only in what is masked are taken out.
+
+    A search that found them would tell a number digit by digit.
+    """
+    if mask:
+        wanted = page.query.casefold()
+        masked = [(number, mask.apply(row)) for number, row in page.rows]
+        page.rows = [(number, row) for number, row in masked if not wanted or holds(row, wanted)]
 
 
 @transaction.atomic

@@ -28,7 +28,7 @@ class CheckResult(models.Model):
     """Hash of the rows, the checker with its version, its settings and what it held the rows against: the same key is
     the same result."""
     rows = models.PositiveBigIntegerField()
-    found_rows = models.PositiveBigIntegerField()
+    found_rows = models.PositiveBigIntegerField(default=0)
     """Rows with a finding that is more than a fact."""
     counts = models.JSONField(default=dict)
     samples = models.JSONField(default=list)

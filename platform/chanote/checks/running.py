@@ -56,7 +56,7 @@ def run_checks(
     reading = [plan for plan in left if CHECKS[plan.name].reads_rows]
     parts = Path(settings.HOME) / "checks" / "parts"
     started = time.monotonic()
-    blocks = _look(version, reading, parts, report, processes)
+    blocks = _look(version, reading, parts, scratch, report, processes)
     looked = time.monotonic() - started
     for plan in left:
         report(version.rows, version.rows, f"concluding: {CHECKS[plan.name].title.lower()}")
@@ -118,13 +118,15 @@ def find_known(version: DatasetVersion, plan: Plan, actor: Any) -> CheckResult |
     return other
 
 
-def _look(version: DatasetVersion, plans: list[Plan], parts: Path, report: Report, processes: int) -> list[BlockPlace]:
+def _look(
+    version: DatasetVersion, plans: list[Plan], parts: Path, scratch: Path, report: Report, processes: int
+) -> list[BlockPlace]:
     blocks: list[BlockPlace] = []
     if not plans:
         return blocks
     known = 0
     used = processes if version.rows >= FEW_ROWS else 1
-    with open_lookers(plans, version.dataset.kind, parts, used) as lookers:
+    with open_lookers(plans, version.dataset.kind, parts, scratch, used) as lookers:
         for first, lines, block_hash in cut_blocks(open_lines(version)):
             blocks.append((first, len(lines), block_hash))
             missing = [plan.key for plan in plans if not mark_used(part_path(parts, plan.key, block_hash))]

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chanote.commands import dataset_check
 from chanote.commands.answers import FAILED, NOT_FOUND, REFUSED, USAGE, CommandEnd
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     replay = verbs.add_parser("replay", parents=[common], help="do again what made a version, and compare the hash")
     replay.add_argument("version", help="NAME@NUMBER, or NAME for the newest")
     replay.set_defaults(action=replay_dataset)
+    dataset_check.add_parser(verbs, common)
 
 
 def _read_day(text: str) -> date:

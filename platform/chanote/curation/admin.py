@@ -4,17 +4,15 @@ Nothing is changed here past the rules: acts of a review are the same services a
 they refuse there.
 """
 
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from import_export.admin import ExportMixin
 from import_export.resources import ModelResource
 from simple_history.admin import SimpleHistoryAdmin
 
 from chanote.curation.models import ChangeSet, Comment, Signature, Standing
 from chanote.curation.services import CurationRefused, withdraw_version
-from chanote.web.site import ReadOnlyAdmin
+from chanote.web.site import ReadOnlyAdmin, TableExport
 
 
 class CommentResource(ModelResource):
@@ -32,15 +30,8 @@ class StandingResource(ModelResource):
         )  # fmt: skip
 
 
-class LookedAt(ExportMixin, ReadOnlyAdmin):  # type: ignore[misc]
-    """Rows that are looked at and taken away as a table."""
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-
 @admin.register(Standing)
-class StandingAdmin(LookedAt, SimpleHistoryAdmin):
+class StandingAdmin(TableExport, SimpleHistoryAdmin, ReadOnlyAdmin):
     resource_classes = [StandingResource]
     list_display = ["version", "state", "restricted", "made_by", "asked_by", "first_by", "second_by", "changed"]
     list_filter = ["state", "restricted", "version__dataset__project"]
@@ -70,7 +61,7 @@ class SignatureAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Comment)
-class CommentAdmin(LookedAt):
+class CommentAdmin(TableExport, ReadOnlyAdmin):
     resource_classes = [CommentResource]
     list_display = ["version", "row", "author_name", "text", "created"]
     list_filter = ["version__dataset__project"]

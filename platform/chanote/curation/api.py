@@ -124,7 +124,7 @@ class ChangeAnswer(serializers.ModelSerializer[Change]):
         return describe(change.operation)
 
 
-class SampleAnswer(serializers.Serializer[Any]):
+class ChangedRowAnswer(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     before = serializers.DictField()
     after = serializers.ListField(child=serializers.DictField())
@@ -133,7 +133,7 @@ class SampleAnswer(serializers.Serializer[Any]):
 class PreviewAnswer(serializers.Serializer[Any]):
     rows = serializers.IntegerField()
     skipped = serializers.IntegerField(help_text="Rows that were asked for and are gone already.")
-    samples = SampleAnswer(many=True)
+    samples = ChangedRowAnswer(many=True)
 
 
 class ApplyRequest(serializers.Serializer[Any]):

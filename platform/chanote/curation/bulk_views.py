@@ -22,11 +22,11 @@ from chanote.curation.changes import (
     record_change,
 )
 from chanote.curation.operations import Operation, Ranges, describe, to_ranges
-from chanote.curation.queue import ensure_features, find_flagged, read_number, read_row_wish
+from chanote.curation.queue import ensure_features, find_flagged, find_visible, read_number, read_row_wish
 from chanote.curation.queue_views import find_index_errand
 from chanote.curation.services import CHANGE, CurationRefused, refuse
 from chanote.curation.views import find_version
-from chanote.datasets.features import RowWish, count_languages, find_rows, list_marks
+from chanote.datasets.features import RowWish, count_languages, list_marks
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.row_diff import list_texts, pair_texts
 from chanote.review.texts import compare_words
@@ -119,7 +119,7 @@ def read_rows(version: DatasetVersion, sent: Any) -> Ranges:
         raise refuse("rows", "Say which rows: by numbers such as 1-20, 35, or by a filter.")
     if not wish and not check:
         return named
-    found = find_rows(version, wish, seconds=60).numbers
+    found = find_visible(version, wish, find_mask(version)).numbers
     if check:
         found = found[numpy.isin(found, find_flagged(version, check))]
     if named:

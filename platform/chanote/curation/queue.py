@@ -10,15 +10,28 @@ from django.db import transaction
 
 from chanote.accounts.roles import require
 from chanote.audit.services import record
+from chanote.checks.masking import Mask, find_mask
 from chanote.checks.selectors import newest_results, rows_found
 from chanote.curation.changes import find_change_set
 from chanote.curation.models import Change, Glance
 from chanote.curation.operations import ranges_of
 from chanote.curation.services import CHANGE, refuse
-from chanote.datasets.features import AT_ONCE, NoFeatures, RowWish, find_features, find_rows, prepare_features
+from chanote.datasets.features import (
+    AT_ONCE,
+    FoundRows,
+    NoFeatures,
+    RowWish,
+    find_features,
+    find_rows,
+    prepare_features,
+)
 from chanote.datasets.models import DatasetVersion
+from chanote.datasets.selectors import holds
+from chanote.datasets.storage import open_rows
 
 LONGEST_QUERY = 200
+MOST_READ = 1_000
+"""Hits of a search that are read again as they are shown, where anything is masked."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,22 @@ def spell_row_wish(wish: RowWish) -> str:
 
 def read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def find_visible(version: DatasetVersion, wish: RowWish, mask: Mask) -> FoundRows:
+    """Rows that answer the wish by what a person may see of them. Raises NoFeatures.
+
+    A search that found words in what is masked would tell a number digit by digit. Words that very many rows hold
+    are no secret of any of them, so these are not read one by one.
+    """
+    found = find_rows(version, wish)
+    if not (wish.text and mask) or len(found.numbers) > MOST_READ:
+        return found
+    wanted = wish.text.casefold()
+    seen = [
+        number for number in found.numbers if holds(mask.apply(next(open_rows(version, number - 1, number))), wanted)
+    ]
+    return FoundRows(numpy.array(seen, dtype=numpy.int64), found.looked)
 
 
 def find_flagged(version: DatasetVersion, check: str, codes: tuple[str, ...] = ()) -> numpy.ndarray[Any, Any]:
@@ -123,7 +152,7 @@ class Place:
 
 def find_place(version: DatasetVersion, wish: QueueWish, decisions: Decisions, row: int | None) -> Place | None:
     """The row asked for, or the first that fits, with its neighbours; None where no row fits."""
-    numbers = find_rows(version, wish.rows).numbers if wish.rows else None
+    numbers = find_visible(version, wish.rows, find_mask(version)).numbers if wish.rows else None
     if wish.check:
         flagged = find_flagged(version, wish.check)
         numbers = flagged if numbers is None else numbers[numpy.isin(numbers, flagged)]

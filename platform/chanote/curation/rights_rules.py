@@ -1,4 +1,4 @@
-"""The state of a version as a rule on rights: asked wherever rights are. It knows no exception, since a review is one."""
+"""The state of a version as a rule on rights, asked wherever rights are. It knows no exception: a review is the way."""
 
 from collections.abc import Iterator
 

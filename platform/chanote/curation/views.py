@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chanote.accounts.roles import may
+from chanote.curation.carrying import carry_over
 from chanote.curation.changes import apply_changes, drop_changes, find_change_set, undo_change
 from chanote.curation.errands import APPLY
 from chanote.curation.models import Change, ChangeSet
@@ -137,6 +138,18 @@ def _act_on_draft(request: HttpRequest, version: DatasetVersion, draft: ChangeSe
         case "drop":
             drop_changes(draft, actor=request.user)
             messages.info(request, "The changes are dropped; the rows are as they were.")
+        case "carry":
+            newest = version.dataset.versions.order_by("-number")[0]
+            newest.dataset = version.dataset
+            carried = carry_over(draft, newest, actor=request.user)
+            messages.success(request, f"{carried.kept:,} changes are carried over to {newest.reference}.")
+            if carried.left or carried.lost_rows:
+                messages.warning(
+                    request,
+                    f"Left out, because the rows are not there as they were: {carried.left:,} changes, and "
+                    f"{carried.lost_rows:,} rows of changes to many.",
+                )
+            return redirect(reverse("row_changes", args=[version.project.slug, version.dataset.slug, newest.number]))
         case "apply":
             reason = request.POST.get("reason", "")
             if version.rows > AT_ONCE:

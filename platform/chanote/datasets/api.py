@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
-from chanote.checks.masking import find_mask
+from chanote.checks.masking import find_mask, mask_page
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.reading import READERS, guess_format
 from chanote.datasets.selectors import read_page, search_rows
@@ -222,7 +222,7 @@ class Rows(ProjectView):
 
     @extend_schema(parameters=[RowsQuery], responses=RowsAnswer, operation_id="datasets_rows", tags=["datasets"])
     def get(self, request: Any, project: str, slug: str, number: int) -> Response:
-        """Rows of a version, from one on or those that hold some words. Personal data that a check found is masked."""
+        """Rows of a version, from one on or those that hold some words; masked once personal data was found."""
         version = find_version(self, slug, number)
         query = self.read_query(RowsQuery)
         if query["q"].strip():
@@ -231,8 +231,8 @@ class Rows(ProjectView):
             return Response({"total": version.rows, "rows": [], "next_start": None})
         else:
             page = read_page(version, start=query["start"], size=query["limit"])
-        mask = find_mask(version)
-        rows = [{"number": place, "content": mask.apply(content)} for place, content in page.rows]
+        mask_page(page, find_mask(version))
+        rows = [{"number": place, "content": content} for place, content in page.rows]
         return Response({"total": page.total, "rows": rows, "next_start": page.next_start})
 
 

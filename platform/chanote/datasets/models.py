@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from simple_history.models import HistoricalRecords
 
 from chanote.accounts.models import Project, slug_validator
 from chanote.accounts.visibility import VisibleQuerySet
@@ -35,6 +36,9 @@ class Dataset(models.Model):
     """BCP 47 tags, such as ["th", "en"]."""
     created = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+
+    history = HistoricalRecords()
+    """Who changed the words about it, and what they were before."""
 
     objects = VisibleQuerySet.as_manager()
 

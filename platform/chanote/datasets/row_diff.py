@@ -47,28 +47,28 @@ def compare_rows(old: DatasetVersion, new: DatasetVersion) -> RowDiff:
     import numpy
 
     before, after = (number_copies(read_hashes(version)) for version in (old, new))
-    kept_before, kept_after = numpy.isin(before, after), numpy.isin(after, before)
+    kept_before, kept_after = find_common(before, after)
     gone, come = numpy.flatnonzero(~kept_before), numpy.flatnonzero(~kept_after)
     # The gap that a row lies in: how many kept rows stand before it.
     gap_gone, gap_come = numpy.cumsum(kept_before)[gone], numpy.cumsum(kept_after)[come]
-    pairs: list[tuple[int, int, int]] = []
-    i = j = 0
-    while i < len(gone) and j < len(come):
-        if gap_gone[i] == gap_come[j]:
-            pairs.append((int(gap_gone[i]), int(gone[i]) + 1, int(come[j]) + 1))
-            i, j = i + 1, j + 1
-        elif gap_gone[i] < gap_come[j]:
-            pairs.append((int(gap_gone[i]), int(gone[i]) + 1, 0))
-            i += 1
-        else:
-            pairs.append((int(gap_come[j]), 0, int(come[j]) + 1))
-            j += 1
-    rest = numpy.array([(old_row, new_row) for _, old_row, new_row in pairs], dtype=numpy.int64).reshape(-1, 2)
-    ends = [
-        numpy.column_stack([gone[i:] + 1, numpy.zeros(len(gone) - i, dtype=numpy.int64)]),
-        numpy.column_stack([numpy.zeros(len(come) - j, dtype=numpy.int64), come[j:] + 1]),
-    ]
-    return RowDiff(numpy.concatenate([rest, *ends]), int(kept_before.sum()))
+    # Of the rows that went and those that came in one gap the first go together, then the second, and so on.
+    most = max(len(before), len(after)) + 1
+    key_gone, key_come = gap_gone * most + rank_in(gap_gone), gap_come * most + rank_in(gap_come)
+    keys = numpy.union1d(key_gone, key_come)
+    pairs = numpy.zeros((len(keys), 2), dtype=numpy.int64)
+    pairs[keys.searchsorted(key_gone), 0] = gone + 1
+    pairs[keys.searchsorted(key_come), 1] = come + 1
+    return RowDiff(pairs, int(kept_before.sum()))
+
+
+def rank_in(groups: "numpy.ndarray[Any, Any]") -> "numpy.ndarray[Any, Any]":
+    """The place of each entry within its group, from 0; the groups are sorted."""
+    import numpy
+
+    place = numpy.arange(len(groups))
+    fresh = numpy.ones(len(groups), dtype=bool)
+    fresh[1:] = groups[1:] != groups[:-1]
+    return place - numpy.maximum.accumulate(numpy.where(fresh, place, 0)) if len(groups) else place
 
 
 def read_hashes(version: DatasetVersion) -> "numpy.ndarray[Any, Any]":
@@ -81,18 +81,37 @@ def read_hashes(version: DatasetVersion) -> "numpy.ndarray[Any, Any]":
         return numpy.fromiter(map(hash_line, open_lines(version)), dtype=numpy.uint64, count=version.rows)
 
 
+def find_common(
+    one: "numpy.ndarray[Any, Any]", other: "numpy.ndarray[Any, Any]"
+) -> tuple["numpy.ndarray[Any, Any]", "numpy.ndarray[Any, Any]"]:
+    """Which entries of each are in the other. Both are sorted and walked along each other, which the caches like."""
+    import numpy
+
+    orders = numpy.argsort(one), numpy.argsort(other)
+    ranked = one[orders[0]], other[orders[1]]
+    kept = []
+    for order, mine, theirs in ((orders[0], *ranked), (orders[1], *ranked[::-1])):
+        place = numpy.minimum(theirs.searchsorted(mine), max(len(theirs) - 1, 0))
+        common = numpy.zeros(len(mine), dtype=bool)
+        if len(theirs):
+            common[order] = theirs[place] == mine
+        kept.append(common)
+    return kept[0], kept[1]
+
+
 def number_copies(hashes: "numpy.ndarray[Any, Any]") -> "numpy.ndarray[Any, Any]":
     """The second of equal rows gets another hash, the third yet another: so that each counts once."""
     import numpy
 
-    order = numpy.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    fresh = numpy.ones(len(ordered), dtype=bool)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    place = numpy.arange(len(ordered))
-    copy = place - numpy.maximum.accumulate(numpy.where(fresh, place, 0))
+    ordered = numpy.sort(hashes)
+    repeated = numpy.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(repeated):
+        return hashes
+    # Only rows that have a copy are looked at again, in the order in which they stand.
+    copied = numpy.flatnonzero(find_common(hashes, repeated)[0])
+    order = copied[numpy.argsort(hashes[copied], kind="stable")]
     numbered = hashes.copy()
-    numbered[order] ^= copy.astype(numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
+    numbered[order] ^= rank_in(hashes[order]).astype(numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
     return numbered
 
 

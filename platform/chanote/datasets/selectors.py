@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 
 from chanote.accounts.models import Project
-from chanote.datasets.features import RowWish, find_rows
+from chanote.datasets.features import FoundRows
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.datasets.storage import open_lines
 
@@ -91,11 +91,12 @@ def read_page(version: DatasetVersion, *, start: int = 0, size: int = ROWS_PER_P
     return page
 
 
-def read_found(version: DatasetVersion, wish: RowWish, *, start: int = 0, size: int = ROWS_PER_PAGE) -> RowPage:
-    """Rows that answer the wish, from the `start`th row of the version on. Raises NoFeatures."""
-    found = find_rows(version, wish)
+def read_found(
+    version: DatasetVersion, found: FoundRows, query: str = "", *, start: int = 0, size: int = ROWS_PER_PAGE
+) -> RowPage:
+    """Of the rows that were found those from the `start`th row of the version on."""
     first = int(found.numbers.searchsorted(start, "right"))
-    page = RowPage(start=start, total=version.rows, query=wish.text, found=len(found.numbers))
+    page = RowPage(start=start, total=version.rows, query=query, found=len(found.numbers))
     for number in map(int, found.numbers[first : first + size]):
         page.rows.append((number, json.loads(next(open_lines(version, number - 1, number)))))
     more = first + size < len(found.numbers)

@@ -78,6 +78,7 @@ def import_dataset(
     )
     found = Source.objects.filter(project=project, slug=source_name).first() if source_name else None
     if found is not None:
+        refuse_other_facts(found, source_facts or {})
         licence, uses, non_commercial = take_terms(found, licence, uses, non_commercial)
     check_space()
     statistics = RowStatistics()
@@ -129,7 +130,7 @@ def import_dataset(
                     actor=actor,
                 )
             except RightsRefused as error:
-                raise ImportRefused(error.problems) from error
+                raise ImportRefused([_name_field(one) for one in error.problems]) from error
             spans.cover(chosen.pk, writer.rows)
             source = source or chosen.origin
         return add_version(
@@ -145,6 +146,28 @@ def import_dataset(
             content=content,
             spans=spans,
             **rights,
+        )
+
+
+def _name_field(problem: Problem) -> Problem:
+    """Problems of a source that is made on the way, by the fields of the import."""
+    names = {"slug": "source_name", "origin": "source"}
+    return Problem(names.get(problem.field, problem.field), problem.message)
+
+
+def refuse_other_facts(source: Source, facts: Mapping[str, Any]) -> None:
+    """Raise ImportRefused where an import says of a source that the project has what the source does not say."""
+    differing = [name for name, value in facts.items() if value and value != getattr(source, name)]
+    if differing:
+        raise ImportRefused(
+            [
+                Problem(
+                    name,
+                    f"The source {source.slug} is known already and says otherwise; leave this out, or change the "
+                    "source on its page.",
+                )
+                for name in differing
+            ]
         )
 
 
@@ -373,6 +396,7 @@ def describe_dataset(
     require(actor, "datasets.change", dataset.project)
     dataset.title, dataset.description, dataset.languages = title, description, list(languages)
     dataset.full_clean(exclude=["created_by"])
+    vars(dataset).update(_history_user=actor)
     dataset.save(update_fields=["title", "description", "languages"])
     record("dataset.described", dataset, actor=actor, title=title, languages=dataset.languages)
     return dataset

@@ -1,5 +1,6 @@
 """Pages of the datasets. Every filter stands in the address."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
-from chanote.audit.services import record
-from chanote.checks.masking import find_mask
+from chanote.checks.masking import find_mask, mask_lines, mask_page
+from chanote.checks.pages import count_open, read_tab
 from chanote.curation.models import State
-from chanote.curation.queue import ensure_features, read_row_wish, spell_row_wish
+from chanote.curation.queue import ensure_features, find_visible, read_row_wish, spell_row_wish
 from chanote.curation.selectors import states_of
 from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
 from chanote.datasets.errors import ImportRefused
@@ -35,7 +36,7 @@ from chanote.rights.models import Source
 from chanote.rights.sources import DECLARED, find_only_source
 from chanote.web.projects import get_project
 
-TABS = ("rows", "card", "versions", "diff", "review", "usage", "audit")
+TABS = ("rows", "card", "checks", "versions", "diff", "review", "usage", "audit")
 
 
 @login_required
@@ -76,12 +77,15 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
         "histogram": draw_histogram(version.statistics.get("length", {})),
         "runs_count": runs.count(),
         "tasks_count": version.tasks.count(),
+        "checks_open": count_open(version),
         "may_change": may(request.user, "datasets.change", dataset.project),
         **describe_standing(request, version),
     }
     match context["tab"]:
         case "usage":
             context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+        case "checks":
+            context["checks"] = read_tab(version, request.user)
         case "rows":
             context |= _read_rows(request, version)
         case "versions":
@@ -102,31 +106,39 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     start = _read_number(request.GET.get("start", ""))
     if row := _read_number(request.GET.get("row", "")):
         start = row - 1
+    mask = find_mask(version)
     context: dict[str, Any] = {"query": wish.text, "wish": wish, "asked": spell_row_wish(wish)}
     try:
         if ensure_features(version):
             context |= {"languages": count_languages(version), "marks": list_marks(version)}
-            page = read_found(version, wish, start=start) if wish else read_page(version, start=start)
+            page = (
+                read_found(version, find_visible(version, wish, mask), wish.text, start=start)
+                if wish
+                else read_page(version, start=start)
+            )
         elif wish.text:
             page = search_rows(version, wish.text, start=start)
         else:
             page = read_page(version, start=start)
     except StoreError as error:
         return {**context, "broken": str(error), "page": RowPage(query=wish.text)}
-    kind, mask = version.dataset.kind, find_mask(version)
-    views = [view_row(kind, number, mask.apply(row), wish.text) for number, row in page.rows]
+    mask_page(page, mask)
+    views = [view_row(version.dataset.kind, number, row, wish.text) for number, row in page.rows]
     return {**context, "page": page, "views": views, "masked": bool(mask)}
 
 
 @login_required
 @require_GET
 def dataset_download(request: HttpRequest, project: str, slug: str, number: int) -> FileResponse:
+    """The rows as JSON lines; masked once a check has found personal data, since a file goes anywhere."""
     dataset = _find_dataset(request, project, slug)
     version = get_object_or_404(DatasetVersion, dataset=dataset, number=number)
-    if find_mask(version):
-        # Whoever takes the rows away sees what the pages mask.
-        require(request.user, "datasets.change", dataset.project)
-        record("dataset.downloaded_unmasked", version, actor=request.user)
+    if mask := find_mask(version):
+        masked = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
+        masked.writelines(mask_lines(version, mask))
+        masked.seek(0)
+        name = f"{slug}-{number}-masked.jsonl"
+        return FileResponse(masked, as_attachment=True, filename=name, content_type="application/x-ndjson")
     try:
         file = version_path(version).open("rb")
     except (OSError, StoreError) as error:
@@ -298,11 +310,10 @@ def _import_staged(
 ) -> DatasetVersion:
     asked = form.cleaned_data
     fields = ("slug", "title", "kind", "source", "languages", "reason", "source_name")
-    if Source.objects.filter(project=project, slug=asked["source_name"]).exists():
-        # Its terms hold; boxes that were ticked before the source was named narrow nothing and widen nothing.
-        rights: dict[str, Any] = {}
-    else:
-        rights = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
+    rights: dict[str, Any] = {name: asked[name] for name in ("licence", "uses", "non_commercial")}
+    if named := Source.objects.filter(project=project, slug=asked["source_name"]).first():
+        # Its terms hold: boxes narrow them, and those that were ticked before it was named do not widen them.
+        rights["uses"] = [use for use in asked["uses"] if use in named.uses]
     return import_dataset(
         project=project,
         file=staged.path,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.response import Response
 
@@ -13,6 +13,7 @@ from chanote.api.views import ProjectView
 from chanote.datasets.models import Use
 from chanote.models.models import Model
 from chanote.models.services import ModelRefused, register_directory
+from chanote.rights.terms import trace_terms
 from chanote.web.problems import Problem
 
 
@@ -28,6 +29,24 @@ class ModelAnswer(serializers.ModelSerializer[Model]):
             "slug", "title", "origin", "location", "sha256", "bytes", "parameters", "context_length", "vocabulary",
             "architecture", "licence", "uses", "non_commercial", "terms", "description", "parent", "created",
         )  # fmt: skip
+
+
+class TermAnswer(serializers.Serializer[Any]):
+    words = serializers.CharField(help_text="What may not be done with it.")
+    because = serializers.CharField(help_text="Whose terms, or which rows, say so.")
+
+
+class ModelDetail(ModelAnswer):
+    carries = serializers.SerializerMethodField(
+        help_text="Its terms, with those of its base, of its teachers and of the rows that it learned from."
+    )
+
+    class Meta(ModelAnswer.Meta):
+        fields = (*ModelAnswer.Meta.fields, "carries")  # type: ignore[assignment]
+
+    @extend_schema_field(TermAnswer(many=True))
+    def get_carries(self, model: Model) -> Any:
+        return TermAnswer(trace_terms(model).tags, many=True).data
 
 
 class RegisterRequest(serializers.Serializer[Any]):
@@ -87,8 +106,8 @@ class Models(ProjectView):
 class OneModel(ProjectView):
     scope = "models"
 
-    @extend_schema(responses=ModelAnswer, operation_id="models_read", tags=["models"])
+    @extend_schema(responses=ModelDetail, operation_id="models_read", tags=["models"])
     def get(self, request: Any, project: str, slug: str) -> Response:
-        """One model."""
+        """One model, with the terms that it carries."""
         models = Model.objects.select_related("parent")
-        return Response(ModelAnswer(get_object_or_404(models, project=self.project, slug=slug)).data)
+        return Response(ModelDetail(get_object_or_404(models, project=self.project, slug=slug)).data)

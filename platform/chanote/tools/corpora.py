@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from chanote.datasets.models import DatasetVersion, Kind
+from chanote.datasets.models import DatasetVersion, Kind, Use
 from chanote.datasets.storage import StoreError, open_lines
+from chanote.rights.rules import judge_version
 from chanote.tools.endpoints import tools_home
 from chanote.web.problems import Problem
 
@@ -86,7 +87,12 @@ def measure_corpus(version: DatasetVersion) -> CorpusFacts:
 
 
 def write_corpus(version: DatasetVersion, path: Path | None = None) -> Path:
-    """Write the corpus file, by default into the platform's home under its hash. It appears whole or not at all."""
+    """Write the corpus file, by default into the platform's home under its hash. It appears whole or not at all.
+
+    Raises CorpusRefused, also where the rights of the version forbid that agents read it.
+    """
+    if problems := check_corpus_rights(version):
+        raise CorpusRefused(problems[0])
     if path is None:
         path = tools_home() / "corpora" / f"{measure_corpus(version).sha256}.jsonl"
         if path.is_file():
@@ -101,6 +107,12 @@ def write_corpus(version: DatasetVersion, path: Path | None = None) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def check_corpus_rights(version: DatasetVersion) -> list[Problem]:
+    """What rights have against a corpus: agents that are trained or evaluated read it. A launch that trains asks for
+    more."""
+    return list(judge_version(version, Use.EVALUATE, field="corpus", measured=True).refusals)
 
 
 def _refuse(sentence: str) -> CorpusRefused:

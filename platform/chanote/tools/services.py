@@ -15,7 +15,7 @@ from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version
-from chanote.tools.corpora import CorpusFacts, CorpusRefused, measure_corpus
+from chanote.tools.corpora import CorpusFacts, CorpusRefused, check_corpus_rights, measure_corpus
 from chanote.tools.endpoints import check_address, list_endpoints
 from chanote.tools.health import CODE_TOOLS, LAW_TOOLS
 from chanote.tools.models import Toolset, ToolsetRevision
@@ -152,7 +152,7 @@ def _read_corpus(
         return None, None, [Problem("corpus", "none of the tools reads a corpus; leave it out or add search_law.")]
     try:
         version = find_version(project, corpus)
-        return version, measure_corpus(version), []
+        return version, measure_corpus(version), check_corpus_rights(version)
     except DatasetVersion.DoesNotExist as error:
         return None, None, [Problem("corpus", f"{str(error).rstrip('.')}; choose a text dataset of the project.")]
     except CorpusRefused as refused:

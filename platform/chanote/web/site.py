@@ -7,6 +7,7 @@ from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from import_export.admin import ExportMixin
 
 from chanote.accounts.visibility import VisibleQuerySet
 
@@ -44,6 +45,16 @@ class ReadOnlyAdmin(VisibleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class TableExport(ExportMixin):
+    """Takes the rows that a person sees away as a table."""
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_valid_export_item_pks(self, request: HttpRequest) -> Any:
+        return self.get_queryset(request).values_list("pk", flat=True)
 
 
 def open_login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

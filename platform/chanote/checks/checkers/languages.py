@@ -8,7 +8,7 @@ from pydantic import Field
 from chanote.checks.base import Check, Outcome, Part, Settings, register
 from chanote.checks.block import Block
 from chanote.checks.language import GROUPS, LANGUAGES
-from chanote.checks.personal.finding import mask_value
+from chanote.checks.personal.finding import show_around
 
 SCRIPT_NAMES = ("Thai", "Latin", "CJK")
 
@@ -62,8 +62,8 @@ class Languages(Check):
     def _tell(self, part: Part, number: int, code: str, value: int, block: Block, **more: str) -> None:
         part.counts[code] += 1
         part.found.append((number, self.codes[code], value))
-        if sum(sample["code"] == code for sample in part.samples) < 5:
-            part.add_sample(code, number, " ".join(mask_value(block.texts[number][:300]).split())[:160], **more)
+        if part.wants_sample(code):
+            part.add_sample(code, number, show_around(block.texts[number], 0, 120), **more)
 
     def conclude(self, parts: Iterable[tuple[int, Part]], scratch: Path) -> Outcome:
         outcome = super().conclude(parts, scratch)

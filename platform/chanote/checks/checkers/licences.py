@@ -169,8 +169,8 @@ def find_conflict(one: Licence, other: Licence) -> str:
     for strict, loose in ((one, other), (other, one)):
         if strict.family and not strict.non_commercial and loose.non_commercial:
             return (
-                f"{strict.name} wants the whole to be free for any use, and {loose.name} allows "
-                f"non-commercial use only: keep {name_sources(strict)} and {name_sources(loose)} in versions of their own."
+                f"{strict.name} wants the whole to be free for any use, and {loose.name} allows non-commercial use "
+                f"only: keep {name_sources(strict)} and {name_sources(loose)} in versions of their own."
             )
     if not one.family or not other.family or one.family == other.family:
         return ""

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy
 
-from chanote.checks.base import SAMPLES, Check, Outcome, Part, add_samples, list_findings, register
+from chanote.checks.base import Check, Outcome, Part, add_samples, list_findings, register
 from chanote.checks.block import Block
 from chanote.checks.folding import fold_for_comparing
 from chanote.checks.grams import Letters
-from chanote.checks.personal.finding import mask_value
+from chanote.checks.personal.finding import show_around
 from chanote.checks.task_index import PARTS, open_index
 
 
@@ -50,9 +50,8 @@ class Overlap(Check):
             part.counts[code] = len({row for row, place, _ in held if PARTS[place] == code})
         part.arrays = {"runs": numpy.unique(numpy.concatenate(seen)) if seen else numpy.empty(0, dtype=numpy.int64)}
         for row, place, item in part.found:
-            if sum(sample["code"] == PARTS[place] for sample in part.samples) < SAMPLES:
-                text = " ".join(mask_value(block.texts[row][:400]).split())
-                part.add_sample(PARTS[place], row, text[:160], item=item)
+            if part.wants_sample(PARTS[place]):
+                part.add_sample(PARTS[place], row, show_around(block.texts[row], 0, 120), item=item)
         return part
 
     def _find_cited(self, block: Block) -> Iterable[tuple[int, int, int]]:

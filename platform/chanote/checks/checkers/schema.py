@@ -11,7 +11,7 @@ import numpy
 
 from chanote.checks.base import FINDING, SAMPLES, Check, Outcome, Part, register
 from chanote.checks.block import Block
-from chanote.checks.personal.finding import mask_value
+from chanote.checks.personal.finding import show_around
 from chanote.datasets.canonical import check_row
 from chanote.datasets.errors import RowError
 from chanote.datasets.kinds import ROW_MODELS
@@ -51,14 +51,8 @@ class Schema(Check):
                 digest = hashlib.blake2b(str(row["id"]).encode("utf-8", "surrogatepass"), digest_size=16).digest()
                 ids[number] = numpy.frombuffer(digest, dtype=numpy.uint64)
             if match := next(filter(None, map(_DAMAGED.search, checked.texts())), None):
-                start = max(match.start() - 30, 0)
-                shown = mask_value(match.string[start : match.end() + 30])
-                self._tell(
-                    part,
-                    number,
-                    "damaged",
-                    " ".join("".join(one if one.isprintable() else "�" for one in shown).split()),
-                )
+                shown = show_around(match.string, *match.span()) if part.wants_sample("damaged") else ""
+                self._tell(part, number, "damaged", "".join(one if one.isprintable() else "�" for one in shown))
             if reason := find_odd_turns(row.get("messages")):
                 self._tell(part, number, "turns", reason)
         part.arrays = {"ids": ids}

@@ -9,11 +9,10 @@ from pydantic import Field
 from chanote.checks.base import Check, Part, Settings, register
 from chanote.checks.block import Block
 from chanote.checks.folding import fold_for_patterns
-from chanote.checks.personal.finding import mask_value
+from chanote.checks.personal.finding import show_around
 
 LISTS = Path(__file__).parents[1] / "words"
 CODES = ("insult", "obscene", "hate", "threat", "own")
-AROUND = 40
 THAI = re.compile("[\u0e01-\u0e4e]")
 
 
@@ -53,8 +52,8 @@ class Toxicity(Check):
                 if code == "innocent":
                     continue
                 held[code] = held.get(code, 0) + 1
-                shown = mask_value(folded[max(match.start() - AROUND, 0) : match.end() + AROUND])
-                part.add_sample(code, number, " ".join(shown.split()), word=match[0])
+                if part.wants_sample(code):
+                    part.add_sample(code, number, show_around(folded, *match.span()), word=match[0])
             for code, often in held.items():
                 part.counts[f"rows_{code}"] += 1
                 part.counts[code] += often
@@ -102,6 +101,7 @@ def _join(words: list[str]) -> str:
 
 def _spell(word: str) -> str:
     if THAI.search(word):
-        return re.escape(word)
+        # Not in the middle of a syllable: a vowel written before belongs to it, and so does a mark written above.
+        return f"(?<![\u0e40-\u0e44]){re.escape(word)}(?![\u0e31\u0e34-\u0e3a\u0e47-\u0e4e])"
     spelled = re.escape(word.rstrip("*")).replace(r"\-", r"[ \-]").replace(r"\ ", r"[ \-]")
     return rf"(?<!\w){spelled}" + (r"\w{0,20}" if word.endswith("*") else r"(?!\w)")

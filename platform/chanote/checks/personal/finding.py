@@ -8,6 +8,8 @@ from chanote.checks.personal.names import find_names
 from chanote.checks.personal.patterns import IN_DENSE, KINDS, NEAR_WORDS, Hit, find_dense, find_emails, lower
 
 PRECEDENCE = {kind: place for place, kind in enumerate(KINDS)}
+AROUND = 40
+"""Letters shown on either side of a place."""
 MARKS = ("⟦", "⟧")
 """What stands around the kind where personal data was masked."""
 
@@ -57,6 +59,18 @@ def mask_text(text: str, hits: Iterable[Hit]) -> str:
         parts += [text[place : hit.start], f"{MARKS[0]}{KINDS[hit.kind]}{MARKS[1]}"]
         place = hit.stop
     return "".join([*parts, text[place:]])
+
+
+def show_around(text: str, start: int, stop: int, hits: Sequence[Hit] | None = None) -> str:
+    """What stands around a place, with everything personal in it masked, on one line."""
+    hits = find_personal(text) if hits is None else hits
+    first, last = max(start - AROUND, 0), min(stop + AROUND, len(text))
+    # A hit that reaches over the edge is masked whole: half a number is told neither.
+    near = [hit for hit in hits if hit.stop > first and hit.start < last]
+    if near:
+        first, last = min(first, near[0].start), max(last, near[-1].stop)
+    shown = mask_text(text[first:last], [Hit(hit.kind, hit.start - first, hit.stop - first) for hit in near])
+    return f"{'…' if first else ''}{' '.join(shown.split())}{'…' if last < len(text) else ''}"
 
 
 def mask_value(value: Any, kinds: Sequence[str] = tuple(KINDS), names: frozenset[str] = frozenset()) -> Any:

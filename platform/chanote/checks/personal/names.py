@@ -7,10 +7,11 @@ from pathlib import Path
 
 LISTS = Path(__file__).with_name("names")
 TITLES = (
-    "นางสาว", "นาง", "นาย", "น.ส.", "เด็กชาย", "เด็กหญิง", "ด.ช.", "ด.ญ.", "คุณ", "ดร.", "ชื่อ", "พลเอก", "พันตรี", "ร้อยตรี"
+    "นางสาว", "นาง", "นาย", "น.ส.", "เด็กชาย", "เด็กหญิง", "ด.ช.", "ด.ญ.", "คุณ", "ดร.", "พลเอก", "พันตรี", "ร้อยตรี"
 )  # fmt: skip
+_TITLE = "|".join(map(re.escape, TITLES))
 _TITLED = re.compile(
-    rf"(?:{'|'.join(map(re.escape, TITLES))})[ ]{{0,2}}"
+    rf"(?:ชื่อ[ ]{{0,2}}(?:{_TITLE})?|{_TITLE})[ ]{{0,2}}"
     r"([\u0e01-\u0e4e]{2,40})(?:[ ]{1,3}([\u0e01-\u0e4e]{2,40}))?"
 )
 _LATIN = re.compile(
@@ -24,9 +25,14 @@ NO_SURNAMES = (
     "ยื่น", "ตาม",
 )  # fmt: skip
 """Words that follow a given name and are no surname."""
-NO_NAMES = frozenset(
-    {"Institute", "University", "Street", "Avenue", "Road", "County", "River", "Island", "Platz", "Straße"}
-)
+COMMON_WORDS = ("คุณสมบัติ", "คุณสมบูรณ์")
+"""Words that a title and a given name seem to make."""
+NO_NAMES = frozenset({
+    "Avenue", "County", "Institute", "Island", "Platz", "River", "Road", "Straße", "Street", "University",
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "January",
+    "February", "March", "April", "June", "July", "August", "September", "October", "November", "December",
+})  # fmt: skip
+"""Second words that make no name."""
 SHORTEST_PREFIX = 4
 """Letters of a Thai given name that may stand at the beginning of a run of letters: Thai writes on without a space."""
 
@@ -56,6 +62,8 @@ def find_names(text: str, more: frozenset[str] = frozenset()) -> Iterator[tuple[
 def _find_thai(text: str, more: frozenset[str]) -> Iterator[tuple[int, int]]:
     names, longest = _thai_names()
     for match in _TITLED.finditer(text):
+        if match[0].startswith(COMMON_WORDS):
+            continue
         run = match[1]
         for length in range(min(len(run), longest), 1, -1):
             name = run[:length]

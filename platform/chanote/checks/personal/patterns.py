@@ -35,7 +35,7 @@ KINDS = {
     "passport": "passport or identity card",
     "bank_account": "bank account",
     "phone": "telephone number",
-    "name": "name of a person, by list",
+    "name": "name of a person",
 }
 """Kind → words. Where two overlap the earlier kind wins: its check is the stricter one."""
 NEAR = 48
@@ -64,8 +64,9 @@ def _find_numbers(
     pattern: str, accept: Callable[[str], bool], *, separators: int, after_letters: bool = False
 ) -> Finder:
     """Numbers whose digits are accepted and that are not torn into more than some pieces."""
-    before = "0-9" if after_letters else "0-9A-Za-z"
-    compiled = re.compile(rf"(?<![{before}])(?<![0-9][.,])(?:{pattern})(?![0-9])")
+    # In a hash letters touch the digits; "ID1234567890121" is written all the same.
+    before = r"(?:(?<![0-9A-Za-z])|(?<=ID)|(?<=id)|(?<=No))" if after_letters else r"(?<![0-9A-Za-z])"
+    compiled = re.compile(rf"{before}(?<![0-9][.,])(?:{pattern})(?![0-9A-Za-z])")
 
     def find(text: str) -> Iterator[tuple[int, int]]:
         for match in compiled.finditer(text):
@@ -244,14 +245,15 @@ _MARGIN = 80
 
 def find_dense(text: str) -> Iterator[tuple[int, int]]:
     """Stretches of a text that hold at least six digits close together: numbers need be looked for nowhere else."""
-    start = stop = -1
+    start = stop = 0
     for match in _DENSE.finditer(text):
-        if match.start() - _MARGIN > stop:
-            if stop > 0:
-                yield start, stop
+        if stop and match.start() - _MARGIN > stop:
+            yield start, stop
+            stop = 0
+        if not stop:
             start = max(match.start() - _MARGIN, 0)
         stop = match.end() + _MARGIN
-    if stop > 0:
+    if stop:
         yield start, min(stop, len(text))
 
 
