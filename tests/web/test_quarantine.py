@@ -22,7 +22,8 @@ from chanote.custody.bundle.form import write_json
 from chanote.custody.exporting import export_dataset
 from chanote.custody.models import Package, State, TrustedKey
 from chanote.custody.packages import PackageRefused
-from chanote.custody.quarantine import accept_package, receive_package, reject_package, release_package, trust_key
+from chanote.custody.quarantine import accept_package, receive_package, reject_package, release_package
+from chanote.custody.trust import trust_key
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.datasets.selectors import find_version
 from chanote.errands.doing import do_here

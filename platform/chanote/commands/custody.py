@@ -112,7 +112,7 @@ def show_key(args: argparse.Namespace) -> dict[str, Any]:
 def trust_file(args: argparse.Namespace) -> dict[str, Any]:
     from chanote.commands.finding import find_actor, find_project
     from chanote.custody.packages import PackageRefused
-    from chanote.custody.quarantine import trust_key
+    from chanote.custody.trust import trust_key
 
     actor = find_actor(args)
     project = find_project(args, actor)
@@ -126,7 +126,7 @@ def trust_file(args: argparse.Namespace) -> dict[str, Any]:
 def distrust_file(args: argparse.Namespace) -> dict[str, Any]:
     from chanote.commands.finding import find_actor, find_project
     from chanote.custody.models import TrustedKey
-    from chanote.custody.quarantine import distrust_key
+    from chanote.custody.trust import distrust_key
 
     actor = find_actor(args)
     project = find_project(args, actor)
@@ -195,7 +195,7 @@ def _find(args: argparse.Namespace) -> "Package":
 
 
 def _describe(package: "Package") -> dict[str, Any]:
-    from chanote.custody.quarantine import find_key_owner
+    from chanote.custody.trust import find_key_owner
 
     return {
         "number": package.pk,

@@ -17,16 +17,10 @@ from chanote.api.views import ProjectView
 from chanote.custody.exporting import ExportRefused
 from chanote.custody.models import BundleExport, Package, Subject, TrustedKey
 from chanote.custody.packages import PackageRefused
-from chanote.custody.quarantine import (
-    accept_package,
-    distrust_key,
-    find_key_owner,
-    receive_package,
-    reject_package,
-    trust_key,
-)
+from chanote.custody.quarantine import accept_package, receive_package, reject_package
 from chanote.custody.selectors import find_export, find_package
 from chanote.custody.services import start_export
+from chanote.custody.trust import distrust_key, find_key_owner, trust_key
 from chanote.errands.api import ErrandAnswer
 from chanote.web.streaming import StreamedFile
 

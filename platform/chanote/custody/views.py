@@ -16,17 +16,11 @@ from chanote.custody.exporting import ExportRefused
 from chanote.custody.forms import DecisionForm, ExportForm, KeyForm, UploadForm
 from chanote.custody.models import BundleExport, Package, State, TrustedKey
 from chanote.custody.packages import PackageRefused, tell_package
-from chanote.custody.quarantine import (
-    accept_package,
-    distrust_key,
-    find_key_owner,
-    receive_package,
-    reject_package,
-    trust_key,
-)
+from chanote.custody.quarantine import accept_package, receive_package, reject_package
 from chanote.custody.selectors import HIGHEST, find_export, find_package
 from chanote.custody.services import start_export
 from chanote.custody.signing import find_own_public_key
+from chanote.custody.trust import distrust_key, find_key_owner, trust_key
 from chanote.errands.models import Errand
 from chanote.web.projects import get_project
 from chanote.web.streaming import StreamedFile
