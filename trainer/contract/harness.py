@@ -198,7 +198,7 @@ def _read_filters(content: Mapping[str, Any], output: str, told: list[str]) -> l
         return [[]]
     if not given:
         return [[]]
-    chains = []
+    chains: list[list[dict[str, Any]]] = []
     for number, one in enumerate(given):
         name = _spell(str(one.get("name") or number)) if isinstance(one, dict) else str(number)
         try:
@@ -241,11 +241,8 @@ def _read_metrics(content: Mapping[str, Any], output: str, told: list[str]) -> l
 
 
 def _read_exact_match(options: dict[str, Any], told: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    known = {
-        name: options.pop(name)
-        for name in ("ignore_case", "ignore_punctuation", "regexes_to_ignore")
-        if name in options
-    }
+    names = ("ignore_case", "ignore_punctuation", "regexes_to_ignore")
+    known: dict[str, Any] = {name: options.pop(name) for name in names if name in options}
     if options:
         told.append(f"Metric exact_match is not carried: {', '.join(options)} would change its score.")
         return []
