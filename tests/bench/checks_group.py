@@ -14,7 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SHARED_DATA") or REPOSITORY.parent / "shared/data").resolve()
-SIZES = tuple(int(x) for x in os.environ.get("SZ", "20000,100000").split(","))
+SIZES = (20_000, 100_000)
 PLANTED = ("โทร ๐๘๑-๒๓๔-๕๖๗๘", "mail somchai@example.co.th", "IBAN DE89 3704 0044 0532 0130 00", "นายสมชาย ใจดี")
 
 PROGRAM = """
@@ -46,7 +46,8 @@ version = import_dataset(project=project, slug="big", kind="text", file=rows, fo
 scratch = Path(settings.HOME) / "scratch"
 
 def cpu():
-    return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 def peak():
     return [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -61,7 +62,8 @@ again = time.monotonic() - again
 own, child = peak()
 print(json.dumps({
     "rows": version.rows, "characters": version.statistics["characters"], "wall": wall, "cpu": spent, "again": again,
-    "before": before, "own": own, "child": child, "items": next(r.counts["items"] for r in results if r.check_name == "overlap"),
+    "before": before, "own": own, "child": child,
+    "items": next(result.counts["items"] for result in results if result.check_name == "overlap"),
     "checks": {result.check_name: [result.found_rows, result.seconds] for result in results},
 }))
 """
@@ -80,7 +82,7 @@ def read_texts() -> list[str]:
 
 
 def write_rows(path: Path, count: int) -> None:
-    """Each text again and again, each time a part of it cut out and turned round; one in a hundred with personal data."""
+    """Each text again and again, a part of it cut out and turned round; one in a hundred with personal data."""
     draw = random.Random(20)
     texts = read_texts()
     with path.open("w", encoding="utf-8") as file:

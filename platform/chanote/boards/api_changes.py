@@ -65,7 +65,7 @@ class CurveQuery(serializers.Serializer[Any]):
     run = serializers.IntegerField(min_value=1, max_value=999_999_999)
 
 
-class CurveAnswer(serializers.Serializer[Any]):
+class BoardCurveAnswer(serializers.Serializer[Any]):
     task = serializers.CharField()
     run = serializers.IntegerField()
     looks = serializers.IntegerField(help_text="Checkpoints that were scored on the task.")
@@ -124,7 +124,7 @@ class Changes(ProjectView):
 class OneCurve(ProjectView):
     scope = "boards"
 
-    @extend_schema(parameters=[CurveQuery], responses=CurveAnswer, operation_id="boards_curve", tags=["boards"])
+    @extend_schema(parameters=[CurveQuery], responses=BoardCurveAnswer, operation_id="boards_curve", tags=["boards"])
     def get(self, request: Any, project: str, slug: str) -> Response:
         """One run's checkpoints on one task, with the number of looks and what it does to the best of them."""
         query = self.read_query(CurveQuery)

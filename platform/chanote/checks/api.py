@@ -28,7 +28,7 @@ from chanote.web.problems import Problem
 MOST_ROWS = 200
 
 
-class CheckAnswer(serializers.ModelSerializer[CheckResult]):
+class CheckResultAnswer(serializers.ModelSerializer[CheckResult]):
     check = serializers.CharField(source="check_name")
     checker = serializers.IntegerField(source="check_version", help_text="Version of the checker.")
     configuration = serializers.DictField(help_text="Settings that it was made with.")
@@ -40,11 +40,11 @@ class CheckAnswer(serializers.ModelSerializer[CheckResult]):
         fields = ("check", "checker", "rows", "found_rows", "counts", "samples", "configuration", "seconds", "created")
 
 
-class DetailAnswer(CheckAnswer):
+class DetailAnswer(CheckResultAnswer):
     detail = serializers.SerializerMethodField(help_text="Clusters of duplicates, or tasks with the items found.")
 
-    class Meta(CheckAnswer.Meta):
-        fields = (*CheckAnswer.Meta.fields, "detail")  # type: ignore[assignment]
+    class Meta(CheckResultAnswer.Meta):
+        fields = (*CheckResultAnswer.Meta.fields, "detail")  # type: ignore[assignment]
 
     def get_detail(self, result: CheckResult) -> dict[str, Any]:
         return open_detail(result.detail_sha256)
@@ -107,11 +107,11 @@ class CleanAnswer(serializers.Serializer[Any]):
 class Checks(ProjectView):
     scope = "datasets"
 
-    @extend_schema(responses=CheckAnswer(many=True), operation_id="checks_list", tags=["checks"])
+    @extend_schema(responses=CheckResultAnswer(many=True), operation_id="checks_list", tags=["checks"])
     def get(self, request: Any, project: str, slug: str, number: int) -> Response:
         """The newest result of each check of a version."""
         version = find_version(self, slug, number)
-        return Response(CheckAnswer(list(newest_results(version).values()), many=True).data)
+        return Response(CheckResultAnswer(list(newest_results(version).values()), many=True).data)
 
     @extend_schema(
         request=StartRequest,
