@@ -43,6 +43,7 @@ NAMES = {
     "recipes": "mine",
     "tasks": "exam",
     "boards": "first",
+    "aliases": "candidate",
     "toolsets": "tools",
     "endpoints": "teacher",
 }
@@ -70,6 +71,7 @@ def test_every_operation_names_its_errors_and_its_words():
 @pytest.fixture
 def material(project, researcher, tmp_path):
     """One of everything, so that valid addresses lead somewhere."""
+    from chanote.boards.aliases import create_alias
     from chanote.boards.services import create_board, freeze_task, import_evaluation
     from chanote.building.services import save_endpoint
     from chanote.datasets.services import import_dataset
@@ -117,6 +119,7 @@ def material(project, researcher, tmp_path):
     spec = TaskSpec(task="exam", dataset="asked", output_type="generate_until", metric="exact_match")
     task = freeze_task(project=project, definition=spec, dataset_version=version, actor=researcher)
     board = create_board(project=project, slug="first", actor=researcher)
+    create_alias(project=project, name="candidate", guard=board, actor=researcher)
     samples = tmp_path / "samples.jsonl"
     sample = {"prompt": "?", "output": "2", "target": "2", "score": 1.0, "status": "ok"}
     samples.write_text("".join(json.dumps(sample | {"item": str(n)}) + "\n" for n in range(4)))

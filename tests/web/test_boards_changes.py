@@ -276,7 +276,7 @@ def test_change_over_rest(api, suite):
     assert found["baseline"] == "base"
     assert {one["task"]: one["outcome"] for one in found["kept"]}["lost@1"] == "lost"
     assert len(found["map"]) == 4
-    assert api("get", "boards/suite/changes/", model="nobody").status_code == 422
+    assert api("get", "boards/suite/changes/", model="nobody").status_code == 400
     assert api("post", "aliases/", {"name": "candidate", "guard": "suite"}).status_code == 201
     refused = api("patch", "aliases/candidate/", {"model": "tuned"})
     assert refused.status_code == 422

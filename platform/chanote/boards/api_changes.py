@@ -60,12 +60,12 @@ class ChangesAnswer(serializers.Serializer[Any]):
     kept = KeptAnswer(many=True)
 
 
-class CurveQuery(serializers.Serializer[Any]):
+class TrainingCurveQuery(serializers.Serializer[Any]):
     task = serializers.CharField(max_length=100, help_text="`slug@number`")
     run = serializers.IntegerField(min_value=1, max_value=999_999_999)
 
 
-class BoardCurveAnswer(serializers.Serializer[Any]):
+class TrainingCurveAnswer(serializers.Serializer[Any]):
     task = serializers.CharField()
     run = serializers.IntegerField()
     looks = serializers.IntegerField(help_text="Checkpoints that were scored on the task.")
@@ -106,10 +106,10 @@ class Changes(ProjectView):
         board = get_object_or_404(Board.objects.select_related("baseline"), project=self.project, slug=slug)
         content = read_board(board, baseline=query["baseline"])
         if not content.baseline:
-            raise Refused(problems=[Problem("baseline", "The board has no baseline with scores; name one.")])
+            raise serializers.ValidationError({"baseline": ["The board has no baseline with scores; name one."]})
         model = query["model"]
         if model and model not in content.tables.models():
-            raise Refused(problems=[Problem("model", f"{model} has no score on this board.")])
+            raise serializers.ValidationError({"model": [f"{model} has no score on this board."]})
         found = read_map(content)
         kept = check_suite(pair_evaluations(content, model, content.baseline), new=model, old=content.baseline)
         cells = [
@@ -124,10 +124,12 @@ class Changes(ProjectView):
 class OneCurve(ProjectView):
     scope = "boards"
 
-    @extend_schema(parameters=[CurveQuery], responses=BoardCurveAnswer, operation_id="boards_curve", tags=["boards"])
+    @extend_schema(
+        parameters=[TrainingCurveQuery], responses=TrainingCurveAnswer, operation_id="boards_curve", tags=["boards"]
+    )
     def get(self, request: Any, project: str, slug: str) -> Response:
         """One run's checkpoints on one task, with the number of looks and what it does to the best of them."""
-        query = self.read_query(CurveQuery)
+        query = self.read_query(TrainingCurveQuery)
         board = get_object_or_404(Board, project=self.project, slug=slug)
         name, _, number = query["task"].partition("@")
         number = number or "1"
@@ -180,24 +182,24 @@ class OneAlias(ProjectView):
     scope = "boards"
 
     @extend_schema(responses=AliasAnswer, operation_id="aliases_read", tags=["boards"])
-    def get(self, request: Any, project: str, name: str) -> Response:
+    def get(self, request: Any, project: str, slug: str) -> Response:
         """One name and the model that it points at."""
-        return Response(AliasAnswer(self._find(name)).data)
+        return Response(AliasAnswer(self._find(slug)).data)
 
     @extend_schema(request=AliasMove, responses=AliasAnswer, operation_id="aliases_move", tags=["boards"])
-    def patch(self, request: Any, project: str, name: str) -> Response:
+    def patch(self, request: Any, project: str, slug: str) -> Response:
         """Point the name at another model; refused when that is significantly worse on the guard board."""
         self.require("boards.change")
-        alias = self._find(name)
-        slug = self.read(AliasMove)["model"]
-        model = Model.objects.filter(project=self.project, slug=slug).first()
+        alias = self._find(slug)
+        wanted = self.read(AliasMove)["model"]
+        model = Model.objects.filter(project=self.project, slug=wanted).first()
         if model is None:
-            raise Refused(problems=[Problem("model", f"{slug} is no model of this project.")])
+            raise Refused(problems=[Problem("model", f"{wanted} is no model of this project.")])
         try:
             move_alias(alias, model, actor=request.user)
         except BoardError as error:
             raise Refused(str(error), [Problem("model", str(error))]) from error
-        return Response(AliasAnswer(self._find(name)).data)
+        return Response(AliasAnswer(self._find(slug)).data)
 
-    def _find(self, name: str) -> Alias:
-        return get_object_or_404(Alias.objects.select_related("model", "guard"), project=self.project, name=name)
+    def _find(self, slug: str) -> Alias:
+        return get_object_or_404(Alias.objects.select_related("model", "guard"), project=self.project, name=slug)
