@@ -139,6 +139,10 @@ def export_dataset(
 
 def list_weights(model: Model) -> tuple[list[Part], dict[str, str]]:
     """The files of a model below `model/`, and those that stay at home: pickles can run code where they are opened."""
+    if not model.sha256:
+        raise ExportRefused(
+            Problem("", f"{model.slug} is known by imported results only; register its files, then export it.")
+        )
     directory = Path(model.location)
     try:
         read_checkpoint(directory)
