@@ -12,7 +12,7 @@ of PyThaiNLP's newmm.
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
@@ -20,7 +20,9 @@ from trainer.contract.metrics import OverlapOptions
 from trainer.evaluation.errors import TaskError
 from trainer.evaluation.folding import fold_thai
 from trainer.evaluation.metrics.base import Further, Judgement, RowMetric
-from trainer.evaluation.tasks import Item
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 ARTICLES = frozenset(("a", "an", "the"))
 LONGEST_NEWMM = 20_000
@@ -58,13 +60,13 @@ class AnswerOverlap(RowMetric):
         cuts: dict[str, Cut] = {"characters": cut_characters, "words": cut_words}
         self.cut = cuts[options.split] if options.split in cuts else open_newmm(task.task, options.pythainlp)
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         field = self.options.references
         if field and not isinstance(item.row.get(field), list):
             return f"the row has no list {field}, which metric_options.references names"
         return "" if any(map(simplify, self._references(item))) else "no reference answer holds a letter or a digit"
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         answer = simplify(output)
         references = [simplify(one) for one in self._references(item)]
         units = self.cut(answer)
@@ -72,7 +74,7 @@ class AnswerOverlap(RowMetric):
         f1 = max(overlap_f1(units, self.cut(one)) for one in references)
         return [Judgement(exact if self.options.measure == "em" else f1, detail={"em": exact, "f1": f1})]
 
-    def _references(self, item: Item) -> list[str]:
+    def _references(self, item: "Item") -> list[str]:
         more = item.row.get(self.options.references) if self.options.references else None
         return [item.target, *(str(one) for one in more or [])]
 

@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
-from trainer.evaluation.tasks import Item
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,11 @@ class AnswerMetric(Metric):
     @abstractmethod
     def judge(self, output: str, target: str) -> Judgement: ...
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         """One judgement, or one for each part of the answer."""
         return [self.judge(output, item.target)]
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         """Why no answer to this item can be judged, after the words "item 7: "; empty when it can."""
         reason = self.check_target(item.target)
         return f"the target {item.target[:60]!r} {reason}" if reason else ""
@@ -88,7 +90,7 @@ class RowMetric(AnswerMetric):
         raise TypeError(f"{self.name} judges items, not targets")
 
     @abstractmethod
-    def judge_item(self, output: str, item: Item) -> list[Judgement]: ...
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]: ...
 
     @abstractmethod
-    def check_item(self, item: Item) -> str: ...
+    def check_item(self, item: "Item") -> str: ...

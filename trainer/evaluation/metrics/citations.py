@@ -9,15 +9,17 @@ gives its numbers. F1 is the same in both.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trainer.citations import Citation, find_citations, match_years, read_citations
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
 from trainer.contract.metrics import CitationOptions
 from trainer.evaluation.metrics.base import Further, Judgement, RowMetric
-from trainer.evaluation.tasks import Item
 from trainer.rewards.citation_f1 import find_cited_json
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 MEASURES = ("precision", "recall", "f1")
 COUNTS = ("met", "cited", "right")
@@ -42,10 +44,10 @@ class Citations(RowMetric):
     def configure(self, task: TaskSpec) -> None:
         self.options = cast(CitationOptions, task.options)
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         return check_cited(item, self.options.citations)
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         right = read_right(item, self.options.citations)
         cited = match_years(self._cited(output, item), right)
         counts = {"met": len(cited & right), "cited": len(cited), "right": len(right)}
@@ -56,7 +58,7 @@ class Citations(RowMetric):
         measured = measure_citations(met, cited, right)
         return exchange(measured) if self.options.compat == "nitibench" else measured
 
-    def _cited(self, output: str, item: Item) -> list[Citation]:
+    def _cited(self, output: str, item: "Item") -> list[Citation]:
         if self.options.written == "json":
             return read_citations(find_cited_json(output))
         return find_citations(output, [str(one["law"]) for one in item.row[self.options.citations]])
@@ -75,7 +77,7 @@ class Citations(RowMetric):
         return [*macro, *(Further(f"micro {name}", [0.0] * len(found), clusters, micro[name]) for name in MEASURES)]
 
 
-def check_cited(item: Item, field: str) -> str:
+def check_cited(item: "Item", field: str) -> str:
     """Why the row's list holds no right citations; empty when it does."""
     listed = item.row.get(field)
     if not isinstance(listed, list) or not listed or len(read_citations(listed)) != len(listed):
@@ -83,5 +85,5 @@ def check_cited(item: Item, field: str) -> str:
     return ""
 
 
-def read_right(item: Item, field: str) -> set[Citation]:
+def read_right(item: "Item", field: str) -> set[Citation]:
     return set(read_citations(item.row[field]))

@@ -11,14 +11,16 @@ is asked about Φ may write Φ. An answer without letters passes when something 
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
 from trainer.contract.metrics import CodeSwitchingOptions
 from trainer.evaluation.metrics.base import Further, Judgement, RowMetric
-from trainer.evaluation.tasks import Item
 from trainer.rewards.letters import count_letters, find_words, split_code, unlettered
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 QUOTED = re.compile(r"\"([^\"\n]{1,300})\"|“([^”\n]{1,300})”|«([^»\n]{1,300})»|‘([^’\n]{1,300})’")
 NAMED = ("no_foreign_letters", "enough_main_script")
@@ -32,10 +34,10 @@ class CodeSwitching(RowMetric):
     def configure(self, task: TaskSpec) -> None:
         self.options = cast(CodeSwitchingOptions, task.options)
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         return "" if item.question.strip() else "the prompt is empty"
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         main, known = self.options.main, [self.options.main, *self.options.also]
         text, skipped = split_code(_without_quotes(output, item.question))
         asked = set(find_words(item.question, [main], others=True))

@@ -1,14 +1,16 @@
 """Does the answer follow its prompt's instructions (IFEval), by prompt or by instruction, strictly or loosely."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
 from trainer.contract.metrics import InstructionOptions
 from trainer.evaluation.instructions.reading import follows, follows_loosely, read_instructions
 from trainer.evaluation.metrics.base import Further, Judgement, RowMetric
-from trainer.evaluation.tasks import Item
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 
 class InstructionFollowing(RowMetric):
@@ -23,14 +25,14 @@ class InstructionFollowing(RowMetric):
     def configure(self, task: TaskSpec) -> None:
         self.options = cast(InstructionOptions, task.options)
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         try:
             read_instructions(item.row, thai=self.options.language == "th")
         except (ValueError, AttributeError) as error:
             return str(error)
         return ""
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         asked = read_instructions(item.row, thai=self.options.language == "th")
         checked = [one for one in asked if not one.skipped]
         skipped = "; ".join(f"{one.name}: {one.skipped}" for one in asked if one.skipped)

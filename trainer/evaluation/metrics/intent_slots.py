@@ -11,7 +11,7 @@ Of one sentence without slots on both sides F1 is 1. An answer without such an o
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from trainer.contract import TaskSpec
 from trainer.contract.events import ScoredSample
@@ -19,7 +19,9 @@ from trainer.contract.metrics import IntentOptions
 from trainer.evaluation.folding import normalise
 from trainer.evaluation.last_object import find_last_object
 from trainer.evaluation.metrics.base import Further, Judgement, RowMetric
-from trainer.evaluation.tasks import Item
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 COUNTS = ("right", "written", "wanted")
 
@@ -32,14 +34,14 @@ class IntentSlots(RowMetric):
     def configure(self, task: TaskSpec) -> None:
         self.options = cast(IntentOptions, task.options)
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         if not item.target.strip():
             return "doc_to_target gives no intent"
         if read_slots(item.row.get(self.options.slots)) is None:
             return f"the row has no list {self.options.slots} whose entries each have `slot` and `text`"
         return ""
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         wanted = read_slots(item.row[self.options.slots])
         answer = find_last_object(output, lambda one: "intent" in one)
         if wanted is None or answer is None:

@@ -10,7 +10,7 @@ that stands there again is left out.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trainer.citations import Citation, match_years, read_citations
 from trainer.contract import TaskSpec
@@ -18,8 +18,10 @@ from trainer.contract.events import ScoredSample
 from trainer.contract.metrics import RetrievalOptions
 from trainer.evaluation.metrics.base import Further, Judgement, RowMetric
 from trainer.evaluation.metrics.citations import check_cited, read_right
-from trainer.evaluation.tasks import Item
 from trainer.rewards.citation_f1 import find_cited_json
+
+if TYPE_CHECKING:
+    from trainer.evaluation.tasks import Item
 
 MEASURES = ("recall", "hit_rate", "multi_hit_rate", "mrr", "multi_mrr")
 
@@ -44,10 +46,10 @@ class Retrieval(RowMetric):
     def configure(self, task: TaskSpec) -> None:
         self.options = cast(RetrievalOptions, task.options)
 
-    def check_item(self, item: Item) -> str:
+    def check_item(self, item: "Item") -> str:
         return check_cited(item, self.options.citations)
 
-    def judge_item(self, output: str, item: Item) -> list[Judgement]:
+    def judge_item(self, output: str, item: "Item") -> list[Judgement]:
         right = read_right(item, self.options.citations)
         listed = read_citations(find_cited_json(output))
         ranked = list(dict.fromkeys(next(iter(match_years([one], right))) for one in listed))
