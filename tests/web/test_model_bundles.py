@@ -11,11 +11,12 @@ from chanote.audit.models import AuditEvent
 from chanote.audit.verifying import check_log
 from chanote.cli import main
 from chanote.custody.bundle import verify_bundle
-from chanote.custody.exporting import ExportRefused, export_model
+from chanote.custody.exporting import ExportRefused, export_model, list_weights
 from chanote.custody.models import BundleExport
 from chanote.custody.signing import find_own_public_key, open_own_key, own_key_path
 from chanote.errands.doing import do_here
 from chanote.errands.models import Errand
+from chanote.models.models import Model
 from chanote.rights.models import Source
 from tests.custody_world import add_version, score_model, train_model, write_model
 
@@ -221,3 +222,10 @@ def test_the_command_exports_and_everybody_verifies(model, researcher, run_comma
     assert run_command("model", "export", "nobody", "--out", target, "--as", "researcher")[0] == 3
     key_file = str(tmp_path / "key.pem")
     assert run_command("model", "export", model.slug, "--out", target, "--as", "researcher", "--key", key_file)[0] == 2
+
+
+def test_a_model_without_files_is_not_exported(project, researcher, client_of, tmp_path):
+    known = Model.objects.create(project=project, slug="elsewhere", origin="directory", location="", sha256="")
+    with pytest.raises(ExportRefused, match="known by imported results only"):
+        list_weights(known)
+    assert "Export signed" not in client_of(researcher).get("/p/law/models/elsewhere/").content.decode()
