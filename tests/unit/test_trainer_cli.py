@@ -103,7 +103,7 @@ def test_a_signal_ends_the_step_saves_and_exits_4(number: signal.Signals, tmp_pa
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert (process.returncode, stderr) == (4, "")
     saved, stopped = events_of(out, "checkpoint_saved")[-1], read_events(out)[-1].event
     assert (saved.stage_finished, saved.step) == (False, max(metric(out, "train/loss")))
