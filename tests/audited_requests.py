@@ -38,6 +38,8 @@ DERIVED = {
     "runs_rollouttext": "list of rollouts, made of their files",
     "runs_rolloutprompt": "list of rollouts, made of their files",
     "runs_rolloutfile": "list of rollouts, made of their files",
+    "boards_standing": "statistics of a board, made of its scores",
+    "boards_itemset": "names of items, made of the scores that have them",
     "review_pick": "the inbox, made of rollouts by rules",
     "review_storedprompt": "the inbox, made of rollouts by rules",
     "review_siftedstep": "the inbox, made of rollouts by rules",

@@ -46,6 +46,7 @@ NAMES = {
     "aliases": "candidate",
     "toolsets": "tools",
     "endpoints": "teacher",
+    "sources": "talk",
 }
 """Something that exists, by the noun in the path."""
 RECIPE = "base: tiny\nstages:\n  - {kind: sft, steps: 5, data: [{dataset: talk}]}\n"
@@ -180,5 +181,6 @@ def test_answers_keep_to_the_description(case, material, api):
     if "step" in given:
         place["step"] = 1
     place |= {name: 0 for name in ("group", "index", "change") if name in given}
+    place |= {name: value for name, value in (("row", 1), ("name", "personal")) if name in given}
     case.path_parameters = place
     case.call_and_validate(checks=[check for check in CHECKS if check is not negative_data_rejection], headers=api)

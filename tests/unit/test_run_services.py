@@ -48,7 +48,8 @@ def checkpoint(run: Run, step: int, directory: Path) -> Checkpoint:
 def test_launching_freezes_what_the_result_depends_on(run: Run, researcher, texts: DatasetVersion):
     frozen = run.snapshot
     assert frozen["run"] == str(run.pk)
-    assert frozen["recipe"]["stages"][0]["data"] == [{"dataset": "texts@1", "weight": 1.0}]
+    (drawn,) = frozen["recipe"]["stages"][0]["data"]
+    assert (drawn["dataset"], drawn["weight"]) == ("texts@1", 1.0)
     assert frozen["datasets"]["texts@1"]["sha256"] == texts.sha256
     assert frozen["code"]["chanote"]
     spec = RunSpec.model_validate({name: frozen[name] for name in RunSpec.model_fields if name in frozen})

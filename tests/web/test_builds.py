@@ -29,8 +29,10 @@ def house(project, researcher, settings, tmp_path):
     return project
 
 
-def import_rows(project: Any, actor: Any, slug: str, *, kind: str = "prompts", uses: Any = ("train",)) -> Any:
-    row = {"question": "ทำไม"} if kind == "prompts" else {"text": "มาตรา 1"}
+def import_rows(
+    project: Any, actor: Any, slug: str, *, kind: str = "prompts", uses: Any = ("train",), words: str = "ทำไม"
+) -> Any:
+    row = {"question": words} if kind == "prompts" else {"text": "มาตรา 1"}
     file = io.BytesIO(json.dumps(row).encode() + b"\n")
     return import_dataset(
         project=project, slug=slug, kind=kind, file=file, format="jsonl", uses=list(uses), actor=actor
@@ -83,7 +85,8 @@ def test_texts_hold_no_questions(house, curator):
 
 
 def test_questions_and_terms_that_allow_nothing_in_common_build_nothing(house, researcher):
-    import_rows(house, researcher, "exam", uses=["evaluate"])
+    # Other words than those of the questions: rows that are there already take no rights of their own.
+    import_rows(house, researcher, "exam", uses=["evaluate"], words="เมื่อไร")
     told = problems_of(house, researcher, questions="exam")[""]
     assert told == (
         "Nothing could be done with the result: exam@1 allows evaluate; endpoint teacher allows train. Choose others."
@@ -268,3 +271,15 @@ def test_settings_that_cannot_be_are_refused_and_nothing_changes(house, research
     with pytest.raises(BuildRefused, match=sentence):
         make_endpoint(house, researcher, **changes)
     assert TeacherEndpoint.objects.get().uses == ["train"]
+
+
+def test_an_endpoint_is_set_up_changed_and_removed_on_its_page(house, researcher, client_of):
+    client, base = client_of(researcher), f"/p/{house.slug}/endpoints/"
+    said = {"base_url": "http://127.0.0.1:8000/v1", "model": "qwen", "uses": ["train"], "concurrency": "4"}
+    said |= {"seconds": "60", "prompt_price": "0", "completion_price": "0"}
+    assert client.post(f"{base}-/new/", {"slug": "writer", **said}).status_code == 302
+    assert client.post(f"{base}-/new/", {"slug": "writer", **said}).status_code == 422
+    assert client.post(f"{base}writer/", {**said, "model": "typhoon"}).status_code == 302
+    assert TeacherEndpoint.objects.get(slug="writer").model == "typhoon"
+    assert client.post(f"{base}writer/", {"do": "remove"}).status_code == 302
+    assert not TeacherEndpoint.objects.filter(slug="writer").exists()

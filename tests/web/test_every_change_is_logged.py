@@ -228,7 +228,7 @@ READS = {
     "recipe show", "toolset list", "toolset show", "toolset corpus", "run list", "run show", "run metrics", "run wait",
     "run logs", "board list", "board show", "errand list", "errand show", "errand wait", "rights sources",
     "rights source", "rights impact", "rights check", "rights exceptions", "audit export", "audit verify",
-    "custody list", "verify", "dataset builds", "endpoint list",
+    "custody list", "verify", "task list", "task library", "dataset builds", "endpoint list",
 }  # fmt: skip
 """Commands that change nothing."""
 HERE = {
@@ -255,6 +255,10 @@ ELSEWHERE = {
     "dataset replay": "web/test_row_changes.py",
     "model export": "web/test_model_bundles.py::test_the_command_exports_and_everybody_verifies",
     "toolset save": "unit/test_toolset_command.py::test_a_toolset_is_saved_listed_and_shown",
+    "board import": "web/test_boards_imports.py",
+    "board freeze": "web/test_boards_snapshots.py",
+    "board point": "web/test_boards_changes.py",
+    "task add": "web/test_task_command.py",
     "board add": "web/test_boards_agents.py::test_what_was_evaluated_by_hand_is_put_on_a_board_by_a_command",
     "run launch": "unit/test_run_services.py::test_launching_freezes_what_the_result_depends_on",
     "run stop": "unit/test_run_services.py::test_a_running_run_can_be_stopped_once_and_then_cancelled",

@@ -252,3 +252,10 @@ def test_viewers_ask_for_nothing_and_researchers_decide_nothing(project, closed,
         approve_exception(asked, actor=None)
     with pytest.raises(PermissionDenied, match="only they can take it back"):
         take_back_exception(asked, actor=researcher)
+
+
+def test_a_request_is_taken_back_over_rest_by_who_asked(curator, project_admin, asked):
+    path = f"{REST}{asked.pk}/take-back/"
+    assert rest(project_admin, "POST", path).status_code == 403
+    assert rest(curator, "POST", path).json()["state"] == "taken_back"
+    assert rest(curator, "POST", path).status_code == 409

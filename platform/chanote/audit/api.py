@@ -9,7 +9,6 @@ from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
-from chanote.api.errors import Refused
 from chanote.api.views import ProjectView
 from chanote.audit.exporting import FORMATS, export_events
 from chanote.audit.models import AuditEvent, AuditLink
@@ -51,7 +50,7 @@ class AuditFileQuery(AuditQuery):
 def read_wish(view: ProjectView, query: dict[str, Any]) -> AuditWish:
     wish = AuditWish(**{name: value for name, value in query.items() if name != "form"})
     if wish.problems:
-        raise Refused("A bound cannot be read.", wish.problems)
+        raise serializers.ValidationError({problem.field: problem.message for problem in wish.problems})
     return wish
 
 

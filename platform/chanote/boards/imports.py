@@ -45,8 +45,9 @@ def import_results(
     Board.objects.select_for_update().get(pk=board.pk)
     known = ImportedFile.objects.filter(project=board.project, sha256=sha256).first()
     if known is not None:
-        for evaluation in known.evaluations.all():
+        for evaluation in known.evaluations.exclude(boards=board).select_related("model"):
             evaluation.boards.add(board)
+            record("board.evaluation_added", board, actor=actor, evaluation=evaluation.pk, model=evaluation.model.slug)
         return known
     try:
         format_, parsed = read_results(name, data, beside)

@@ -106,6 +106,7 @@ class CleanAnswer(serializers.Serializer[Any]):
 
 class Checks(ProjectView):
     scope = "datasets"
+    pagination_class = None
 
     @extend_schema(responses=CheckResultAnswer(many=True), operation_id="checks_list", tags=["checks"])
     def get(self, request: Any, project: str, slug: str, number: int) -> Response:
@@ -191,7 +192,7 @@ class CleanTaskItems(ProjectView):
         try:
             version = find_reference(self.project, self.read_query(CleanQuery)["version"])
         except DatasetVersion.DoesNotExist as error:
-            raise Refused("Nothing was looked for.", [Problem("version", str(error))]) from error
+            raise serializers.ValidationError({"version": str(error)}) from error
         clean = find_clean_items(task, [version])
         return Response(
             {

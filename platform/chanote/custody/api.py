@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.parsers import FormParser, MultiPartParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from chanote.api.errors import Refused
@@ -25,12 +25,11 @@ from chanote.errands.api import ErrandAnswer
 from chanote.web.streaming import StreamedFile
 
 
-class TarRenderer(BaseRenderer):
+class TarRenderer(JSONRenderer):
+    """Lets clients ask for a file; errors remain JSON."""
+
     media_type = "application/x-tar"
     format = "tar"
-
-    def render(self, data: Any, *_: Any, **__: Any) -> Any:
-        return data
 
 
 class BundleAnswer(serializers.ModelSerializer[BundleExport]):

@@ -25,6 +25,7 @@ def _dataset(folder: Path, slug: str) -> SharedDataset:
         kind="prompts",
         rows=lambda: read_sentences(folder / f"{file}.conll", language),
         licence="CC-BY-SA-4.0",
+        source="xsid",
         uses=("evaluate",),
         languages=(language,),
         description="Intent (answer) and slots of short requests; the field sentence has the same number in each "

@@ -38,6 +38,16 @@ SOURCES: dict[str, dict[str, Any]] = {
         "contact": "https://github.com/vistec-AI/nitibench",
         "languages": ("th",),
     },
+    "xsid": {
+        "title": "xSID, requests to assistants with intents and slots",
+        "licence": "CC-BY-SA-4.0",
+        "legal_basis": "Licence of the repository; a test set, for evaluation",
+        "uses": ("evaluate",),
+        "jurisdiction": "DE",
+        "owner": "Authors of xSID (MaiNLP)",
+        "contact": "https://github.com/mainlp/xsid",
+        "languages": ("de", "bar"),
+    },
     "openthaigpt-exams": {
         "title": "OpenThaiGPT evaluation, items of its own",
         "licence": "Apache-2.0",
