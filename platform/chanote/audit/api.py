@@ -75,7 +75,7 @@ class AuditFile(ProjectView):
 
     @extend_schema(
         parameters=[AuditFileQuery],
-        responses={(200, LinesRenderer.media_type): OpenApiTypes.STR},
+        responses={(200, content.partition(";")[0]): OpenApiTypes.STR for content in FORMATS.values()},
         operation_id="audit_file",
         tags=["audit"],
     )
