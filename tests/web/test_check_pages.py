@@ -221,7 +221,7 @@ def test_clean_items_over_rest(client_of, viewer, project, version, tmp_path):
     run_checks(learnt, ["overlap"], actor=None, scratch=tmp_path / "scratch")
     told = client.get(f"{address}learnt").json()
     assert told == {"checked": True, "held": {"rent": 1.0}, "source": [], "untold": ["x"]}
-    assert client.get(f"{address}nothing").status_code == 422
+    assert client.get(f"{address}nothing").status_code == 400
     page = read(client, "/p/law/datasets/learnt/1/checks/overlap/")
     assert "1 of 2 items of 1 task stand in the rows." in page
     assert 'question in <a href="/p/law/datasets/learnt/1/rows/1/">row 1</a>' in page
