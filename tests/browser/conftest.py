@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,6 +33,7 @@ STATUSES = (
     "ok", "error", "timeout", "oom", "output_limit", "disk_limit", "pids_limit", "killed", "rejected", "infra_error",
 )  # fmt: skip
 PASSWORD = "correct horse battery"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -65,6 +67,23 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     started.start()
     yield started
     started.stop()
+
+
+@contextmanager
+def stock(home: Path, program: str, *arguments: str) -> Iterator[Platform]:
+    """An installation without the demo, in which a program of the tests has put what is to be seen."""
+    started = Platform(home).start()
+    try:
+        roots = (REPOSITORY, REPOSITORY / "platform", REPOSITORY / "tests")
+        subprocess.run(
+            [sys.executable, "-m", f"tests.{program}", *arguments, PASSWORD],
+            cwd=REPOSITORY,
+            env={**started.environment, "PYTHONPATH": os.pathsep.join(map(str, roots))},
+            check=True,
+        )
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +135,28 @@ def member(chromium: Browser, lived_in: "LivedIn") -> Iterator[Visit]:
     """An admin of the demo's project, logged in."""
     with lived_in.browse(chromium, "member") as visit:
         yield visit
+
+
+@pytest.fixture(scope="module")
+def cookies_of_mali(platform: Platform, chromium: Browser) -> Any:
+    """Of a researcher of a stocked installation, who logs in once."""
+    context = chromium.new_context(base_url=platform.url)
+    page = Visit.watch(context.new_page()).page
+    log_in(page, "mali", PASSWORD)
+    page.wait_for_url("**/")
+    cookies = context.storage_state()
+    context.close()
+    return cookies
+
+
+@pytest.fixture
+def mali(platform: Platform, chromium: Browser, cookies_of_mali: Any) -> Iterator[Visit]:
+    """A researcher of a stocked installation, logged in."""
+    context = chromium.new_context(
+        base_url=platform.url, viewport={"width": 1280, "height": 800}, storage_state=cookies_of_mali
+    )
+    yield Visit.watch(context.new_page())
+    context.close()
 
 
 def log_in(page: Page, username: str, password: str) -> None:

@@ -1,22 +1,17 @@
 """From two result files to a frozen board: an honest tie, its items, a snapshot whose hash can be checked."""
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from serving import Platform
 
 from tests import harness_files as files
-from tests.browser.conftest import PASSWORD, Visit, log_in
+from tests.browser.conftest import Visit, stock
 from tests.browser.test_accessibility import inspect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-REPOSITORY = Path(__file__).resolve().parents[2]
 BOARDS = "/p/law/boards/"
 
 
@@ -24,44 +19,14 @@ BOARDS = "/p/law/boards/"
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Without a demo: one project, an empty board and one with scores."""
     home = tmp_path_factory.mktemp("board-home")
-    started = Platform(home).start()
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "tests.board_home", str(home / "samples"), PASSWORD],
-            cwd=REPOSITORY,
-            env={**started.environment, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}"},
-            check=True,
-        )
+    with stock(home, "board_home", str(home / "samples")) as started:
         yield started
-    finally:
-        started.stop()
-
-
-@pytest.fixture(scope="module")
-def session(platform: Platform, chromium: Browser) -> Any:
-    """Cookies of a researcher, who logs in once."""
-    context = chromium.new_context(base_url=platform.url)
-    page = Visit.watch(context.new_page()).page
-    log_in(page, "mali", PASSWORD)
-    page.wait_for_url("**/")
-    cookies = context.storage_state()
-    context.close()
-    return cookies
 
 
 @pytest.fixture
-def visit(platform: Platform, chromium: Browser, session: Any) -> Iterator[Visit]:
-    context = chromium.new_context(
-        base_url=platform.url, viewport={"width": 1280, "height": 800}, storage_state=session
-    )
-    yield Visit.watch(context.new_page())
-    context.close()
-
-
-@pytest.fixture
-def page(visit: Visit) -> Iterator[Page]:
-    yield visit.page
-    assert not visit.faults, visit.faults
+def page(mali: Visit) -> Iterator[Page]:
+    yield mali.page
+    assert not mali.faults, mali.faults
 
 
 def import_file(page: Page, right: int, model: str) -> None:
@@ -108,14 +73,14 @@ def test_two_result_files_become_a_frozen_tie(page: Page):
     expect(main).to_contain_text(f"sha-256 {sha256}")
 
 
-def test_a_worse_checkpoint_does_not_become_candidate(page: Page, visit: Visit):
+def test_a_worse_checkpoint_does_not_become_candidate(page: Page, mali: Visit):
     page.goto(f"{BOARDS}-/aliases/")
     page.get_by_role("link", name="candidate").click()
     page.get_by_label("Model").select_option("step-100")
     page.get_by_role("button", name="Move if the gate lets it").click()
     expect(page.get_by_role("alert")).to_contain_text("step-100 has lost 18 points on sums@1 against step-0")
     # The refusal is an answer of 422, which Chromium notes.
-    visit.faults = [fault for fault in visit.faults if "422" not in fault]
+    mali.faults = [fault for fault in mali.faults if "422" not in fault]
     page.get_by_label("Model").select_option("step-50")
     page.get_by_role("button", name="Move if the gate lets it").click()
     expect(page.get_by_role("status")).to_contain_text("candidate now points at step-50.")

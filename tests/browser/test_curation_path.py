@@ -1,19 +1,15 @@
 """Rows are curated by keyboard, become a version, and two other people sign it."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from serving import Platform
 
-from tests.browser.conftest import PASSWORD, Visit, log_in
+from tests.browser.conftest import PASSWORD, Visit, log_in, stock
 from tests.browser.test_accessibility import inspect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-REPOSITORY = Path(__file__).resolve().parents[2]
 LAW = "/p/law/datasets/law/"
 
 
@@ -21,17 +17,8 @@ LAW = "/p/law/datasets/law/"
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Without a demo: one project, one dataset, three curators."""
     home = tmp_path_factory.mktemp("curation-home")
-    started = Platform(home).start()
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "tests.curation_home", PASSWORD],
-            cwd=REPOSITORY,
-            env={**started.environment, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}:{REPOSITORY / 'tests'}"},
-            check=True,
-        )
+    with stock(home, "curation_home") as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture

@@ -1,20 +1,15 @@
 """From the review inbox to a dataset version by keyboard: read why a rollout was picked, label it, see it leave."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from serving import Platform
 
-from tests.browser.conftest import PASSWORD, Visit, log_in
+from tests.browser.conftest import Visit, stock
 from tests.browser.test_accessibility import inspect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-REPOSITORY = Path(__file__).resolve().parents[2]
 INBOX = "/p/law/review/"
 
 
@@ -22,44 +17,14 @@ INBOX = "/p/law/review/"
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Without a demo: one project, one finished run."""
     home = tmp_path_factory.mktemp("review-home")
-    started = Platform(home).start()
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "tests.review_home", str(home / "attempt"), PASSWORD],
-            cwd=REPOSITORY,
-            env={**started.environment, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}"},
-            check=True,
-        )
+    with stock(home, "review_home", str(home / "attempt")) as started:
         yield started
-    finally:
-        started.stop()
-
-
-@pytest.fixture(scope="module")
-def session(platform: Platform, chromium: Browser) -> Any:
-    """Cookies of a researcher, who logs in once."""
-    context = chromium.new_context(base_url=platform.url)
-    page = Visit.watch(context.new_page()).page
-    log_in(page, "mali", PASSWORD)
-    page.wait_for_url("**/")
-    cookies = context.storage_state()
-    context.close()
-    return cookies
 
 
 @pytest.fixture
-def visit(platform: Platform, chromium: Browser, session: Any) -> Iterator[Visit]:
-    context = chromium.new_context(
-        base_url=platform.url, viewport={"width": 1280, "height": 800}, storage_state=session
-    )
-    yield Visit.watch(context.new_page())
-    context.close()
-
-
-@pytest.fixture
-def page(visit: Visit) -> Iterator[Page]:
-    yield visit.page
-    assert not visit.faults, visit.faults
+def page(mali: Visit) -> Iterator[Page]:
+    yield mali.page
+    assert not mali.faults, mali.faults
 
 
 def test_a_rollout_is_read_labelled_by_keyboard_and_exported(page: Page):
@@ -103,7 +68,7 @@ def test_a_rollout_is_read_labelled_by_keyboard_and_exported(page: Page):
     expect(page.locator("main")).to_contain_text("Question 0?")
 
 
-def test_a_label_that_could_not_be_saved_keeps_what_was_typed(page: Page, visit: Visit):
+def test_a_label_that_could_not_be_saved_keeps_what_was_typed(page: Page, mali: Visit):
     page.goto("/p/law/runs/1/rollouts/?step=1&open=2.0")
     page.locator("#label-note").fill("x" * 2001)
     bar = page.locator("#label-bar")
@@ -115,8 +80,8 @@ def test_a_label_that_could_not_be_saved_keeps_what_was_typed(page: Page, visit:
     expect(bar.get_by_role("status")).to_contain_text("What you wrote is still here; try again.")
     expect(page.locator("#label-note")).to_have_value("x" * 2001)
     # The console names both failed requests, and nothing else went wrong.
-    assert all("/label/" in fault for fault in visit.faults), visit.faults
-    visit.faults.clear()
+    assert all("/label/" in fault for fault in mali.faults), mali.faults
+    mali.faults.clear()
 
 
 def test_labels_follow_the_rollout_that_is_opened_within_the_page(page: Page):
