@@ -56,3 +56,16 @@ def version(project):
     return DatasetVersion.objects.create(
         dataset=dataset, number=1, sha256="a" * 64, rows=4, bytes=10, uses=["evaluate"]
     )
+
+
+@pytest.fixture
+def own_home(settings, tmp_path, plain_static):
+    """A home of the installation with a store of its own."""
+    settings.HOME = tmp_path / "home"
+    settings.HOME.mkdir()
+    settings.MINIMUM_FREE_BYTES = 0
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "artifacts": {**settings.STORAGES["artifacts"], "OPTIONS": {"location": tmp_path / "artifacts"}},
+    }
+    return settings.HOME

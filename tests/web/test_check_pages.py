@@ -89,6 +89,13 @@ def test_every_result_has_a_page(client_of, viewer, checked, name):
     read(client_of(viewer), f"{BASE}1/checks/{name}/?code=nonsense&start=999999999999999999999")
 
 
+@pytest.mark.parametrize("start", ["²", "٣", "-1"])
+def test_a_start_that_is_no_number_is_the_beginning(client_of, viewer, checked, start):
+    client, page = client_of(viewer), f"{BASE}1/checks/personal/"
+    shown, first = (read(client, f"{page}?start={one}").split("<main")[1] for one in (start, 0))
+    assert shown == first
+
+
 def test_a_check_that_was_not_run_has_no_page(client_of, viewer, version):
     read(client_of(viewer), f"{BASE}1/checks/schema/", 404)
     read(client_of(viewer), f"{BASE}1/checks/nonsense/", 404)

@@ -20,24 +20,11 @@ from chanote.models.models import Model
 from chanote.rights.models import Source
 from tests.custody_world import add_version, score_model, train_model, write_model
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def home(settings, tmp_path):
-    settings.HOME = tmp_path / "home"
-    settings.HOME.mkdir()
-    settings.MINIMUM_FREE_BYTES = 0
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "artifacts": {**settings.STORAGES["artifacts"], "OPTIONS": {"location": tmp_path / "artifacts"}},
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
-    return settings.HOME
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_home")]
 
 
 @pytest.fixture
-def version(project, home):
+def version(project, own_home):
     return add_version(project)
 
 
@@ -108,7 +95,7 @@ def test_words_of_people_do_not_become_markup(model, researcher, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["service", "page", "api", "command"])
-def test_what_the_rights_forbid_stays_at_home(way, project, researcher, client_of, tmp_path, home, run_command):
+def test_what_the_rights_forbid_stays_at_home(way, project, researcher, client_of, tmp_path, own_home, run_command):
     """A student inherits its base's terms."""
     model = train_model(project, add_version(project), tmp_path, base_uses=["train", "evaluate"])
     if way == "service":

@@ -32,20 +32,7 @@ from chanote.rights.models import Source, SourceSpan, WithdrawnRow
 from chanote.rights.rows import mark_line
 from tests.custody_world import add_version
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def home(settings, tmp_path):
-    settings.HOME = tmp_path / "home"
-    settings.HOME.mkdir()
-    settings.MINIMUM_FREE_BYTES = 0
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "artifacts": {**settings.STORAGES["artifacts"], "OPTIONS": {"location": tmp_path / "artifacts"}},
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
-    return settings.HOME
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_home")]
 
 
 @pytest.fixture
@@ -277,14 +264,14 @@ def write_hostile(path: Path, key, *, rows: bytes = ROWS, sources=None, dataset=
     ids=range(21),
 )
 def test_a_signed_package_that_lies_is_refused_and_nothing_is_kept(
-    change, said, project, researcher, key, tmp_path, home
+    change, said, project, researcher, key, tmp_path, own_home
 ):
     path = write_hostile(tmp_path / "x.tar", key, **change)
     with pytest.raises(PackageRefused) as refused:
         receive_package(project=project, file=path, actor=researcher)
     assert said in str(refused.value)
     assert not Package.objects.exists()
-    assert list((home / "quarantine").iterdir()) == []
+    assert list((own_home / "quarantine").iterdir()) == []
 
 
 def test_rows_without_a_source_get_the_rights_of_the_package(
@@ -300,7 +287,7 @@ def test_rows_without_a_source_get_the_rights_of_the_package(
     assert [(one.start, one.stop, one.source.slug) for one in spans] == [(0, 1, "laws"), (1, 2, "s")]
 
 
-def test_what_is_no_package_is_refused_with_its_faults(project, researcher, client_of, home, sent):
+def test_what_is_no_package_is_refused_with_its_faults(project, researcher, client_of, own_home, sent):
     client = client_of(researcher)
     content = bytearray(sent.read_bytes())
     content[content.index(b"rows.jsonl\0") + 520] ^= 1
@@ -310,7 +297,7 @@ def test_what_is_no_package_is_refused_with_its_faults(project, researcher, clie
     for junk in (b"", b"hello", bytes(10_000)):
         answer = client.post(reverse("custody", args=[project.slug]), {"file": SimpleUploadedFile("x.tar", junk)})
         assert answer.status_code == 422
-    assert list((home / "quarantine").glob("*")) == []
+    assert list((own_home / "quarantine").glob("*")) == []
 
 
 def test_the_pages_from_upload_to_version(project, researcher, curator, project_admin, client_of, sent):

@@ -20,6 +20,7 @@ from chanote.boards.selectors import read_board
 from chanote.boards.services import BoardError
 from chanote.models.models import Model
 from chanote.runs.models import Run
+from chanote.web.numbers import read_number
 from chanote.web.problems import Problem
 
 
@@ -132,10 +133,7 @@ class OneCurve(ProjectView):
         query = self.read_query(TrainingCurveQuery)
         board = get_object_or_404(Board, project=self.project, slug=slug)
         name, _, number = query["task"].partition("@")
-        number = number or "1"
-        if not (number.isascii() and number.isdecimal() and len(number) < 9):
-            raise Http404
-        task = get_object_or_404(Task, project=self.project, slug=name, number=int(number))
+        task = get_object_or_404(Task, project=self.project, slug=name, number=read_number(number or "1") or 0)
         run = get_object_or_404(Run, project=self.project, number=query["run"])
         found = read_curve(board, task, run)
         if found is None:

@@ -20,6 +20,7 @@ from chanote.checks.services import ChecksRefused, set_check, start_checks
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.row_views import view_row
 from chanote.datasets.storage import StoreError, open_rows
+from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
 
 ROWS = 20
@@ -61,7 +62,7 @@ def result(request: HttpRequest, project: str, slug: str, number: int, name: str
     }
     try:
         context["detail"] = open_detail(found.detail_sha256)
-        context |= _list_rows(version, found, context["code"], int(begin) if begin.isdigit() and len(begin) < 12 else 0)
+        context |= _list_rows(version, found, context["code"], read_number(begin) or 0)
     except StoreError as error:
         context["broken"] = str(error)
     return render(request, "checks/result.html", context)

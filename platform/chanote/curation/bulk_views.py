@@ -22,7 +22,7 @@ from chanote.curation.changes import (
     record_change,
 )
 from chanote.curation.operations import Operation, Ranges, describe, to_ranges
-from chanote.curation.queue import ensure_features, find_flagged, find_visible, read_number, read_row_wish
+from chanote.curation.queue import ensure_features, find_flagged, find_visible, read_row_wish
 from chanote.curation.queue_views import find_index_errand
 from chanote.curation.services import CHANGE, CurationRefused, refuse
 from chanote.curation.views import find_version
@@ -30,6 +30,7 @@ from chanote.datasets.features import RowWish, count_languages, list_marks
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.row_diff import list_texts, pair_texts
 from chanote.review.texts import compare_words
+from chanote.web.numbers import read_number
 
 ACTS = {
     "reject": "Reject them",

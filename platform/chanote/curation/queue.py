@@ -28,6 +28,7 @@ from chanote.datasets.features import (
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import holds
 from chanote.datasets.storage import open_rows
+from chanote.web.numbers import read_number
 
 LONGEST_QUERY = 200
 MOST_READ = 1_000
@@ -67,10 +68,6 @@ def spell_row_wish(wish: RowWish) -> str:
     """The filter as part of an address."""
     names = {"text": "q"}
     return urlencode({names.get(name, name): value for name, value in vars(wish).items() if value not in ("", None)})
-
-
-def read_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def find_visible(version: DatasetVersion, wish: RowWish, mask: Mask) -> FoundRows:

@@ -35,7 +35,6 @@ from chanote.curation.queue import (
     find_place,
     forget_glance,
     read_decisions,
-    read_number,
     read_row_wish,
     spell_row_wish,
 )
@@ -46,6 +45,7 @@ from chanote.datasets.models import DatasetVersion
 from chanote.datasets.row_views import view_row
 from chanote.errands.models import Errand
 from chanote.errands.services import start_errand
+from chanote.web.numbers import read_number
 
 MODES = ("edit", "json", "split", "merge")
 

@@ -11,7 +11,7 @@ from chanote.accounts.roles import may
 from chanote.audit.models import AuditEvent
 from chanote.checks.masking import find_mask
 from chanote.curation.models import Signature, State
-from chanote.curation.queue import ensure_features, read_number
+from chanote.curation.queue import ensure_features
 from chanote.curation.rules import CHECKLIST, explain_no_signature
 from chanote.curation.selectors import find_restricted_kin, standing_of, states_of
 from chanote.curation.services import REVIEW
@@ -20,6 +20,7 @@ from chanote.datasets.row_diff import KINDS, PER_PAGE, compare_rows, pair_texts,
 from chanote.datasets.row_views import find_language
 from chanote.datasets.storage import StoreError
 from chanote.review.texts import compare_words
+from chanote.web.numbers import read_number
 
 MOST_EVENTS = 100
 LONGEST = 4_000

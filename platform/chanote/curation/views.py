@@ -16,7 +16,6 @@ from chanote.curation.changes import apply_changes, drop_changes, find_change_se
 from chanote.curation.errands import APPLY
 from chanote.curation.models import Change, ChangeSet
 from chanote.curation.operations import describe
-from chanote.curation.queue import read_number
 from chanote.curation.services import (
     CHANGE,
     CurationRefused,
@@ -30,6 +29,7 @@ from chanote.curation.services import (
 from chanote.datasets.features import AT_ONCE
 from chanote.datasets.models import DatasetVersion
 from chanote.errands.services import start_errand
+from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
 
 MOST_SHOWN = 200

@@ -17,11 +17,12 @@ from chanote.custody.forms import DecisionForm, ExportForm, KeyForm, UploadForm
 from chanote.custody.models import BundleExport, Package, State, TrustedKey
 from chanote.custody.packages import PackageRefused, tell_package
 from chanote.custody.quarantine import accept_package, receive_package, reject_package
-from chanote.custody.selectors import HIGHEST, find_export, find_package
+from chanote.custody.selectors import find_export, find_package
 from chanote.custody.services import start_export
 from chanote.custody.signing import find_own_public_key
 from chanote.custody.trust import distrust_key, find_key_owner, trust_key
 from chanote.errands.models import Errand
+from chanote.web.numbers import read_key
 from chanote.web.projects import get_project
 from chanote.web.streaming import StreamedFile
 
@@ -188,9 +189,8 @@ def keys(request: HttpRequest, project: str) -> HttpResponse:
 
 def _change_keys(request: HttpRequest, project: Project, form: KeyForm) -> bool:
     if request.POST.get("do") == "distrust":
-        number = request.POST.get("number", "")
-        known = TrustedKey.objects.filter(project=project)
-        one = known.filter(pk=number).first() if number.isdecimal() and int(number[:12]) <= HIGHEST else None
+        number = read_key(request.POST.get("number", "")) or 0
+        one = TrustedKey.objects.filter(project=project, pk=number).first()
         if one is None:
             messages.error(request, "This key is not among the accepted ones any more.")
         else:

@@ -12,6 +12,7 @@ from simple_history.admin import SimpleHistoryAdmin
 
 from chanote.datasets.models import Dataset, DatasetVersion
 from chanote.datasets.services import describe_dataset
+from chanote.web.numbers import read_key
 from chanote.web.site import ReadOnlyAdmin, TableExport, VisibleAdmin
 
 
@@ -29,7 +30,8 @@ class DatasetResource(ModelResource):
     def before_import_row(self, row: Any, **kwargs: Any) -> None:
         """Rows name datasets that exist: new ones need rows of data, which a table of words has not."""
         known = Dataset.objects.visible_to(kwargs["user"])
-        if not str(row.get("id", "")).isdigit() or not known.filter(pk=row["id"]).exists():
+        number = read_key(str(row.get("id", "")))
+        if number is None or not known.filter(pk=number).exists():
             raise ValidationError(f"There is no dataset {row.get('slug') or row.get('id')}; import its rows first.")
 
     def import_field(self, field: Any, instance: Any, row: Any, is_m2m: bool = False, **kwargs: Any) -> None:

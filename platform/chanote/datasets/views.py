@@ -34,6 +34,7 @@ from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, s
 from chanote.datasets.storage import StoreError, version_path
 from chanote.rights.models import Source
 from chanote.rights.sources import DECLARED, find_only_source
+from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
 
 TABS = ("rows", "card", "checks", "versions", "diff", "review", "usage", "audit")
@@ -103,8 +104,8 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
 def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     """A page of the rows that the address asks for: through the table beside them where it is there."""
     wish = read_row_wish(request.GET)
-    start = _read_number(request.GET.get("start", ""))
-    if row := _read_number(request.GET.get("row", "")):
+    start = read_number(request.GET.get("start", "")) or 0
+    if row := read_number(request.GET.get("row", "")):
         start = row - 1
     mask = find_mask(version)
     context: dict[str, Any] = {"query": wish.text, "wish": wish, "asked": spell_row_wish(wish), "masked": bool(mask)}
@@ -355,10 +356,6 @@ def _choose_version(versions: list[DatasetVersion], asked: str) -> DatasetVersio
         if str(version.number) == asked:
             return version
     raise Http404(f"The dataset has no version {asked}.")
-
-
-def _read_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else 0
 
 
 def _status(form: Any) -> int:
