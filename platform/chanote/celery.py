@@ -3,8 +3,10 @@
 import os
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chanote.settings")
+TRANSPORT_ALIASES["filesystem"] = "chanote.runs.broker:Transport"
 app = Celery("chanote")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

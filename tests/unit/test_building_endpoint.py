@@ -1,6 +1,5 @@
 """Asking a chat endpoint that misbehaves: what comes back, what is kept, what it cost."""
 
-import sqlite3
 import threading
 from typing import Any
 
@@ -210,16 +209,17 @@ def test_a_stop_leaves_in_the_middle_and_what_was_answered_stays(tmp_path):
             assert [reply.kept for _, reply in client.ask_all(ask_about(str(n)) for n in range(5))] == [True] * 5
 
 
-def test_equal_questions_get_the_equal_answer_even_when_asked_at_once(tmp_path):
-    both = threading.Barrier(2)
+def test_equal_questions_are_asked_once_and_all_get_the_answer(tmp_path):
+    """Also those that come while the first is still under way."""
+    others = threading.Barrier(2)
 
     def differ(number: int, body: dict[str, Any]) -> Said:
-        both.wait(20)
+        others.wait(20)  # both questions are under way before either is answered
         return says(f"answer {number}")
 
+    questions = [ask_about(name) for name in ("a", "b", "a", "a", "b", "a")]
     with serve(differ) as server, connect(server, tmp_path) as client:
-        first, second = [reply.text for _, reply in client.ask_all([ask_about("a"), ask_about("a")])]
-    assert first == second
-    with sqlite3.connect(tmp_path / "replies.sqlite3") as database:
-        assert database.execute("SELECT count(*) FROM reply").fetchone() == (1,)
-    database.close()
+        texts = [reply.text for _, reply in client.ask_all(questions)]
+        assert client.cost()["replies"] == client.cost()["asked_now"] == len(server.asked) == 2
+    assert texts == [texts[{"a": 0, "b": 1}[name]] for name in "abaaba"]
+    assert texts[0] != texts[1]

@@ -159,8 +159,8 @@ class ChatEndpoint:
         body = question.request(self.endpoint.model)
         return hash_request({"address": self.endpoint.base_url, "sample": question.sample, "request": body})
 
-    def _find(self, question: Question) -> Reply | None:
-        found = self._store.find(self.hash(question))
+    def _find(self, hash: str) -> Reply | None:
+        found = self._store.find(hash)
         if found is not None:
             with self._lock:
                 self._kept += 1
@@ -193,8 +193,8 @@ class _Asking:
 
     def __init__(self, client: ChatEndpoint, leave_if_asked: Callable[[], None]) -> None:
         self.client, self.leave_if_asked = client, leave_if_asked
-        self.open: queue.SimpleQueue[tuple[int, Question]] = queue.SimpleQueue()
-        self.done: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
+        self.open: queue.SimpleQueue[tuple[str, Question]] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[str, Reply]] = queue.SimpleQueue()
         self.over = threading.Event()
         self._threads = 0
         self._lock = threading.Lock()
@@ -206,22 +206,26 @@ class _Asking:
         limits = self.client.limits
         numbered = enumerate(questions)
         replies: dict[int, Reply] = {}
-        given = under_way = 0
+        under_way: dict[str, list[int]] = {}  # by hash: the numbers of the equal questions that one reply answers
+        given = drawn = 0
         exhausted = False
         while True:
-            # A slow question holds back those behind it: so many may be ready and wait.
-            while (
-                not exhausted and under_way < limits.concurrency and under_way + len(replies) < 8 * limits.concurrency
-            ):
+            # A slow question holds back those behind it: so many may be drawn and wait.
+            while not exhausted and len(under_way) < limits.concurrency and drawn - given < 8 * limits.concurrency:
                 number, question = next(numbered, (0, None))
                 if question is None:
                     exhausted = True
-                elif (kept := self.client._find(question)) is not None:
+                    break
+                drawn += 1
+                hash = self.client.hash(question)
+                if hash in under_way:
+                    under_way[hash].append(number)
+                elif (kept := self.client._find(hash)) is not None:
                     replies[number] = kept
                 else:
                     self.client._check_money()
-                    self._start(number, question)
-                    under_way += 1
+                    under_way[hash] = [number]
+                    self._start(hash, question)
             while given in replies:
                 self.leave_if_asked()
                 yield given, replies.pop(given)
@@ -232,16 +236,15 @@ class _Asking:
                 continue
             self.leave_if_asked()
             try:
-                number, reply = self.done.get(timeout=LOOK_SECONDS)
+                hash, reply = self.done.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
             if self._failure:
                 raise EndpointFailed(self._failure)
-            replies[number] = reply
-            under_way -= 1
+            replies.update(dict.fromkeys(under_way.pop(hash), reply))
 
-    def _start(self, number: int, question: Question) -> None:
-        self.open.put((number, question))
+    def _start(self, hash: str, question: Question) -> None:
+        self.open.put((hash, question))
         if self._threads < self.client.limits.concurrency:
             self._threads += 1
             threading.Thread(target=self._work, name="ask-endpoint", daemon=True).start()
@@ -249,10 +252,10 @@ class _Asking:
     def _work(self) -> None:
         while not self.over.is_set():
             try:
-                number, question = self.open.get(timeout=LOOK_SECONDS)
+                hash, question = self.open.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
-            self.done.put((number, self._ask(question)))
+            self.done.put((hash, self._ask(question)))
 
     def _ask(self, question: Question) -> Reply:
         limits = self.client.limits
