@@ -17,13 +17,13 @@ from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # kombu overrides itself so
         folder = Path(self.data_folder_out)
         # Taken in the order of their names; the clock is that of kombu, since both kinds may lie in one folder.
         name = f"{round(monotonic() * 1000)}_{uuid4()}.{queue}.msg"
         unfinished = folder / f".{name}.unfinished"
         try:
-            unfinished.write_bytes(dumps(message).encode())
+            unfinished.write_bytes(dumps(payload).encode())
             unfinished.rename(folder / name)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
