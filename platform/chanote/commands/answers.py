@@ -18,7 +18,10 @@ class CommandEnd(Exception):
 
 
 def print_answer(answer: Any, *, as_json: bool) -> None:
-    """Print a dict as lines of `key  value`, a list of dicts as a table, anything else as it is."""
+    """Print a dict as lines of `key  value`, a list of dicts as a table, anything else as it is.
+
+    A table leaves out columns of dicts: they are for programs, which ask for JSON.
+    """
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=2, default=str))
     elif isinstance(answer, dict):
@@ -38,6 +41,8 @@ def print_end(end: CommandEnd, *, as_json: bool) -> None:
         return
     print(f"chanote: {end}", file=sys.stderr)
     for problem in end.problems:
+        if not problem["field"] and problem["message"] == str(end):
+            continue
         print(f"  {problem['field'] + ': ' if problem['field'] else ''}{problem['message']}", file=sys.stderr)
 
 
@@ -57,7 +62,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         print("Nothing yet.")
         return
-    names = list(rows[0])
+    names = [name for name in rows[0] if not any(isinstance(row.get(name), dict) for row in rows)]
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     for line in [[name.replace("_", " ") for name in names], *cells]:
