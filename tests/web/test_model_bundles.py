@@ -71,9 +71,7 @@ def test_both_cards_tell_data_consent_scores_with_intervals_and_limits(model, re
         assert "Copyright Act, section 7" in card
         assert "Office of the Council" in card
         # 6 of 8 right; Wilson's interval worked out by hand: 40.93 to 92.85.
-        assert "75.00 %" in card
-        assert "40.93" in card
-        assert "92.85" in card
+        assert "| 75 % | 41–93 |" in card, "no more digits than eight items support"
         assert "test \\| one" in card
     assert "Consent for: train, distil, evaluate, publish" in english
     assert "ความยินยอมให้ใช้เพื่อ: ฝึก, กลั่นความรู้, ประเมินผล, เผยแพร่" in thai

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chanote.boards.models import Evaluation
+from chanote.boards.pages import word_estimate
 from chanote.boards.standings import compute_standings
 from chanote.boards.table import unit_of
 from chanote.datasets.models import DatasetVersion
@@ -132,6 +133,7 @@ def describe_scores(model: Model) -> list[dict[str, Any]]:
     found = []
     for one in sorted(newest.values(), key=lambda each: each.task.reference):
         estimate, unit = compute_standings(one.task, [one.pk]).estimates[one.pk], unit_of(one.task)
+        words = word_estimate(estimate, unit)
         found.append(
             {
                 "task": one.task.reference,
@@ -142,6 +144,7 @@ def describe_scores(model: Model) -> list[dict[str, Any]]:
                     for name, value in asdict(estimate).items()
                     if name in ("mean", "low", "high")
                 },
+                "rounded": {"mean": words.value, "interval": words.interval},
                 "items": one.count,
                 "failed": one.failed,
                 "left_out": one.left_out,

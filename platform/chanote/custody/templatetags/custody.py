@@ -27,11 +27,6 @@ def in_hours(seconds: float | None) -> str:
     return f"{(seconds or 0) / 3600:.2f}"
 
 
-@register.filter
-def score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
 STATES = {
     State.WAITING: ("draft", "In quarantine"),
     State.RELEASING: ("running", "Being let in"),
