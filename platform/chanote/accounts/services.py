@@ -102,6 +102,13 @@ def update_project(
     return project
 
 
+def set_reviews_data(project: Project, reviews_data: bool, *, actor: Any) -> Project:
+    """Say whether only approved versions of datasets may shape a model in the project. Raises PermissionDenied."""
+    return update_project(
+        project, name=project.name, description=project.description, reviews_data=reviews_data, actor=actor
+    )
+
+
 @transaction.atomic
 def set_role(*, user: User, project: Project, role: str, actor: Any = None) -> Membership:
     """Make the user a member, or change what they may do. The last admin keeps the role."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from chanote.accounts.models import Project
 from chanote.curation.models import Standing, State
 from chanote.datasets.models import Dataset, DatasetVersion
 
@@ -19,6 +20,12 @@ def states_of(versions: Iterable[DatasetVersion]) -> dict[int, State]:
     keys = [version.pk for version in versions]
     known = dict(Standing.objects.filter(version__in=keys).values_list("version_id", "state"))
     return {key: State(known.get(key, State.DRAFT)) for key in keys}
+
+
+def states_in(project: Project) -> dict[int, State]:
+    """Primary key → state of every version of the project about which anything was said; the others are drafts."""
+    known = Standing.objects.filter(version__dataset__project=project).values_list("version_id", "state")
+    return {key: State(state) for key, state in known}
 
 
 def standing_of(version: DatasetVersion) -> Standing:
