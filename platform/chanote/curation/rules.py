@@ -57,6 +57,23 @@ def explain_no_signature(standing: Standing, user: Any) -> str:
     """Why this person may not sign the version; empty where they may. An administrator is a person like any other."""
     if not may(user, "datasets.review", standing.project):
         return "Your role in the project does not include reviews."
+    return _explain_to(standing, user)
+
+
+def explain_no_signature_of(standing: Standing, person: Any) -> str:
+    """The same of somebody else whose role includes reviews, as others read it."""
+    for key, told in (
+        (standing.made_by_id, "Made this version."),
+        (standing.asked_by_id, "Asked for its review."),
+        (standing.first_by_id, "Has signed already."),
+        (standing.second_by_id, "Has signed already."),
+    ):
+        if person.pk == key:
+            return told
+    return "Brought in the package it was made of." if is_bringer(standing.version, person) else ""
+
+
+def _explain_to(standing: Standing, user: Any) -> str:
     if user.pk == standing.made_by_id:
         return "You made this version, so somebody else must sign it."
     if is_bringer(standing.version, user):

@@ -15,10 +15,12 @@ from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
 from chanote.checks.masking import find_mask, mask_lines
 from chanote.checks.pages import count_open, read_tab
+from chanote.checks.token_counts import find_token_counts, read_length_table
 from chanote.curation.models import State
 from chanote.curation.queue import ensure_features, read_row_wish, read_wished, spell_row_wish
 from chanote.curation.selectors import states_of
 from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
+from chanote.datasets.access import describe_access
 from chanote.datasets.errors import ImportRefused
 from chanote.datasets.features import RowWish, count_languages, list_marks
 from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
@@ -37,7 +39,7 @@ from chanote.rights.sources import DECLARED, find_only_source
 from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
 
-TABS = ("rows", "card", "checks", "versions", "diff", "review", "usage", "audit")
+TABS = ("rows", "card", "statistics", "checks", "versions", "diff", "review", "usage", "access", "audit")
 
 
 @login_required
@@ -78,6 +80,7 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
         "histogram": draw_histogram(version.statistics.get("length", {})),
         "runs_count": runs.count(),
         "tasks_count": version.tasks.count(),
+        "tokens": find_token_counts([version]).get(version.sha256),
         "checks_open": count_open(version),
         "may_change": may(request.user, "datasets.change", dataset.project),
         **describe_standing(request, version),
@@ -85,6 +88,10 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
     match context["tab"]:
         case "usage":
             context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+        case "access":
+            context |= describe_access(version, context["standing"]) | {"runs": runs[:20]}
+        case "statistics":
+            context["lengths"] = read_length_table(version)
         case "checks":
             context["checks"] = read_tab(version, request.user)
         case "rows":
