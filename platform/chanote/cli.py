@@ -15,6 +15,7 @@ NOUNS = (
     "up",
     "demo",
     "user",
+    "project",
     "token",
     "dataset",
     "model",

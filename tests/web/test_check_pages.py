@@ -202,7 +202,11 @@ def test_over_rest(client_of, viewer, curator, version):
     assert client.get(f"{API}checks/duplicates/").json()["detail"]["clusters"] == [
         {"first": 2, "members": [2, 3], "rows": 2}
     ]
-    assert client.get(f"{API}checks/duplicates/rows/?code=nonsense").status_code == 422
+    unknown = client.get(f"{API}checks/duplicates/rows/?code=nonsense")
+    assert unknown.status_code == 400
+    assert unknown.json()["problems"] == [
+        {"field": "code", "message": "'nonsense' is nothing that duplicates finds; use exact, near, repeated."}
+    ]
     assert client.get(f"{API}checks/schema/").status_code == 404
     bare = client.post(f"{API}rows/1/unmask/", {"reason": "asked for by the person"}, content_type="application/json")
     assert bare.json()["content"]["text"] == f"โทร {SECRET} ครับ"

@@ -115,6 +115,28 @@ def test_the_filter_of_the_queue_stays_through_a_decision(version, client_of, cu
     assert "8 rows found" in page
 
 
+def test_masked_rows_are_merged_by_whoever_gives_a_reason_to_see_them(project, client_of, researcher, curator):
+    rows = [{"text": "ask somchai@example.org"}, {"text": "nothing here"}, {"text": "ask malee@example.org"}]
+    version = take(project, rows, actor=researcher)
+    CheckResult.objects.create(version=version, check_name="personal", check_version=1, key="k", rows=3, found_rows=2)
+    client, queue = client_of(curator), f"{BASE}1/queue/"
+    page = read(client, f"{queue}?row=2&mode=merge&with=1+3")
+    assert "Rows 1, 3 hold masked personal data." in page
+    assert "example.org" not in page
+    merge = {"act": "unmask", "mode": "merge", "row": 2, "with": "1 2 3"}
+    assert "Say why you must see the row" in send(client, queue, 422, **merge, reason="no").content.decode()
+    assert not AuditEvent.objects.filter(verb="dataset.row_unmasked").exists()
+    shown = send(client, queue, 200, **merge, reason="one person asks twice").content.decode()
+    assert "ask somchai@example.org\\n\\nnothing here\\n\\nask malee@example.org" in shown
+    seen = AuditEvent.objects.filter(verb="dataset.row_unmasked").order_by("pk")
+    assert [(event.detail["row"], event.detail["reason"]) for event in seen] == [
+        (1, "one person asks twice"), (3, "one person asks twice"),
+    ]  # fmt: skip
+    send(client, queue, act="save", mode="merge", row=2, **{"with": "1 2 3", "json": '{"text": "ask x@example.org"}'})
+    (operation,) = operations_of(find_change_set(version, curator))
+    assert operation == {"op": "merge", "merged": [1, 2, 3], "content": {"text": "ask x@example.org"}}
+
+
 def test_a_row_is_edited_split_merged_and_labelled(version, client_of, curator):
     client = client_of(curator)
     page = read(client, f"{BASE}1/queue/?row=1&mode=edit")

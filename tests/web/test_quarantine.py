@@ -13,10 +13,11 @@ from django.http import Http404
 from django.urls import reverse
 from django.utils import timezone
 
-from chanote.accounts.models import Project
+from chanote.accounts.models import Membership, Project, User
 from chanote.audit.models import AuditEvent
 from chanote.cli import main
 from chanote.curation.models import Comment
+from chanote.curation.services import CurationRefused, ask_for_review, sign_version
 from chanote.custody.bundle import Part, verify_bundle, write_bundle
 from chanote.custody.bundle.form import write_json
 from chanote.custody.exporting import export_dataset
@@ -93,6 +94,20 @@ def test_what_is_let_in_keeps_rows_sources_and_rights(package, project, curator,
     assert {"package.received", "package.accepted", "package.released"} <= set(verbs())
     # A second time, as after a kill, makes no second version.
     assert release_package(package) == version
+
+
+def test_who_brought_a_package_in_does_not_sign_the_version_that_somebody_released(
+    package, researcher, curator, project
+):
+    accept_package(package, reason="fine", actor=curator)
+    version = release_package(package)
+    asker = Membership.objects.create(user=User.objects.create(username="third"), project=project, role="curator").user
+    ask_for_review(version, actor=asker)
+    points = ["origin", "personal", "overlap", "sample"]
+    with pytest.raises(CurationRefused, match="You brought in the package"):
+        sign_version(version, checklist=points, actor=researcher)
+    with pytest.raises(CurationRefused, match="You made this version"):
+        sign_version(version, checklist=points, actor=curator)
 
 
 def test_a_release_that_was_killed_goes_on(package, curator):

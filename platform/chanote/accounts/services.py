@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from chanote.accounts.models import ApiToken, Membership, Project, Role, User
+from chanote.accounts.roles import require
 from chanote.api.permissions import SCOPES
 from chanote.audit.services import record
 
@@ -83,6 +84,9 @@ def create_project(
 def update_project(
     project: Project, *, name: str, description: str, reviews_data: bool | None = None, actor: Any
 ) -> Project:
+    """Change words and settings of a project. Raises PermissionDenied, ValidationError by field."""
+    if actor is not None:
+        require(actor, "projects.administer", project)
     asked: dict[str, Any] = {"name": name, "description": description}
     asked |= {} if reviews_data is None else {"reviews_data": reviews_data}
     changed = {key: value for key, value in asked.items() if getattr(project, key) != value}
@@ -96,6 +100,13 @@ def update_project(
     detail |= {"reviews_data": project.reviews_data} if "reviews_data" in changed else {}
     record("project.changed", project, actor=actor, project=project, **detail)
     return project
+
+
+def set_reviews_data(project: Project, reviews_data: bool, *, actor: Any) -> Project:
+    """Say whether only approved versions of datasets may shape a model in the project. Raises PermissionDenied."""
+    return update_project(
+        project, name=project.name, description=project.description, reviews_data=reviews_data, actor=actor
+    )
 
 
 @transaction.atomic

@@ -13,5 +13,6 @@ urlpatterns = [
     path("profile/tokens/revoke/", views.token_revoke, name="token_revoke"),
     path("projects/new/", views.project_new, name="project_new"),
     path("p/<slug:project>/members/", views.members, name="members"),
+    path("p/<slug:project>/members/reviews/", views.project_reviews, name="project_reviews"),
     path("p/<slug:project>/members/<int:user>/", views.member_change, name="member_change"),
 ]

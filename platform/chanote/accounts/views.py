@@ -22,6 +22,7 @@ from chanote.accounts.services import (
     create_token,
     remove_member,
     revoke_token,
+    set_reviews_data,
     set_role,
 )
 from chanote.web.projects import get_project
@@ -122,6 +123,19 @@ def member_change(request: HttpRequest, project: str, user: int) -> HttpResponse
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     return redirect("members", found.slug) if may(request.user, "projects.view", found) else redirect("home")
+
+
+@login_required
+@require_POST
+def project_reviews(request: HttpRequest, project: str) -> HttpResponse:
+    """Say whether only approved versions may train; drafts that train today are refused from then on, or let pass."""
+    found = get_project(request, project)
+    require(request.user, "projects.administer", found)
+    reviews = request.POST.get("reviews_data") == "yes"
+    set_reviews_data(found, reviews, actor=request.user)
+    word = "Only approved versions may train from now on." if reviews else "Drafts may train from now on as well."
+    messages.success(request, word)
+    return redirect("members", found.slug)
 
 
 @login_required

@@ -13,10 +13,12 @@ from django.views.decorators.gzip import gzip_page
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.response import Response
 
 from chanote.accounts.models import ApiToken, Project
 from chanote.accounts.roles import require, role_of
+from chanote.accounts.services import set_reviews_data
 from chanote.api.errors import NOT_FOUND, answer_plain
 
 
@@ -76,10 +78,16 @@ class ProjectAnswer(serializers.ModelSerializer[Project]):
 
     class Meta:
         model = Project
-        fields = ("slug", "name", "description", "created", "role")
+        fields = ("slug", "name", "description", "reviews_data", "created", "role")
 
     def get_role(self, project: Project) -> str:
         return role_of(self.context["request"].user, project) or ""
+
+
+class ProjectChange(serializers.Serializer[Any]):
+    reviews_data = serializers.BooleanField(
+        help_text="Whether only approved versions of datasets may train a model or leave the house."
+    )
 
 
 class TokenAnswer(serializers.Serializer[Any]):
@@ -122,7 +130,19 @@ class Projects(ApiView):
 
 
 class OneProject(ProjectView):
+    @property
+    def scope(self) -> str | None:  # type: ignore[override]
+        """Every token may look; only one that may change rights changes the rule on reviews."""
+        return None if self.request.method in SAFE_METHODS else "rights"
+
     @extend_schema(responses=ProjectAnswer, operation_id="projects_read", tags=["projects"])
     def get(self, request: Any, project: str) -> Response:
         """One project."""
         return Response(ProjectAnswer(self.project, context={"request": request}).data)
+
+    @extend_schema(request=ProjectChange, responses=ProjectAnswer, operation_id="projects_change", tags=["projects"])
+    def patch(self, request: Any, project: str) -> Response:
+        """Say whether the project reviews its data; for its admins, and in the audit log."""
+        self.require("projects.administer")
+        changed = set_reviews_data(self.project, self.read(ProjectChange)["reviews_data"], actor=request.user)
+        return Response(ProjectAnswer(changed, context={"request": request}).data)

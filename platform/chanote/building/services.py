@@ -16,9 +16,11 @@ from chanote.building.keys import KEY, write_key
 from chanote.building.kinds import BuildConfig, BuildKind, find_kinds
 from chanote.building.models import Build, TeacherEndpoint
 from chanote.building.references import endpoint_fields, version_fields
+from chanote.curation.rules import explain_refusal
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.datasets.selectors import find_version
 from chanote.errands.services import start_errand
+from chanote.rights.rules import judge_version
 from chanote.tools.endpoints import find_endpoint
 from chanote.web.problems import Problem, list_pydantic_problems
 
@@ -126,6 +128,7 @@ def check_config(kind: BuildKind[Any], config: dict[str, Any], *, project: Proje
                     name, f"{reference} holds {version.dataset.kind} rows; it must hold {' or '.join(wanted)} rows."
                 )
             )
+        problems += _find_withdrawn(name, version)
         fixed[name] = version.reference
         allowed[version.reference] = set(version.uses)
     for name in endpoint_fields(kind.config_class):
@@ -157,6 +160,13 @@ def check_config(kind: BuildKind[Any], config: dict[str, Any], *, project: Proje
     if problems:
         raise BuildRefused(problems)
     return checked
+
+
+def _find_withdrawn(field: str, version: DatasetVersion) -> list[Problem]:
+    """Why nothing may be built of the version any more. What rights allow besides passes on to the result."""
+    taken_back = [one for one in judge_version(version, Use.TRAIN).refusals if one.rule.startswith("withdrawn")]
+    standing = explain_refusal(version, Use.EVALUATE)
+    return [Problem(field, one.message) for one in taken_back] + ([Problem(field, standing)] if standing else [])
 
 
 def _check_endpoint(row: TeacherEndpoint, key: str | None) -> None:

@@ -23,7 +23,6 @@ from chanote.datasets.models import DatasetVersion
 from chanote.datasets.selectors import find_version as find_reference
 from chanote.datasets.storage import StoreError, open_rows
 from chanote.errands.api import ErrandAnswer
-from chanote.web.problems import Problem
 
 MOST_ROWS = 200
 
@@ -57,7 +56,13 @@ class StartRequest(serializers.Serializer[Any]):
 
 
 class FindingsQuery(serializers.Serializer[Any]):
-    code = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
+    code = serializers.CharField(
+        max_length=40,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="One of the codes in the `counts` of the result; every row with something to mend when left out.",
+    )
     start = serializers.IntegerField(min_value=0, max_value=2**32 - 1, default=0, help_text="First row, from 0.")
     limit = serializers.IntegerField(min_value=1, max_value=MOST_ROWS, default=50)
 
@@ -154,7 +159,8 @@ class CheckRows(ProjectView):
         result, query = find_result(version, name), self.read_query(FindingsQuery)
         code = query["code"]
         if code and code not in CHECKS[name].finds:
-            raise Refused("No row was looked for.", [Problem("code", f"Use {', '.join(CHECKS[name].finds)}.")])
+            known = ", ".join(CHECKS[name].finds)
+            raise serializers.ValidationError({"code": f"{code!r} is nothing that {name} finds; use {known}."})
         mask, rows = find_mask(version), []
         try:
             numbers, after = rows_found(result, (code,) if code else (), start=query["start"], limit=query["limit"])

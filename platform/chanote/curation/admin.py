@@ -4,7 +4,10 @@ Nothing is changed here past the rules: acts of a review are the same services a
 they refuse there.
 """
 
+from typing import Any
+
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from import_export.resources import ModelResource
@@ -39,6 +42,11 @@ class StandingAdmin(TableExport, SimpleHistoryAdmin, ReadOnlyAdmin):
     search_fields = ["version__dataset__slug", "version__sha256", "asked_by__username", "first_by__username"]
     history_list_display = ["state", "restricted", "reason"]
     actions = ["withdraw"]
+
+    def history_form_view(self, request: HttpRequest, *arguments: Any, **named: Any) -> Any:
+        if request.method == "POST":
+            raise PermissionDenied("An earlier state is looked at here and not brought back.")
+        return super().history_form_view(request, *arguments, **named)
 
     @admin.action(description="Withdraw the versions for good", permissions=["view"])
     def withdraw(self, request: HttpRequest, standings: QuerySet[Standing]) -> None:

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from chanote.accounts.roles import require
 from chanote.audit.services import record
-from chanote.checks.masking import Mask, find_mask
+from chanote.checks.masking import Mask, find_mask, mask_page
 from chanote.checks.selectors import newest_results, rows_found
 from chanote.curation.changes import find_change_set
 from chanote.curation.models import Change, Glance
@@ -26,7 +26,7 @@ from chanote.datasets.features import (
     prepare_features,
 )
 from chanote.datasets.models import DatasetVersion
-from chanote.datasets.selectors import holds
+from chanote.datasets.selectors import ROWS_PER_PAGE, RowPage, holds, read_found, read_page, search_rows
 from chanote.datasets.storage import open_rows
 from chanote.web.numbers import read_number
 
@@ -84,6 +84,25 @@ def find_visible(version: DatasetVersion, wish: RowWish, mask: Mask) -> FoundRow
         number for number in found.numbers if holds(mask.apply(next(open_rows(version, number - 1, number))), wanted)
     ]
     return FoundRows(numpy.array(seen, dtype=numpy.int64), found.looked)
+
+
+def read_wished(
+    version: DatasetVersion, wish: RowWish, mask: Mask, *, start: int = 0, size: int = ROWS_PER_PAGE
+) -> RowPage:
+    """A page of the rows that answer, from the `start`th on (from 0), masked: what the page and REST show.
+
+    Raises NoFeatures where more than text is asked of a large version whose table is not there, StoreError.
+    """
+    if not wish:
+        page = read_page(version, start=start, size=size)
+    elif ensure_features(version):
+        page = read_found(version, find_visible(version, wish, mask), wish.text, start=start, size=size)
+    elif wish == RowWish(text=wish.text):
+        page = search_rows(version, wish.text, start=start, size=size)
+    else:
+        raise NoFeatures(version.reference)
+    mask_page(page, mask)
+    return page
 
 
 def find_flagged(version: DatasetVersion, check: str, codes: tuple[str, ...] = ()) -> numpy.ndarray[Any, Any]:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from chanote.accounts.roles import may
-from chanote.checks.masking import UnmaskRefused, find_mask, unmask_row
+from chanote.checks.masking import Mask, UnmaskRefused, find_mask, unmask_row
 from chanote.checks.selectors import RowFinding, findings_of_rows, newest_results
 from chanote.curation.changes import find_change_set, operations_of, read_row, record_change, undo_change
 from chanote.curation.editing import (
@@ -47,6 +47,7 @@ from chanote.errands.models import Errand
 from chanote.errands.services import start_errand
 from chanote.web.numbers import read_number
 
+MOST_MERGED = 20
 MODES = ("edit", "json", "split", "merge")
 
 
@@ -141,7 +142,8 @@ def _show(
         "comments": Comment.objects.filter(version=version, row=place.row),
         "findings": list_findings(version, place.row),
     }
-    if mode and (typed or (parts and not covered)):
+    # A merge asks by itself which of its rows are covered.
+    if mode and (typed or (parts and (mode == "merge" or not covered))):
         context["mode"] = mode
         match mode:
             case "edit":
@@ -151,17 +153,29 @@ def _show(
             case "split":
                 context["json"] = typed or spell_json(propose_split(parts[0]))
             case "merge":
-                context |= _show_merge(version, place, merged, mask, typed)
+                context |= _show_merge(version, place, merged, Mask() if unmasked else mask, typed)
     return context
 
 
 def _show_merge(version: DatasetVersion, place: Place, merged: str, mask: Any, typed: Any) -> dict[str, Any]:
-    others = [row for row in map(read_number, merged.replace(",", " ").split()) if row and row <= version.rows]
-    rows = sorted({place.row, *others})
-    contents = [read_row(version, row, [])[0] for row in rows[:20]]
-    if len(rows) < 2 or any(covers(mask, one) for one in contents):
-        return {"with": merged, "json": typed or "", "merge_covered": len(rows) > 1}
-    return {"with": " ".join(map(str, rows)), "json": typed or spell_json([propose_merge(contents)])}
+    rows = _read_merged(version, place.row, merged)
+    if len(rows) < 2:
+        return {"with": merged, "json": typed or ""}
+    hidden = _find_covered(version, rows, mask)
+    context = {"with": " ".join(map(str, rows)), "json": typed or "", "merge_covered": hidden}
+    if not hidden and not typed:
+        context["json"] = spell_json([propose_merge([read_row(version, row, [])[0] for row in rows])])
+    return context
+
+
+def _read_merged(version: DatasetVersion, row: int, merged: str) -> list[int]:
+    """The rows that a form names beside the row that is shown: as many as are put together for a person to read."""
+    others = [one for one in map(read_number, merged.replace(",", " ").split()) if one and one <= version.rows]
+    return sorted({row, *others[: MOST_MERGED - 1]})
+
+
+def _find_covered(version: DatasetVersion, rows: list[int], mask: Mask) -> list[int]:
+    return [row for row in rows if covers(mask, read_row(version, row, [])[0])]
 
 
 def list_findings(version: DatasetVersion, row: int) -> list[RowFinding]:
@@ -188,7 +202,10 @@ def _act(
         context |= {"problem": str(refused), "typed_comment": request.POST.get("text", ""), "typed": request.POST}
         return render(request, "curation/queue.html", context, status=422)
     if act == "unmask":
-        context |= _show(version, place, decisions, mode=request.POST.get("mode", ""), unmasked=True)
+        sent = request.POST
+        context |= _show(
+            version, place, decisions, mode=sent.get("mode", ""), merged=sent.get("with", ""), unmasked=True
+        )
         return render(request, "curation/queue.html", context)
     row = place.row if stays else place.after or place.row
     asked = context["asked"]
@@ -221,7 +238,11 @@ def _do(request: HttpRequest, version: DatasetVersion, place: Place, act: str, d
         case "comment":
             add_comment(version, text=sent.get("text", ""), row=row, actor=actor)
         case "unmask":
-            unmask_row(version, row, reason=sent.get("reason", ""), actor=actor)
+            opened = [row]
+            if sent.get("mode") == "merge":
+                opened = _find_covered(version, _read_merged(version, row, sent.get("with", "")), find_mask(version))
+            for one in opened:
+                unmask_row(version, one, reason=sent.get("reason", ""), actor=actor)
         case "save":
             _save(request, version, row)
     return True

@@ -6,12 +6,14 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from chanote.accounts.models import Project
 from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.curation.models import LONGEST_NOTE, Comment, Signature, Standing, State, Verdict
 from chanote.curation.rules import CHECKLIST, explain_no_signature
 from chanote.curation.selectors import find_restricted_kin
 from chanote.datasets.models import Dataset, DatasetVersion
+from chanote.rights.withdrawal import cancel_waiting, find_waiting_runs
 from chanote.web.problems import Problem
 
 REVIEW = "datasets.review"
@@ -32,14 +34,14 @@ def refuse(field: str, message: str) -> CurationRefused:
 
 @transaction.atomic
 def ask_for_review(version: DatasetVersion, *, restricted: bool = False, note: str = "", actor: Any) -> Standing:
-    """Put a draft before the reviewers. What comes of restricted data is restricted, whatever is asked."""
+    """Put a draft before the reviewers. What was called restricted once, or comes of restricted data, is restricted,
+    whatever is asked."""
     require(actor, CHANGE, version.project)
     note = read_text("note", note)
     standing = _lock(version)
     if standing.state != State.DRAFT:
         raise refuse("", f"{version.reference} is {standing.get_state_display()}: only a draft is put up for review.")
-    kin = find_restricted_kin(version)
-    standing.restricted = restricted or kin is not None
+    standing.restricted = standing.restricted or restricted or find_restricted_kin(version) is not None
     standing.asked_by, standing.asked_at, standing.reason = actor, timezone.now(), note
     standing.submit()
     _keep(standing, "dataset.review_asked", actor, note, restricted=standing.restricted)
@@ -57,6 +59,8 @@ def sign_version(version: DatasetVersion, *, checklist: Sequence[str], note: str
     _check_signer(standing, actor)
     if missing := [words for key, words in CHECKLIST.items() if key not in checklist]:
         raise refuse("checklist", f"Confirm each point before you sign; open: {'; '.join(missing)}.")
+    # What it comes of may have been restricted since the review was asked for.
+    standing.restricted = standing.restricted or find_restricted_kin(version) is not None
     _sign(standing, actor, Verdict.SIGNED, note, [key for key in CHECKLIST if key in checklist])
     if standing.first_by_id is None:
         standing.first_by = actor
@@ -104,17 +108,20 @@ def restrict_version(version: DatasetVersion, *, reason: str, actor: Any) -> Sta
     return standing
 
 
-@transaction.atomic
 def withdraw_version(version: DatasetVersion, *, reason: str, actor: Any) -> Standing:
-    """Take a version out of use for good."""
+    """Take a version out of use for good. Runs that wait in the queue for it are cancelled; those at work go on."""
     require(actor, REVIEW, version.project)
     reason = read_text("reason", reason, needed=True)
-    standing = _lock(version)
-    if standing.state == State.WITHDRAWN:
-        raise refuse("", f"{version.reference} is withdrawn already.")
-    standing.reason = reason
-    standing.withdraw()
-    _keep(standing, "dataset.withdrawn", actor, reason)
+    with transaction.atomic():
+        # Launches take the same lock, so that none that asked before can write its run after.
+        Project.objects.select_for_update().get(pk=version.dataset.project_id)
+        standing = _lock(version)
+        if standing.state == State.WITHDRAWN:
+            raise refuse("", f"{version.reference} is withdrawn already.")
+        standing.reason = reason
+        standing.withdraw()
+        _keep(standing, "dataset.withdrawn", actor, reason)
+    cancel_waiting(find_waiting_runs(version), f"{version.reference} was withdrawn.", actor)
     return standing
 
 

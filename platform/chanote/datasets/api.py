@@ -12,13 +12,16 @@ from rest_framework.response import Response
 from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
-from chanote.checks.masking import find_mask, mask_page
+from chanote.checks.masking import find_mask
+from chanote.curation.queue import read_wished
+from chanote.datasets.features import NoFeatures, RowWish
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.reading import READERS, guess_format
-from chanote.datasets.selectors import read_page, search_rows
 from chanote.datasets.services import ImportRefused, import_dataset
+from chanote.datasets.storage import StoreError
 from chanote.rights.rules import read_sources_of
 from chanote.rights.sources import DECLARED
+from chanote.web.problems import Problem
 
 MOST_ROWS = 200
 DATASETS = Dataset.objects.prefetch_related("versions")
@@ -126,7 +129,26 @@ class RowsQuery(serializers.Serializer[Any]):
     start = serializers.IntegerField(min_value=0, max_value=2**53, default=0, help_text="First row, from 0.")
     limit = serializers.IntegerField(min_value=1, max_value=MOST_ROWS, default=50)
     q = serializers.CharField(
-        max_length=200, required=False, default="", allow_blank=True, help_text="Words to look for."
+        max_length=200, required=False, default="", allow_blank=True, help_text="Text to look for, whatever its case."
+    )
+    language = serializers.CharField(
+        max_length=20,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Such as `th`; `other` where none was found.",
+    )
+    flag = serializers.CharField(
+        max_length=60, required=False, default="", allow_blank=True, help_text="A flag, or `any` for some flag."
+    )
+    label = serializers.CharField(
+        max_length=121, required=False, default="", allow_blank=True, help_text="`name` or `name=value`."
+    )
+    shortest = serializers.IntegerField(
+        min_value=0, max_value=2**31 - 1, required=False, default=None, help_text="Characters at least."
+    )
+    longest = serializers.IntegerField(
+        min_value=0, max_value=2**31 - 1, required=False, default=None, help_text="Characters at most."
     )
 
 
@@ -136,7 +158,10 @@ class RowAnswer(serializers.Serializer[Any]):
 
 
 class RowsAnswer(serializers.Serializer[Any]):
-    total = serializers.IntegerField()
+    total = serializers.IntegerField(help_text="Rows of the version.")
+    found = serializers.IntegerField(
+        allow_null=True, help_text="Rows that answer; null where nothing was asked or not all of them were looked at."
+    )
     rows = RowAnswer(many=True)
     next_start = serializers.IntegerField(allow_null=True, help_text="Where to go on; null at the end.")
 
@@ -222,18 +247,27 @@ class Rows(ProjectView):
 
     @extend_schema(parameters=[RowsQuery], responses=RowsAnswer, operation_id="datasets_rows", tags=["datasets"])
     def get(self, request: Any, project: str, slug: str, number: int) -> Response:
-        """Rows of a version, from one on or those that hold some words; masked once personal data was found."""
+        """Rows of a version from one on, or those that answer every filter; masked once personal data was found."""
         version = find_version(self, slug, number)
         query = self.read_query(RowsQuery)
-        if query["q"].strip():
-            page = search_rows(version, query["q"].strip(), start=query["start"], size=query["limit"])
-        elif query["start"] >= version.rows:
-            return Response({"total": version.rows, "rows": [], "next_start": None})
-        else:
-            page = read_page(version, start=query["start"], size=query["limit"])
-        mask_page(page, find_mask(version))
+        start, limit = query.pop("start"), query.pop("limit")
+        wish = RowWish(text=" ".join(query.pop("q").split()), **query)
+        if start >= version.rows:
+            return Response({"total": version.rows, "found": None, "rows": [], "next_start": None})
+        try:
+            page = read_wished(version, wish, find_mask(version), start=start, size=limit)
+        except NoFeatures as error:
+            field = next(name for name, value in query.items() if value not in ("", None))
+            sentence = (
+                f"{version.reference} has {version.rows:,} rows and no table to filter them by yet; “Curate rows” on "
+                "its page makes it, or look for text (q) alone."
+            )
+            raise Refused(sentence, [Problem(field, sentence)]) from error
+        except StoreError as error:
+            raise Refused(str(error)) from error
         rows = [{"number": place, "content": content} for place, content in page.rows]
-        return Response({"total": page.total, "rows": rows, "next_start": page.next_start})
+        found = None if page.timed_out else page.found
+        return Response({"total": page.total, "found": found, "rows": rows, "next_start": page.next_start})
 
 
 def find_version(view: ProjectView, slug: str, number: int) -> DatasetVersion:

@@ -23,7 +23,8 @@ def fields_of(kind: str) -> list[str]:
 
 def detect_columns(kind: str, names: Sequence[str]) -> Columns:
     """Each field's column, by its own name first, then by the names that files in the wild have."""
-    by_name = {name.strip().lower(): name for name in reversed(names)}
+    # Sorted, so that the order in which a file names its columns decides nothing.
+    by_name = {name.strip().lower(): name for name in sorted(names, key=_rank_spelling, reverse=True)}
     aliases = ROW_MODELS[kind].aliases
     found: Columns = {}
     taken: set[str] = set()
@@ -41,8 +42,38 @@ def detect_columns(kind: str, names: Sequence[str]) -> Columns:
     if kind == "choices" and "choices" not in found:
         options = [name for name in names if OPTION.match(name.strip().lower()) and name not in taken]
         if len(options) >= 2:
-            found["choices"] = options
+            found["choices"] = sorted(options, key=_rank_option)
     return found
+
+
+def _rank_spelling(name: str) -> tuple[bool, str]:
+    """Of two names that differ in case the one in lower case comes first."""
+    return name != name.strip().lower(), name
+
+
+def _rank_option(name: str) -> tuple[int, str, str]:
+    """Options in the order that a letter or a number as the answer counts them in."""
+    found = OPTION.match(name.strip().lower())
+    word = found[1] if found else ""
+    return int(word) if word.isdigit() else 0, word, name
+
+
+def extend_columns(
+    kind: str, layout: Columns, names: Sequence[str], given: Mapping[str, str | list[str]] | None
+) -> Columns:
+    """The mapping with fields for columns that a file names late, as if it had named them at once.
+
+    Raises ImportRefused where a late column would change what the rows before it became.
+    """
+    whole = resolve_columns(kind, names, given)
+    for field, column in layout.items():
+        if column and whole.get(field) != column:
+            late = whole.get(field, "none")
+            raise ImportRefused(
+                [Problem(f"columns.{field}", f"{field} was read from {column!r}, and later rows bring {late!r}, which "
+                         "would be it as well; say which column it is.")]
+            )  # fmt: skip
+    return whole
 
 
 def resolve_columns(kind: str, names: Sequence[str], given: Mapping[str, str | list[str]] | None) -> Columns:
@@ -94,34 +125,64 @@ def _find_missing(kind: str, names: Sequence[str], chosen: Columns) -> list[Prob
 
 
 def map_row(kind: str, row: dict[str, Any], columns: Columns, *, cells: bool) -> dict[str, Any]:
-    """The row under the names of its fields; columns that no field takes keep their names.
+    """The row under the names of its fields; columns that no field takes keep their names. A field that is null was
+    not given.
 
-    `cells`: the values are cells of a CSV file, all text; structured fields are then read as JSON and an empty cell
-    of an optional field is a field that was not given.
+    `cells`: the values are cells of a CSV file, all text; structured fields are then read as JSON, and an empty cell is
+    a field that was not given.
     """
     taken = {name for column in columns.values() for name in ([column] if isinstance(column, str) else column)}
-    content = {name: value for name, value in row.items() if name not in taken}
+    content = {name: value for name, value in row.items() if name not in taken and not _is_absent(value, cells)}
     for field, column in columns.items():
         value: Any
         if not column:
             content.pop(field, None)
             continue
         if isinstance(column, list):
-            value = [row[name] for name in column if row.get(name) not in (None, "")]
+            value = _gather_options(row, column)
         else:
             value = row.get(column)
-        if value is None or (cells and value == ""):
+        if _is_absent(value, cells):
             continue
         if cells and field in STRUCTURED and isinstance(value, str):
             value = _parse_cell(field, value)
         if field in content:
             raise RowError(f"has both a column {field!r} and the column {column!r} mapped to it; leave one out")
         content[field] = value
+    if cells and kind == "choices":
+        _refuse_two_meanings(content)
     return ROW_MODELS[kind].put_together(content)
+
+
+def _is_absent(value: Any, cells: bool) -> bool:
+    return value is None or (cells and value == "")
+
+
+def _gather_options(row: dict[str, Any], columns: Sequence[str]) -> list[Any]:
+    """Options from a column each; the last columns may be empty where a row has fewer."""
+    values = [row.get(name) for name in columns]
+    while values and values[-1] in (None, ""):
+        values.pop()
+    for name, value in zip(columns, values, strict=False):
+        if value in (None, ""):
+            raise RowError(f"option {name!r} is empty and a later one is not, so the answer would count wrongly")
+    return values
+
+
+def _refuse_two_meanings(content: dict[str, Any]) -> None:
+    """A cell knows no numbers: 2 may be the option "2" or the option with the index 2."""
+    answer, choices = content.get("answer"), content.get("choices")
+    if not isinstance(answer, str) or not isinstance(choices, list) or choices.count(answer) != 1:
+        return
+    if answer.isascii() and answer.isdigit() and int(answer[:9]) != choices.index(answer):
+        raise RowError(f"answer {answer[:20]!r} is an option and also the index of another; write it as a letter")
 
 
 def _parse_cell(field: str, text: str) -> Any:
     try:
-        return parse_object(f'{{"cell":{text}}}')["cell"]
+        parsed = parse_object(f'{{"cell":{text}}}')
     except RowError:
-        raise RowError(f"{field} is not a JSON list: {text[:60]!r}") from None
+        parsed = {}
+    if len(parsed) != 1:
+        raise RowError(f"{field} is not a JSON list: {text[:60]!r}")
+    return parsed["cell"]

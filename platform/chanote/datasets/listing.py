@@ -8,6 +8,7 @@ from django.db.models import Max, Q
 
 from chanote.accounts.models import Project
 from chanote.checks.models import CheckResult
+from chanote.checks.token_counts import TokenCount, find_token_counts
 from chanote.curation.models import State
 from chanote.curation.selectors import states_of
 from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
@@ -50,6 +51,8 @@ class ListedDataset:
     state: State
     owners: list[str]
     """Owners of the sources of its rows; who made the version where no source names one."""
+    tokens: TokenCount | None
+    """None where nobody has counted."""
     personal: str
     """What the check for personal data says, in words."""
     personal_found: int
@@ -77,7 +80,7 @@ def find_datasets(project: Project, user: Any, wish: ListWish) -> DatasetList:
     listed = [(one, versions) for one in list_datasets(chosen) if (versions := list(one.versions.all()))]
     newest = [versions[0] for _, versions in listed]
     states, owners, personal = states_of(newest), _find_owners(newest), _find_personal(newest)
-    used = count_runs(project)
+    used, tokens = count_runs(project), find_token_counts(newest)
     rows = []
     for dataset, versions in listed:
         version = versions[0]
@@ -88,6 +91,7 @@ def find_datasets(project: Project, user: Any, wish: ListWish) -> DatasetList:
                 version=version,
                 state=states[version.pk],
                 owners=owners.get(version.pk, []),
+                tokens=tokens.get(version.sha256),
                 personal=words,
                 personal_found=found,
                 runs=len(set().union(*(used.get(one.sha256, set()) for one in versions))),

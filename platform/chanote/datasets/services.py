@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,7 @@ from chanote.accounts.models import Project
 from chanote.accounts.roles import require
 from chanote.audit.services import record
 from chanote.datasets.canonical import check_row, encode_row
-from chanote.datasets.columns import Columns, map_row, resolve_columns
+from chanote.datasets.columns import Columns, extend_columns, map_row, resolve_columns
 from chanote.datasets.differences import count_differences
 from chanote.datasets.errors import SHOWN, BadRow, ImportRefused, RowError, refuse
 from chanote.datasets.kinds import ROW_MODELS
@@ -194,9 +194,13 @@ def prepare_rows(
     rows = read_rows(file, format)
     first = list(islice(rows, LAYOUT_ROWS))
     names = name_columns(first)
+    known = dict.fromkeys(names)
     layout: Columns = resolve_columns(kind, names, columns) if names else {}
-    yield from _map_rows(first, kind, layout, format)
-    yield from _map_rows(rows, kind, layout, format)
+    for row in chain(first, rows):
+        if not isinstance(row, BadRow) and (late := [name for name in row[1] if name not in known]):
+            known.update(dict.fromkeys(late))
+            layout = extend_columns(kind, layout, list(known), columns)
+        yield _map_row(row, kind, layout, format)
 
 
 def name_columns(rows: Iterable[RawRow | BadRow]) -> list[str]:
@@ -204,16 +208,14 @@ def name_columns(rows: Iterable[RawRow | BadRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows if not isinstance(row, BadRow) for name in row[1]))
 
 
-def _map_rows(rows: Iterable[RawRow | BadRow], kind: str, layout: Columns, format: str) -> Iterator[RawRow | BadRow]:
-    for row in rows:
-        if isinstance(row, BadRow):
-            yield row
-            continue
-        number, content = row
-        try:
-            yield number, map_row(kind, content, layout, cells=format == "csv")
-        except RowError as error:
-            yield BadRow(number, str(error))
+def _map_row(row: RawRow | BadRow, kind: str, layout: Columns, format: str) -> RawRow | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    number, content = row
+    try:
+        return number, map_row(kind, content, layout, cells=format == "csv")
+    except RowError as error:
+        return BadRow(number, str(error))
 
 
 def _write_rows(

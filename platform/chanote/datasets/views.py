@@ -13,14 +13,16 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.models import Project
 from chanote.accounts.roles import may, require
-from chanote.checks.masking import find_mask, mask_lines, mask_page
+from chanote.checks.masking import find_mask, mask_lines
 from chanote.checks.pages import count_open, read_tab
+from chanote.checks.token_counts import find_token_counts, read_length_table
 from chanote.curation.models import State
-from chanote.curation.queue import ensure_features, find_visible, read_row_wish, spell_row_wish
+from chanote.curation.queue import ensure_features, read_row_wish, read_wished, spell_row_wish
 from chanote.curation.selectors import states_of
 from chanote.curation.tabs import describe_diff, describe_review, describe_standing, draw_lineage, list_events
+from chanote.datasets.access import describe_access
 from chanote.datasets.errors import ImportRefused
-from chanote.datasets.features import count_languages, list_marks
+from chanote.datasets.features import RowWish, count_languages, list_marks
 from chanote.datasets.forms import FORMATS, LICENCES, DescribeForm, ImportForm, UploadForm
 from chanote.datasets.histogram import draw_histogram
 from chanote.datasets.listing import find_datasets, read_list_wish
@@ -28,7 +30,7 @@ from chanote.datasets.models import Dataset, DatasetVersion, Kind, Use
 from chanote.datasets.pages import list_shares, list_uses, tell_failure
 from chanote.datasets.preview import guess_kind, preview_file, read_names
 from chanote.datasets.row_views import view_row
-from chanote.datasets.selectors import RowPage, read_found, read_page, runs_using, search_rows
+from chanote.datasets.selectors import RowPage, runs_using
 from chanote.datasets.services import describe_dataset, import_dataset, suggest_slug
 from chanote.datasets.staging import StagedUpload, find_staged, remove_staged, stage_upload
 from chanote.datasets.storage import StoreError, version_path
@@ -37,7 +39,7 @@ from chanote.rights.sources import DECLARED, find_only_source
 from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
 
-TABS = ("rows", "card", "checks", "versions", "diff", "review", "usage", "audit")
+TABS = ("rows", "card", "statistics", "checks", "versions", "diff", "review", "usage", "access", "audit")
 
 
 @login_required
@@ -78,6 +80,7 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
         "histogram": draw_histogram(version.statistics.get("length", {})),
         "runs_count": runs.count(),
         "tasks_count": version.tasks.count(),
+        "tokens": find_token_counts([version]).get(version.sha256),
         "checks_open": count_open(version),
         "may_change": may(request.user, "datasets.change", dataset.project),
         **describe_standing(request, version),
@@ -85,6 +88,10 @@ def dataset_detail(request: HttpRequest, project: str, slug: str) -> HttpRespons
     match context["tab"]:
         case "usage":
             context |= {"runs": runs[:100], "tasks": version.tasks.order_by("slug", "-number")}
+        case "access":
+            context |= describe_access(version, context["standing"]) | {"runs": runs[:20]}
+        case "statistics":
+            context["lengths"] = read_length_table(version)
         case "checks":
             context["checks"] = read_tab(version, request.user)
         case "rows":
@@ -112,18 +119,11 @@ def _read_rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     try:
         if ensure_features(version):
             context |= {"languages": count_languages(version), "marks": list_marks(version)}
-            page = (
-                read_found(version, find_visible(version, wish, mask), wish.text, start=start)
-                if wish
-                else read_page(version, start=start)
-            )
-        elif wish.text:
-            page = search_rows(version, wish.text, start=start)
         else:
-            page = read_page(version, start=start)
+            wish = RowWish(text=wish.text)
+        page = read_wished(version, wish, mask, start=start)
     except StoreError as error:
         return {**context, "broken": str(error), "page": RowPage(query=wish.text)}
-    mask_page(page, mask)
     views = [view_row(version.dataset.kind, number, row, wish.text) for number, row in page.rows]
     return {**context, "page": page, "views": views}
 

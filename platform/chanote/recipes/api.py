@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from chanote.api.errors import ProblemItem, Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
+from chanote.recipes.mixtures import describe_source, plan_mixtures
 from chanote.recipes.models import Recipe, Revision
 from chanote.recipes.services import RecipeRefused, check_yaml, save_revision
 
@@ -150,6 +151,81 @@ class Check(ProjectView):
             "resolved": checked.recipe.model_dump(mode="json") if checked.recipe else None,
         }
         return Response(answer)
+
+
+class PlannedSource(serializers.Serializer[Any]):
+    dataset = serializers.CharField(help_text="As the recipe names it.")
+    words = serializers.CharField(help_text="Its weight, when it enters and its caps, in words.")
+    share = serializers.FloatField(help_text="Of all that is drawn.")
+
+
+class PlannedPart(serializers.Serializer[Any]):
+    start = serializers.FloatField(help_text="Share of the stage after which it begins.")
+    stop = serializers.FloatField()
+    shares = serializers.ListField(
+        child=serializers.FloatField(), help_text="Of what is drawn in this part, in the order of the sources."
+    )
+
+
+class PlannedMixture(serializers.Serializer[Any]):
+    stage = serializers.IntegerField(help_text="From 0, as in `stages[0]`.")
+    title = serializers.CharField()
+    unit = serializers.ChoiceField(["tokens", "prompts"])
+    total = serializers.FloatField(allow_null=True, help_text="Drawn at most; null until rows are tokenised.")
+    sources = PlannedSource(many=True)
+    parts = PlannedPart(many=True)
+    remarks = serializers.ListField(child=serializers.CharField(), help_text="What the plan cannot know, in words.")
+    ends = serializers.FloatField(
+        allow_null=True, help_text="Share of the stage after which all caps are reached: the run would be refused."
+    )
+
+
+class PlanAnswer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField(help_text="It keeps the contract; otherwise nothing is planned.")
+    problems = ProblemItem(many=True)
+    mixtures = PlannedMixture(many=True)
+
+
+class RevisionMixtures(ProjectView):
+    scope = "recipes"
+
+    @extend_schema(responses=PlanAnswer, operation_id="recipes_mixtures", tags=["recipes"])
+    def get(self, request: Any, project: str, slug: str, number: int) -> Response:
+        """The mixtures of a revision as they will be drawn: its page's pictures as numbers."""
+        revision = get_object_or_404(Revision, recipe__project=self.project, recipe__slug=slug, number=number)
+        return Response(_plan(self, revision.yaml))
+
+
+class PlanMixtures(ProjectView):
+    scope = "recipes"
+    only_reads = True
+
+    @extend_schema(request=CheckRequest, responses=PlanAnswer, operation_id="recipes_plan_mixtures", tags=["recipes"])
+    def post(self, request: Any, project: str) -> Response:
+        """The mixtures of a recipe's text as they would be drawn. Nothing is written."""
+        return Response(_plan(self, self.read(CheckRequest)["yaml"]))
+
+
+def _plan(view: ProjectView, yaml: str) -> dict[str, Any]:
+    checked = check_yaml(yaml, view.project)
+    mixtures = [
+        {
+            "stage": plan.mixture.stage,
+            "title": plan.mixture.title,
+            "unit": plan.mixture.unit,
+            "total": plan.mixture.total,
+            "sources": [
+                {"dataset": source.dataset, "words": describe_source(source), "share": share}
+                for source, share in zip(plan.mixture.sources, plan.overall, strict=True)
+            ],
+            "parts": [{"start": span.start, "stop": span.stop, "shares": span.shares} for span in plan.spans],
+            "remarks": plan.remarks,
+            "ends": plan.ends,
+        }
+        for plan in plan_mixtures(checked.recipe, view.project)
+    ]
+    problems = [{"field": problem.field, "message": problem.message} for problem in checked.problems]
+    return {"valid": checked.recipe is not None, "problems": problems, "mixtures": mixtures}
 
 
 def _save(view: ProjectView, *, slug: str, yaml: str, title: str, message: str) -> Response:

@@ -101,27 +101,53 @@ def list_mixtures(recipe: Recipe | None) -> list[Mixture]:
     return [mixture for mixture in found if not mixture.is_plain]
 
 
-def plan_pictures(recipe: Recipe | None, project: Project) -> list[Picture]:
+@dataclass(frozen=True)
+class Plan:
+    """A mixture as it will be drawn, in numbers."""
+
+    mixture: Mixture
+    spans: list[Span]
+    remarks: list[str]
+    ends: float | None
+    """Share of the stage after which nothing is left to draw; None where there is enough."""
+
+    @property
+    def overall(self) -> list[float]:
+        """Share of each source in all that is drawn."""
+        return overall_shares(self.spans, len(self.mixture.sources))
+
+
+def plan_mixtures(recipe: Recipe | None, project: Project) -> list[Plan]:
     """The mixtures of a recipe as they will be drawn."""
-    return [plan_picture(mixture, project) for mixture in list_mixtures(recipe)]
+    return [plan_mixture(mixture, project) for mixture in list_mixtures(recipe)]
 
 
-def plan_picture(mixture: Mixture, project: Project) -> Picture:
+def plan_mixture(mixture: Mixture, project: Project) -> Plan:
     spans, remarks = plan_spans(mixture, project)
-    empty = next((span for span in spans if not any(span.shares)), None)
+    empty = next((span.start for span in spans if not any(span.shares)), None)
     if empty is not None:
         remarks.insert(
             0,
-            f"From {percent(empty.start)} on nothing is left to draw, since all sources have reached their caps: the "
+            f"From {percent(empty)} on nothing is left to draw, since all sources have reached their caps: the "
             "run would be refused. Raise a cap or lower steps.",
         )
+    return Plan(mixture, spans, remarks, empty)
+
+
+def plan_pictures(recipe: Recipe | None, project: Project) -> list[Picture]:
+    """The same as pictures."""
+    return [draw_plan(plan) for plan in plan_mixtures(recipe, project)]
+
+
+def draw_plan(plan: Plan) -> Picture:
+    mixture = plan.mixture
     return draw_picture(
         mixture.title,
         mixture.unit,
-        spans,
+        plan.spans,
         [source.dataset for source in mixture.sources],
         notes=[describe_source(source) for source in mixture.sources],
-        remarks=remarks,
+        remarks=plan.remarks,
     )
 
 

@@ -1,4 +1,4 @@
-"""A quick look at many versions at once, for lists to choose from: four queries however many they are.
+"""A quick look at many versions at once, for lists to choose from: five queries however many they are.
 
 It leaves out what only the rows themselves can tell; the launch asks all rules.
 """
@@ -9,6 +9,10 @@ from collections.abc import Iterable
 from django.utils import timezone
 
 from chanote.accounts.models import Project
+from chanote.curation.models import USABLE
+from chanote.curation.models import State as Standing
+from chanote.curation.rules import SHAPES_A_MODEL
+from chanote.curation.selectors import states_in
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.rights.models import ExceptionRequest, Source, SourceSpan, State
 from chanote.rights.rules import is_commercial
@@ -28,6 +32,8 @@ class QuickLook:
         self._today = timezone.localdate()
         self._commercial = is_commercial(project)
         sources = {source.pk: source for source in Source.objects.filter(project=project)}
+        self._reviews_data = project.reviews_data
+        self._states = states_in(project)
         self._sources: dict[int, list[Source]] = defaultdict(list)
         pairs = SourceSpan.objects.filter(version__dataset__project=project).order_by().values_list("version", "source")
         for version, source in pairs.distinct():
@@ -40,6 +46,11 @@ class QuickLook:
 
     def tell(self, version: DatasetVersion, use: Use) -> str:
         """Why the version must not be used so; empty when nothing is seen against it."""
+        state = self._states.get(version.pk, Standing.DRAFT)
+        if state == Standing.WITHDRAWN:
+            return "serves nothing any more"
+        if self._reviews_data and state not in USABLE and use in SHAPES_A_MODEL:
+            return "only approved versions may be learnt from"
         needed = {use, Use.TRAIN} if use == Use.EVALUATE else {use}
         sources = self._sources[version.pk]
         if any(source.is_withdrawn for source in sources):
@@ -54,6 +65,11 @@ class QuickLook:
         if self._commercial and self._is_non_commercial(version, sources):
             return "non-commercial"
         return ""
+
+    def tell_state(self, version: DatasetVersion) -> str:
+        """Where the version stands, in a word; empty for drafts of a project that does not review its data."""
+        state = self._states.get(version.pk, Standing.DRAFT)
+        return "" if state == Standing.DRAFT and not self._reviews_data else str(state.label)
 
     @staticmethod
     def _is_non_commercial(version: DatasetVersion, sources: Iterable[Source]) -> bool:

@@ -1,5 +1,6 @@
 """Taking data out of use: a source as a whole, or a single row wherever it stands."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import transaction
@@ -11,10 +12,10 @@ from chanote.audit.services import record
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.storage import StoreError
 from chanote.rights.exceptions import RightsRefused, check_text
-from chanote.rights.impact import Impact, find_impact_of_row, find_impact_of_source
+from chanote.rights.impact import find_impact_of_row, find_impact_of_source
 from chanote.rights.models import Source, WithdrawnRow
 from chanote.rights.rows import mark_row
-from chanote.runs.models import State
+from chanote.runs.models import Run, State
 from chanote.runs.services import RunRefused, cancel_run
 from chanote.web.problems import Problem
 
@@ -36,7 +37,9 @@ def withdraw_source(source: Source, *, reason: str, actor: Any) -> Source:
         if not done:
             raise RightsRefused(Problem("", f"The source {source.slug} is withdrawn already; it stays so."))
         record("source.withdrawn", source, actor=actor, reason=reason, used_by=used_by)
-    _cancel_waiting(find_impact_of_source(source), f"The source {source.slug} was withdrawn.", actor)
+    cancel_waiting(
+        (hit.run for hit in find_impact_of_source(source).runs), f"The source {source.slug} was withdrawn.", actor
+    )
     return source
 
 
@@ -64,15 +67,22 @@ def withdraw_row(version: DatasetVersion, number: int, *, reason: str, actor: An
         if not created:
             raise RightsRefused(Problem("row", f"This row was withdrawn already, as {row}."))
         record("row.withdrawn", row, actor=actor, reason=reason, used_by=used_by)
-    _cancel_waiting(find_impact_of_row(project, (length, sha256)), f"{str(row).capitalize()} was withdrawn.", actor)
+    runs = (hit.run for hit in find_impact_of_row(project, (length, sha256)).runs)
+    cancel_waiting(runs, f"{str(row).capitalize()} was withdrawn.", actor)
     return row
 
 
-def _cancel_waiting(impact: Impact, reason: str, actor: Any) -> None:
+def find_waiting_runs(version: DatasetVersion) -> Iterator[Run]:
+    """Runs in the queue that froze this version by its name; others may hold the same rows by another."""
+    waiting = Run.objects.filter(project=version.dataset.project, state=State.QUEUED)
+    return (run for run in waiting if version.reference in run.snapshot.get("datasets", {}))
+
+
+def cancel_waiting(runs: Iterable[Run], reason: str, actor: Any) -> None:
     """The platform cancels, since whoever may withdraw may not always launch."""
-    for hit in impact.runs:
-        if hit.run.state == State.QUEUED:
+    for run in runs:
+        if run.state == State.QUEUED:
             try:
-                cancel_run(hit.run, actor=None, reason=f"{reason} Withdrawn by {actor}.")
+                cancel_run(run, actor=None, reason=f"{reason} Withdrawn by {actor}.")
             except RunRefused:
                 continue  # It began or ended meanwhile.

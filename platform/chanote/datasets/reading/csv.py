@@ -1,6 +1,7 @@
 """CSV with a header line. The delimiter is the one of comma, semicolon and tab that splits the header most."""
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -9,6 +10,9 @@ from chanote.datasets.errors import BadRow, RowError, refuse
 from chanote.datasets.reading.lines import decode_line, read_lines
 
 DELIMITERS = (",", ";", "\t")
+NONE = "\0"
+"""No row may hold it."""
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
 csv.field_size_limit(LONGEST)
 
 
@@ -21,7 +25,9 @@ def read_csv(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:
         raise refuse("file", f"The header line {error}.") from None
     if first is None:
         return
-    delimiter = max(DELIMITERS, key=first.count)
+    bare = QUOTED.sub("", first)
+    # Where the header names one column nothing divides cells, and a comma in a cell is a comma.
+    delimiter = max(DELIMITERS, key=bare.count) if any(one in bare for one in DELIMITERS) else NONE
     records = csv.reader(_Chain(first, lines), delimiter=delimiter, strict=True)
     header = _read_header(records)
     number = 0
@@ -47,10 +53,10 @@ def read_csv(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:
 
 
 class _Lines:
-    """Decoded lines with their line ends, since a quoted cell may span several."""
+    """Decoded lines with their own line ends, since a quoted cell may span several and they are part of it."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._lines = read_lines(file)
+        self._lines = read_lines(file, ends=True)
         self.number = 0
 
     def __iter__(self) -> "_Lines":
@@ -60,7 +66,7 @@ class _Lines:
         self.number, line = next(self._lines)
         if line is None:
             raise RowError(f"is longer than {LONGEST // 2**20} MiB; split it")
-        return decode_line(line) + "\n"
+        return decode_line(line)
 
 
 class _Chain:

@@ -19,8 +19,9 @@ def check_encoding(start: bytes) -> None:
         raise refuse("file", "The file is compressed; unpack it first.")
 
 
-def read_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """(number from 1, line without its end); None stands for a line longer than LONGEST, which is skipped."""
+def read_lines(file: BinaryIO, *, ends: bool = False) -> Iterator[tuple[int, bytes | None]]:
+    """(number from 1, line without its end, or with it); None stands for a line longer than LONGEST, which is
+    skipped."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
@@ -32,7 +33,7 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
                 pass
             yield number, None
         else:
-            yield number, line.rstrip(b"\r\n")
+            yield number, line if ends else line.rstrip(b"\r\n")
 
 
 def decode_line(line: bytes) -> str:

@@ -41,16 +41,19 @@ class Options:
             newest: set[int] = set()
             for version in self.datasets.get(kind, []):
                 refused = self.look.tell(version, needed) if self.look else ""
+                state = self.look.tell_state(version) if self.look else ""
+                stands = f", {state}" if state else ""
                 if version.dataset_id not in newest:
                     newest.add(version.dataset_id)
-                    label = f"{version.dataset.slug}, newest (now version {version.number})"
+                    label = f"{version.dataset.slug}, newest (now version {version.number}{stands})"
                     choices.append(Choice(version.dataset.slug, label, refused))
-                choices.append(Choice(version.reference, f"{version.dataset.slug}, version {version.number}", refused))
+                label = f"{version.dataset.slug}, version {version.number}{stands}"
+                choices.append(Choice(version.reference, label, refused))
         return choices
 
 
 def read_options(project: Project) -> Options:
-    """Nine queries, however large the recipe."""
+    """Ten queries, however large the recipe."""
     options = Options(look=QuickLook(project))
     options.models = [
         Choice(model.slug, f"{model.slug} ({model.title})" if model.title else model.slug)
