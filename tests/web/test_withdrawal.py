@@ -122,7 +122,12 @@ def test_training_again_without_it_makes_a_version_and_a_draft_that_names_it(
     run = launch_run(revision=revision, owner=researcher)
     withdraw_source(court, reason="The owner objects.", actor=curator)
     run.refresh_from_db()
-    assert run.state == "cancelled", "it waited for them"
+    assert (run.state, run.fault) == (
+        "cancelled",
+        "The source court was withdrawn. Withdrawn by curator.",
+    ), "it waited for them"
+    page = client_of(researcher).get(f"/p/law/runs/{run.number}/").content.decode()
+    assert "<strong>The run was cancelled.</strong> The source court was withdrawn." in page
     with pytest.raises(LaunchRefused, match="rows 4 to 5 of mixed@1 must not be trained on"):
         launch_run(revision=revision, owner=researcher)
 
