@@ -26,10 +26,18 @@ def run(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) -> ExitCo
             elif isinstance(stage, EvaluateStage):
                 evaluate(session, number, stage)
             events.emit(StageFinished(stage=number, step=session.step))
+        session.tell_energy()
     except StopNow as reason:
+        session.tell_energy()
         events.emit(AttemptStopped(step=session.step, reason=str(reason)))
         return ExitCode.STOPPED
+    except Exception:
+        if session.ranks.count == 1:  # of several, nobody knows how many are left to ask
+            with suppress(RunFailed):
+                session.tell_energy()
+        raise
     finally:
+        session.meter.close()
         leave_ranks(session.ranks)
     events.emit(RunFinished(step=session.step))
     return ExitCode.FINISHED
@@ -48,6 +56,7 @@ def train(session: Session, number: int, stage: TrainingStage) -> None:
             work.end_round()
             work.measure_if_due()
             work.save_if_due()
+            session.tell_energy(now=False)
     except StopNow:
         if session.step > session.saved_step:  # a round that was being collected starts over
             work.save(finished=False)

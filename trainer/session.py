@@ -22,10 +22,19 @@ from trainer.checkpoints import (
     sweep_partial,
     write_checkpoint,
 )
-from trainer.contract.events import AttemptStarted, CheckpointRemoved, CheckpointSaved, PhaseProgressed
+from trainer.contract.events import (
+    AttemptStarted,
+    CheckpointRemoved,
+    CheckpointSaved,
+    EnergyPart,
+    EnergyUsed,
+    MetricsLogged,
+    PhaseProgressed,
+)
 from trainer.contract.spec import RunSpec
 from trainer.contract.stages import StageBase
 from trainer.data.rows import RowFile
+from trainer.energy import Meter, add_parts, mean_watts
 from trainer.events_log import EventLog
 from trainer.failures import InvalidSpec
 from trainer.hardware import choose_device, describe_hardware, package_versions
@@ -37,6 +46,8 @@ from trainer.sampling.opening import check_samplers
 from trainer.stopping import StopRequest
 
 SECONDS_BETWEEN_PROGRESS = 1.0
+SECONDS_BETWEEN_ENERGY = 30.0
+"""An attempt that is killed loses no more of its account."""
 
 
 @dataclass
@@ -72,6 +83,10 @@ class Session:
     resumed: SavedStage | None = None
     memory: dict[int, StageMemory] = field(default_factory=dict)
     """What stages will take, by their number."""
+    meter: Meter = field(default_factory=lambda: Meter([]))
+    _energy: list[EnergyPart] = field(default_factory=list)
+    """As told last, `_energy_at` seconds after the beginning."""
+    _energy_at: float = 0.0
     _mid_stage: list[Checkpoint] = field(default_factory=list)
 
     def remaining_stages(self) -> Iterator[tuple[int, StageBase]]:
@@ -97,6 +112,23 @@ class Session:
                 self.events.emit(PhaseProgressed(stage=number, phase=phase, done=done, total=total))
 
         return tell
+
+    def tell_energy(self, *, now: bool = True) -> None:
+        """Tell what all ranks have used since the attempt began: now, or if the last time was a while ago.
+
+        Every rank must come by here equally often.
+        """
+        due = self.meter.seconds() - self._energy_at >= SECONDS_BETWEEN_ENERGY
+        if not (now or self.ranks.from_first(due)):
+            return
+        parts = add_parts(self.ranks.gather(self.meter.read()))
+        seconds = self.meter.seconds()
+        if self._energy:
+            watts = mean_watts(self._energy, parts, seconds=seconds - self._energy_at)
+            if watts is not None and self.step:
+                self.events.emit(MetricsLogged(stage=self.stage, step=self.step, values={"system/watts": watts}))
+        self._energy, self._energy_at = parts, seconds
+        self.events.emit(EnergyUsed(step=self.step, seconds=seconds, parts=parts))
 
     def save(self, facts: dict[str, Any], tensors: dict[str, Tensor], *, stage_finished: bool) -> None:
         """Write a checkpoint, tell of it, and remove the oldest one that is no longer wanted.
@@ -160,7 +192,9 @@ def open_session(out: Path, spec: RunSpec, events: EventLog, stop: StopRequest) 
     check_samplers(spec)
     device = choose_device(spec.device)
     ranks = stop.ranks = join_ranks(device)
-    session = Session(spec=spec, out=out, events=events, stop=stop, rows=rows, device=device, ranks=ranks)
+    session = Session(
+        spec=spec, out=out, events=events, stop=stop, rows=rows, device=device, ranks=ranks, meter=Meter.open(device)
+    )
     if ranks.first:
         sweep_partial(out / "checkpoints")
     model = _resume(session, Path(spec.resume_from)) if spec.resume_from else _start(session)

@@ -285,6 +285,11 @@ METRICS_ALLOW = read_list("CHANOTE_METRICS_ALLOW", default=[])
 """Addresses or networks that may read /metrics without an account, such as 10.0.0.0/8."""
 TRAINER_COMMAND = shlex.split(os.environ.get("CHANOTE_TRAINER_COMMAND", ""))
 """How a worker calls the trainer when not by its own Python; `run DIRECTORY` is added."""
+MACHINE_WATTS = read_number("CHANOTE_MACHINE_WATTS", default=0)
+"""What a training machine takes without its GPUs when all its cores work, for estimates of energy where nothing
+measures it; 0: nobody has said it."""
+CARBON_GRAMS_PER_KWH = read_number("CHANOTE_CARBON_GRAMS_PER_KWH", default=0)
+"""CO2 equivalent of the electricity that these machines take; 0: nobody has said it."""
 SANDBOX_ADDRESSES = read_addresses("CHANOTE_SANDBOX_URL")
 """Tool services that may be used, the default first. None: the one that `chanote up` or `chanote demo` starts."""
 SANDBOX_TOKEN_FILE = os.environ.get("CHANOTE_SANDBOX_TOKEN_FILE", "")

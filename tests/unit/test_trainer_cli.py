@@ -70,6 +70,7 @@ def test_a_run_tells_its_whole_life_in_order(tmp_path: Path, datasets: dict[str,
         "attempt_started",
         *("stage_started", "memory_planned", "batch_seen", "memory_measured", "checkpoint_saved", "stage_finished"),
         *("stage_started", "memory_planned", "batch_seen", "memory_measured", "checkpoint_saved", "stage_finished"),
+        "energy_used",
         "run_finished",
     ]
     first, second = events_of(out, "stage_started")

@@ -19,6 +19,7 @@ from chanote.errands.models import Errand
 from chanote.models.models import Model
 from chanote.rights.models import Source
 from tests.custody_world import add_version, score_model, train_model, write_model
+from tests.run_rows import tell
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_home")]
 
@@ -79,6 +80,19 @@ def test_both_cards_tell_data_consent_scores_with_intervals_and_limits(model, re
     assert "ไม่ได้วัดการใช้พลังงาน" in thai
     assert "started from" in english
     assert "ฝึกต่อจาก" in thai
+
+
+def test_both_cards_tell_measured_energy_and_carbon_by_the_operators_figure(model, researcher, tmp_path, settings):
+    settings.CARBON_GRAMS_PER_KWH = 400
+    part = {"what": "cpu", "basis": "measured", "source": "package-0", "joules": 1_800_000.0}
+    tell(model.checkpoint.run, "energy_used", step=5, seconds=60.0, parts=[part])
+    export_model(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
+    english = read(tmp_path / "deed", "README.md")
+    assert "Energy measured: 0.5 kWh. That is 0.2 kg of CO₂ equivalent at 400 g per kWh. Processors measured" in english
+    thai = read(tmp_path / "deed", "README.th.md")
+    assert "พลังงานที่ใช้ (วัดจริง): 0.5 kWh เทียบเท่า CO₂ 0.2 กก. ที่ 400 กรัมต่อ kWh" in thai
+    manifest = verify_bundle(tmp_path / "deed").manifest
+    assert manifest["inputs"]["trainings"][0]["energy"]["kwh"] == 0.5
 
 
 def test_words_of_people_do_not_become_markup(model, researcher, tmp_path):

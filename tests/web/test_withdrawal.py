@@ -11,11 +11,13 @@ from chanote.cli import main
 from chanote.datasets.making import make_version, read_sourced_rows
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.storage import open_rows
+from chanote.errands.doing import do_here
+from chanote.errands.models import Errand
 from chanote.recipes.yaml_text import parse_yaml
 from chanote.rights.exceptions import RightsRefused
 from chanote.rights.impact import find_impact_of_row, find_impact_of_source
 from chanote.rights.models import Source, WithdrawnRow
-from chanote.rights.retraining import draft_without
+from chanote.rights.retraining import draft_without, start_retraining
 from chanote.rights.rows import mark_row
 from chanote.rights.withdrawal import withdraw_row, withdraw_source
 from chanote.runs.freezing import LaunchRefused
@@ -122,12 +124,21 @@ def test_training_again_without_it_makes_a_version_and_a_draft_that_names_it(
     run = launch_run(revision=revision, owner=researcher)
     withdraw_source(court, reason="The owner objects.", actor=curator)
     run.refresh_from_db()
-    assert run.state == "cancelled", "it waited for them"
+    assert (run.state, run.fault) == (
+        "cancelled",
+        "The source court was withdrawn. Withdrawn by curator.",
+    ), "it waited for them"
+    page = client_of(researcher).get(f"/p/law/runs/{run.number}/").content.decode()
+    assert "<strong>The run was cancelled.</strong> The source court was withdrawn." in page
     with pytest.raises(LaunchRefused, match="rows 4 to 5 of mixed@1 must not be trained on"):
         launch_run(revision=revision, owner=researcher)
 
-    answer = client_of(researcher).post("/p/law/rights/sources/court/retrain/", {"recipe": "reads"})
-    assert answer["Location"] == "/p/law/recipes/reads/"
+    asked = [client_of(researcher).post("/p/law/rights/sources/court/retrain/", {"recipe": "reads"}) for _ in "12"]
+    errand = Errand.objects.get()
+    assert {answer["Location"] for answer in asked} == {f"/p/law/errands/{errand.pk}/"}, "asked twice, done once"
+    assert do_here(errand).result["link"] == "/p/law/recipes/reads/"
+    told = client_of(researcher).get(asked[0]["Location"]).content.decode()
+    assert "Revision 2 is a draft. Look at it, then launch it." in told
     made = DatasetVersion.objects.get(dataset__slug="mixed", number=2)
     assert [row["text"][-10:] for row in open_rows(made)] == [
         row["text"][-10:] for place, row in enumerate(open_rows(mixed)) if place not in (3, 4)
@@ -142,6 +153,26 @@ def test_training_again_without_it_makes_a_version_and_a_draft_that_names_it(
     assert launch_run(revision=draft, owner=researcher).snapshot["datasets"].keys() == {"mixed@2"}
     with pytest.raises(RightsRefused, match="No dataset that reads names holds such rows"):
         draft_without(revision.recipe, actor=researcher)
+    again = do_here(start_retraining(revision.recipe, actor=researcher))
+    assert (again.state, again.fault) == ("failed", "No dataset that reads names holds such rows; launch it as it is.")
+
+
+def test_a_killed_draft_goes_on_with_what_it_has_made_and_drafts_once(project, court, mixed, researcher, monkeypatch):
+    recipe = write_text_recipe(project, researcher, "mixed@1").recipe
+    errand = start_retraining(recipe, sources=[court], actor=researcher)
+
+    def die(**given):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as killed:
+        killed.setattr("chanote.rights.retraining.save_revision", die)
+        with pytest.raises(SystemExit):
+            do_here(errand)
+    for killed_after_the_draft in (False, True):
+        Errand.objects.filter(pk=errand.pk).update(state="queued", lease_until=None)
+        ended = do_here(errand)
+        assert (ended.state, ended.result["revision"]) == ("finished", 2), killed_after_the_draft
+    assert (recipe.revisions.count(), mixed.dataset.versions.count()) == (2, 2)
 
 
 def test_what_would_leave_nothing_is_told(project, court, researcher, curator):
@@ -175,6 +206,7 @@ class TestRows:
         with pytest.raises(LaunchRefused, match="row 5 of mixed@1 was withdrawn"):
             launch_run(revision=revision, owner=researcher)
         client_of(researcher).post(page, {"recipe": "reads"})
+        do_here(Errand.objects.get())
         made = DatasetVersion.objects.get(dataset__slug="mixed", number=2)
         assert (made.rows, made.operation["rows"]) == (5, [5])
         assert launch_run(revision=revision.recipe.revisions.first(), owner=researcher)

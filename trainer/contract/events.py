@@ -173,6 +173,29 @@ class TaskScored(Contract):
     seconds: float
 
 
+class EnergyPart(Contract):
+    """What one part of the machines used."""
+
+    what: Literal["cpu", "gpu"]
+    """cpu: processors with their memory; gpu: those that computed."""
+    basis: Literal["measured", "estimated", "unknown"]
+    """measured: by counters of the hardware; estimated: from watts that somebody set; unknown: nothing tells it."""
+    source: str = ""
+    """What told it, such as `package-0, dram`, NVML, or the watts that were set."""
+    joules: float | None = Field(None, ge=0)
+    """Of all processes together; None exactly when unknown."""
+
+
+class EnergyUsed(Contract):
+    """Energy since the attempt began; the last one of an attempt counts. Attempts of a run add up."""
+
+    type: Literal["energy_used"] = "energy_used"
+    step: NonNegativeInt
+    seconds: float
+    """For which it was used."""
+    parts: list[EnergyPart]
+
+
 class StageFinished(Contract):
     type: Literal["stage_finished"] = "stage_finished"
     stage: NonNegativeInt
@@ -211,6 +234,7 @@ Event = Annotated[
     | CheckpointSaved
     | CheckpointRemoved
     | TaskScored
+    | EnergyUsed
     | StageFinished
     | RunFinished
     | AttemptStopped

@@ -110,20 +110,22 @@ def withdraw(args: argparse.Namespace) -> dict[str, Any]:
 
 def retrain_recipe(args: argparse.Namespace) -> dict[str, Any]:
     from chanote.commands.finding import find_named
+    from chanote.errands.doing import do_here
+    from chanote.errands.models import State
     from chanote.recipes.models import Recipe
-    from chanote.rights.retraining import draft_without
+    from chanote.rights.retraining import start_retraining
 
     actor, project = _enter(args)
     recipe = find_named(Recipe.objects.visible_to(actor).filter(project=project), "recipe", args.recipe)
     sources = [_find_source(project, slug) for slug in args.without]
     with _refusing():
-        draft = draft_without(recipe, sources=sources, actor=actor)
-    return {
-        "recipe": recipe.slug,
-        "revision": draft.revision.number,
-        "versions": {old: made.reference for old, made in draft.versions.items()},
-        "left": draft.left,
-    }
+        errand = start_retraining(recipe, sources=sources, actor=actor)
+    ended = do_here(errand)
+    if ended.is_active:
+        raise CommandEnd("The platform does it already; wait for it with `chanote errand wait`.", REFUSED)
+    if ended.state != State.FINISHED:
+        raise CommandEnd(ended.fault or f"“{ended.title}” was {ended.state}.", REFUSED)
+    return {name: ended.result[name] for name in ("recipe", "revision", "versions", "left")}
 
 
 def check_use(args: argparse.Namespace) -> dict[str, Any]:

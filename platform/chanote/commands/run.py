@@ -109,8 +109,12 @@ def list_runs(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def show_run(args: argparse.Namespace) -> dict[str, Any]:
+    from chanote.runs.energy import read_energy
+
     run, _ = _find(args)
-    return {**_describe(run), "attempts": run.attempts.count(), "metrics": _metrics(run)}
+    attempts = list(run.attempts.all())
+    energy = read_energy(attempts).facts()
+    return {**_describe(run), "attempts": len(attempts), "energy": energy, "metrics": _metrics(run)}
 
 
 def show_metrics(args: argparse.Namespace) -> dict[str, Any]:

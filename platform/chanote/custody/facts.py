@@ -14,6 +14,7 @@ from chanote.models.models import Model
 from chanote.rights.models import Source
 from chanote.rights.rules import read_sources_of
 from chanote.rights.terms import Traced, Training, trace_terms
+from chanote.runs.energy import read_energy
 from chanote.runs.facts import list_stages, name_method, time_spent
 from chanote.runs.models import Checkpoint
 
@@ -122,6 +123,7 @@ def describe_training(model: Model, training: Training) -> dict[str, Any]:
         "device": facts.get("device", ""),
         "attempts": len(attempts),
         "seconds": round(time_spent(attempts), 1),
+        "energy": read_energy(attempts).facts(),
     }
 
 

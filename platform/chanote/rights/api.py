@@ -13,6 +13,7 @@ from chanote.api.views import ProjectView
 from chanote.datasets.models import DatasetVersion, Use
 from chanote.datasets.selectors import find_version
 from chanote.datasets.storage import StoreError
+from chanote.errands.api import ErrandAnswer
 from chanote.models.models import Model
 from chanote.recipes.models import Recipe
 from chanote.rights.exceptions import (
@@ -25,7 +26,7 @@ from chanote.rights.exceptions import (
 )
 from chanote.rights.impact import Impact, find_impact_of_row, find_impact_of_source
 from chanote.rights.models import ExceptionRequest, Source, WithdrawnRow
-from chanote.rights.retraining import draft_without
+from chanote.rights.retraining import start_retraining
 from chanote.rights.rows import mark_row
 from chanote.rights.sources import change_source, create_source
 from chanote.rights.withdrawal import withdraw_row, withdraw_source
@@ -79,13 +80,6 @@ class NoteRequest(serializers.Serializer[Any]):
 
 class RetrainRequest(serializers.Serializer[Any]):
     recipe = serializers.CharField(max_length=80, help_text="Slug of the recipe to draft anew.")
-
-
-class RetrainAnswer(serializers.Serializer[Any]):
-    recipe = serializers.CharField()
-    revision = serializers.IntegerField()
-    versions = serializers.DictField(child=serializers.CharField(), help_text="Old reference → new one.")
-    left = serializers.ListField(child=serializers.CharField(), help_text="What a person must still do.")
 
 
 class ExceptionAnswer(serializers.ModelSerializer[ExceptionRequest]):
@@ -174,12 +168,10 @@ class RightsView(ProjectView):
     def retrain(self, sources: list[Source]) -> Response:
         recipe = get_object_or_404(Recipe, project=self.project, slug=self.read(RetrainRequest)["recipe"])
         try:
-            draft = draft_without(recipe, sources=sources, actor=self.request.user)
+            errand = start_retraining(recipe, sources=sources, actor=self.request.user)
         except RightsRefused as error:
             raise refused(error) from error
-        versions = {old: made.reference for old, made in draft.versions.items()}
-        answer = {"recipe": recipe.slug, "revision": draft.revision.number, "versions": versions, "left": draft.left}
-        return Response(RetrainAnswer(answer).data, status=201)
+        return Response(ErrandAnswer(errand).data, status=202, headers={"Location": self.link("errand", errand.pk)})
 
 
 class Sources(RightsView):
@@ -245,10 +237,10 @@ class SourceWithdrawal(RightsView):
 
 class SourceRetraining(RightsView):
     @extend_schema(
-        request=RetrainRequest, responses={201: RetrainAnswer}, operation_id="sources_retrain", tags=["rights"]
+        request=RetrainRequest, responses={202: ErrandAnswer}, operation_id="sources_retrain", tags=["rights"]
     )
     def post(self, request: Any, project: str, slug: str) -> Response:
-        """Draft a recipe anew without the source's rows, and without any that were withdrawn."""
+        """Draft a recipe anew without the source's rows, and without any that were withdrawn, as an errand."""
         return self.retrain([self.source(slug)])
 
 
@@ -281,10 +273,10 @@ class RowWithdrawal(RightsView):
 
 class Retraining(RightsView):
     @extend_schema(
-        request=RetrainRequest, responses={201: RetrainAnswer}, operation_id="rights_retrain", tags=["rights"]
+        request=RetrainRequest, responses={202: ErrandAnswer}, operation_id="rights_retrain", tags=["rights"]
     )
     def post(self, request: Any, project: str) -> Response:
-        """Draft a recipe anew without rows and sources that were withdrawn."""
+        """Draft a recipe anew without rows and sources that were withdrawn, as an errand."""
         return self.retrain([])
 
 

@@ -21,7 +21,7 @@ from chanote.rights.forms import ChangeSourceForm, NewSourceForm, ReasonForm
 from chanote.rights.impact import Impact, find_impact_of_row, find_impact_of_source
 from chanote.rights.models import ExceptionRequest, Source, State, WithdrawnRow
 from chanote.rights.provenance import list_use_chips
-from chanote.rights.retraining import draft_without, find_recipes_using
+from chanote.rights.retraining import find_recipes_using, start_retraining
 from chanote.rights.rows import mark_row
 from chanote.rights.rules import is_commercial
 from chanote.rights.sources import FACTS, change_source, create_source, set_purpose
@@ -181,17 +181,10 @@ def row_impact(request: HttpRequest, project: str, dataset: str, number: int, ro
 def _retrain(request: HttpRequest, project: Project, sources: list[Source], back: str) -> HttpResponse:
     recipe = get_object_or_404(Recipe, project=project, slug=request.POST.get("recipe", ""))
     try:
-        draft = draft_without(recipe, sources=sources, actor=request.user)
+        return redirect(start_retraining(recipe, sources=sources, actor=request.user))
     except RightsRefused as refused:
         messages.error(request, str(refused))
         return redirect(back)
-    made = ", ".join(version.reference for version in draft.versions.values())
-    messages.success(
-        request, f"Revision {draft.revision.number} is a draft that uses {made}. Look at it, then launch it."
-    )
-    for sentence in draft.left:
-        messages.warning(request, sentence)
-    return redirect("recipe", project.slug, recipe.slug)
 
 
 def _list_recipes(project: Project, impact: Impact) -> list[Recipe]:

@@ -12,6 +12,7 @@ from chanote.api.errors import Conflict, Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
 from chanote.recipes.models import Recipe
+from chanote.runs.energy import read_energy
 from chanote.runs.models import Attempt, Checkpoint, Run, State
 from chanote.runs.queue import position_of, waiting_reason
 from chanote.runs.services import (
@@ -57,13 +58,17 @@ class RunDetailAnswer(RunAnswer):
     attempts = AttemptAnswer(many=True)
     queue_position = serializers.SerializerMethodField(help_text="From 1; null unless it waits.")
     waits_for = serializers.SerializerMethodField(help_text="Why it waits; empty unless it does.")
+    energy = serializers.SerializerMethodField(help_text="Over all attempts; see `told` for where it comes from.")
     snapshot = serializers.DictField(help_text="Everything the result depends on, frozen at launch.")
 
     class Meta(RunAnswer.Meta):
-        fields = (*RunAnswer.Meta.fields, "attempts", "queue_position", "waits_for", "snapshot")  # type: ignore[assignment]
+        fields = (*RunAnswer.Meta.fields, "attempts", "queue_position", "waits_for", "energy", "snapshot")  # type: ignore[assignment]
 
     def get_queue_position(self, run: Run) -> int | None:
         return position_of(run)
+
+    def get_energy(self, run: Run) -> dict[str, Any]:
+        return read_energy(run.attempts.all()).facts()
 
     def get_waits_for(self, run: Run) -> str:
         return waiting_reason(run)

@@ -19,7 +19,7 @@ MOST_POINTS = 2000
 MOST_EVENTS = 200
 RUNS_PER_QUERY = 400
 """SQLite refuses expressions nested deeper than 1,000."""
-QUIET = frozenset({"phase_progressed", "rollouts_stored"})
+QUIET = frozenset({"phase_progressed", "rollouts_stored", "energy_used"})
 """Events that change a number on the page but no list."""
 
 

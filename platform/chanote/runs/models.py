@@ -48,7 +48,7 @@ class Run(models.Model):
     step = models.PositiveIntegerField(default=0)
     stage = models.PositiveIntegerField(default=0)
     fault = models.TextField(blank=True)
-    """One sentence on why the run failed."""
+    """One sentence on why the run failed, or was cancelled before it began."""
     notes = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True, db_index=True)
     started = models.DateTimeField(null=True, blank=True)

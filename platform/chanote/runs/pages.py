@@ -183,11 +183,8 @@ def read_events(run: Run) -> list[RunEvent]:
     These are rows of batches and files of rollouts, which have tabs of their own; of progress the latest is among them.
     """
     events = RunEvent.objects.filter(attempt__run=run).select_related("attempt")
-    lasting = list(
-        events.exclude(type__in=["batch_seen", "rollouts_stored", "tool_calls_stored", "phase_progressed"]).order_by(
-            "id"
-        )
-    )
+    repeated = ["batch_seen", "rollouts_stored", "tool_calls_stored", "phase_progressed", "energy_used"]
+    lasting = list(events.exclude(type__in=repeated).order_by("id"))
     progress = events.filter(type="phase_progressed").order_by("-id").first()
     return sorted([*lasting, progress], key=lambda event: event.pk) if progress else lasting
 

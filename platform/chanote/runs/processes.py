@@ -72,6 +72,8 @@ def start_trainer(directory: Path, secrets: Mapping[str, str] | None = None) -> 
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
     environment |= {"PYTHONPATH": import_path(), MARK: str(directory), "PYTHONUNBUFFERED": "1"}
+    if settings.MACHINE_WATTS:
+        environment["TRAINER_MACHINE_WATTS"] = str(settings.MACHINE_WATTS)
     environment |= secrets or {}
     environment.setdefault("OMP_NUM_THREADS", "1")
     with (directory / "stdout.log").open("ab") as stdout, (directory / "stderr.log").open("ab") as stderr:

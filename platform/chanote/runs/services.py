@@ -15,7 +15,6 @@ from chanote.audit.services import record
 from chanote.models.models import Model
 from chanote.recipes.models import Revision
 from chanote.rights.launching import describe_exceptions, judge_recipe, judge_snapshot
-from chanote.rights.rules import Refusal
 from chanote.runs.freezing import LaunchRefused, find_obstacles, freeze_again, freeze_recipe
 from chanote.runs.launching import announce
 from chanote.runs.leases import lock_queue
@@ -32,6 +31,7 @@ __all__ = [
     "LaunchRefused",
     "RunRefused",
     "cancel_run",
+    "explain_refusal",
     "launch_run",
     "move_run",
     "reproduce_run",
@@ -166,8 +166,8 @@ def cancel_run(run: Run, *, actor: Any = None, reason: str = "") -> None:
         )
     now = timezone.now()
     if run.state == State.QUEUED:
-        _set_state(run, attempt, State.CANCELLED, cancel_requested=now, ended=now)
-        Run.objects.filter(pk=run.pk).update(ended=now)
+        _set_state(run, attempt, State.CANCELLED, cancel_requested=now, ended=now, fault=reason)
+        Run.objects.filter(pk=run.pk).update(ended=now, fault=reason)
     else:
         _set_state(run, attempt, State.STOPPING, cancel_requested=now)
     record("run.cancel_requested", run, actor=actor, attempt=attempt.number, reason=reason)
@@ -177,6 +177,7 @@ def cancel_run(run: Run, *, actor: Any = None, reason: str = "") -> None:
 def resume_run(run: Run, *, actor: Any = None, checkpoint: Checkpoint | None = None) -> Attempt:
     """Queue a new attempt that continues from a checkpoint: the newest that is kept, or the one named."""
     _permit(actor, "runs.launch", run.project)
+    lock_queue()
     run, _ = _lock(run)
     _refuse_active(run, "resumed")
     if run.state == State.FINISHED:
@@ -199,6 +200,7 @@ def resume_run(run: Run, *, actor: Any = None, checkpoint: Checkpoint | None = N
 def retry_run(run: Run, *, actor: Any = None) -> Attempt:
     """Queue a new attempt from the start, of the same frozen spec."""
     _permit(actor, "runs.launch", run.project)
+    lock_queue()
     run, _ = _lock(run)
     _refuse_active(run, "retried")
     if run.state == State.FINISHED:
@@ -233,15 +235,16 @@ def move_run(run: Run, *, actor: Any = None, position: int) -> None:
 @transaction.atomic
 def continue_parked(attempt_id: int) -> Attempt | None:
     """Queue a run again that was stopped only because the platform shut down; None where nothing is to continue."""
+    lock_queue()
     run, attempt = _lock(Run.objects.get(attempts=attempt_id))
     if attempt.pk != attempt_id or attempt.stop_requested:
         return None
     # A trainer that was killed because it did not save in time is taken up again as well.
     if run.state != State.STOPPED and not (run.state == State.FAILED and (attempt.exit_code or 0) < 0):
         return None
-    if refusals := _judge_again(run):
-        Run.objects.filter(pk=run.pk).update(fault=refusals[0].message)
-        record("run.not_continued", run, reason=refusals[0].message)
+    if refusal := explain_refusal(run):
+        Run.objects.filter(pk=run.pk).update(fault=refusal)
+        record("run.not_continued", run, reason=refusal)
         return None
     again = _requeue(run, newest_checkpoint(run), first=True)
     record("run.parked", run, attempt=again.number)
@@ -267,18 +270,22 @@ def _lock(run: Run) -> tuple[Run, Attempt]:
     return Run.objects.select_for_update().get(pk=run.pk), attempt
 
 
-def _judge_again(run: Run) -> list[Refusal]:
-    """What rights have against going on with a run that was allowed when it was launched."""
+def explain_refusal(run: Run) -> str:
+    """What rights have against beginning or going on with a run that was allowed when it was launched, in the
+    sentences of a refused launch; empty: nothing. Asked in the transaction that lets it go on: under the lock taken
+    here a withdrawal comes either before, and is seen, or after, and finds the run at work.
+    """
     Project.objects.select_for_update().get(pk=run.project_id)
     try:
-        return list(judge_snapshot(run.project, run.snapshot).refusals)
+        refusals = judge_snapshot(run.project, run.snapshot).refusals
     except (ValidationError, KeyError):
-        return []  # A recipe of an older contract: the trainer will say what is wrong with it.
+        return ""  # A recipe of an older contract: the trainer will say what is wrong with it.
+    return " ".join(dict.fromkeys(refusal.message for refusal in refusals))
 
 
 def _refuse_by_rights(run: Run) -> None:
-    if refusals := _judge_again(run):
-        raise RunRefused(f"{run.name} cannot go on: {' '.join(refusal.message for refusal in refusals)}")
+    if refusal := explain_refusal(run):
+        raise RunRefused(f"{run.name} cannot go on: {refusal}")
 
 
 def _set_state(run: Run, attempt: Attempt, state: State, **fields: Any) -> None:

@@ -18,9 +18,9 @@ from chanote.runs.endings import Ending, close_attempt, judge
 from chanote.runs.ingest import add_platform_event, apply_effects, ingest_new_lines, retry_effects, spec_of
 from chanote.runs.launching import nudge_first
 from chanote.runs.leases import Superseded, hold
-from chanote.runs.models import ACTIVE, Attempt, State
+from chanote.runs.models import ACTIVE, Attempt, Run, State
 from chanote.runs.processes import Trainer, find_trainer, start_trainer
-from chanote.runs.services import continue_parked
+from chanote.runs.services import continue_parked, explain_refusal
 from chanote.tools.endpoints import read_secrets
 
 Result = TypeVar("Result")
@@ -78,7 +78,9 @@ class Supervision:
         try:
             directory = write_spec(attempt)
             # Between this and the start nothing may wait: a supervisor that lost its fence must not start a second one.
-            self.persist(lambda: hold(self.attempt_id, self.fence))
+            if self.persist(self.refuse_start):
+                self.persist(nudge_first)
+                return None
             self.trainer = started = start_trainer(directory, read_secrets(attempt.run.snapshot.get("toolset")))
         except OSError as error:
             fault = (
@@ -89,6 +91,16 @@ class Supervision:
         self.log.info("started the trainer", pid=started.pid)
         self.persist(lambda: self.note_trainer(started, adopted=False))
         return started
+
+    def refuse_start(self) -> bool:
+        """Ask rights a last time, under the fence: what was withdrawn, revoked or has run out since the launch ends
+        the attempt before anything reads a row. Nothing is lost; when it is allowed again it can be retried."""
+        with transaction.atomic():
+            hold(self.attempt_id, self.fence)
+            refusal = explain_refusal(Run.objects.select_related("project").get(attempts=self.attempt_id))
+            if refusal:
+                close_attempt(self.attempt_id, self.fence, Ending(State.FAILED, fault=refusal))
+        return bool(refusal)
 
     def note_trainer(self, trainer: Trainer, *, adopted: bool) -> None:
         with transaction.atomic():

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 from chanote.accounts.roles import may
 from chanote.runs.compare import MOST_RUNS, compare_runs
 from chanote.runs.curves import arrange_charts, choose_main, draw_chart
+from chanote.runs.energy import read_energy
 from chanote.runs.facts import list_datasets, list_stages, list_teachers, list_verbs, name_base, name_method
 from chanote.runs.ledger import list_ledgers
 from chanote.runs.live import find_run
@@ -170,6 +171,7 @@ def read_head(request: HttpRequest, project: str, number: int, tab: str) -> tupl
         "tab": tab,
         "tabs": [(name, label, reverse(url, args=[found.slug, run.number])) for name, label, url in TABS],
         "figures": read_figures(run, attempts, series),
+        "energy": read_energy(attempts),
         "attempts": attempts,
         "newest": newest,
         "last_checkpoint": max((one.step for one in checkpoints), default=None),

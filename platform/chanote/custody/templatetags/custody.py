@@ -8,6 +8,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from chanote.custody.models import Package, State
+from chanote.runs.curves import spell_number
 from chanote.web.templatetags.chanote import status
 
 register = template.Library()
@@ -25,6 +26,12 @@ def plain(value: Any) -> str:
 @register.filter
 def in_hours(seconds: float | None) -> str:
     return f"{(seconds or 0) / 3600:.2f}"
+
+
+@register.filter
+def digits(value: float | None) -> str:
+    """Four significant ones."""
+    return spell_number(value)
 
 
 STATES = {
