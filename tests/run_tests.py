@@ -13,13 +13,6 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 SELECTED = "not replication and not soak and not vllm and not peer and not harness"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", SELECTED)
-    sys.executable,
-    "-m",
-    "pytest",
-    "-q",
-    "-m",
-    "not replication and not soak and not vllm and not peer and not harness",
-)
 WAITING = ("integration", "browser")
 """Folders whose tests wait."""
 COMPUTING = (
