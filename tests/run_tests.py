@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", "not replication and not soak and not vllm and not peer")
+SELECTED = "not replication and not soak and not vllm and not peer and not harness"
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", SELECTED)
 WAITING = ("integration", "browser")
 """Folders whose tests wait."""
 COMPUTING = (

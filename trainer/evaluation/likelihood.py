@@ -4,11 +4,12 @@ Sequences are padded on the right, where causal attention never looks, so a sequ
 rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 BATCH_TOKENS = 4096
 BATCH_LOGITS = 64 * 2**20
@@ -23,19 +24,60 @@ class Continuation:
     start: int
 
 
+@dataclass(frozen=True)
+class LookedAt:
+    """A token in its place: its log-probability in nats, and the likeliest tokens there with theirs, best first."""
+
+    logprob: float
+    likeliest: tuple[tuple[int, float], ...]
+
+
+Found = TypeVar("Found")
+Read = Callable[[Tensor, Tensor], list[Found]]
+"""(logits_SV, target_S) → something for each of S scored tokens."""
+
+
 def score_continuations(model: Any, sequences: Sequence[Continuation]) -> list[list[float]]:
     """Log-probability in nats of every scored token, per sequence, in the order of the sequences."""
-    scores: list[list[float]] = [[] for _ in sequences]
+    return _read_all(model, sequences, _read_logprobs)
+
+
+def look_at_continuations(model: Any, sequences: Sequence[Continuation], *, looks: int) -> list[list[LookedAt]]:
+    """The same with the `looks` likeliest tokens beside each; where it is the likeliest, both numbers are equal."""
+
+    def read(logits_SV: Tensor, target_S: Tensor) -> list[LookedAt]:
+        logprobs = _read_logprobs(logits_SV, target_S)
+        if not looks:
+            return [LookedAt(one, ()) for one in logprobs]
+        best = logits_SV.topk(min(looks, logits_SV.shape[-1]))
+        values_SK = (best.values - logits_SV.logsumexp(dim=-1, keepdim=True)).double()
+        likeliest = [
+            tuple(zip(tokens, values, strict=True))
+            for tokens, values in zip(best.indices.tolist(), values_SK.tolist(), strict=True)
+        ]
+        return [LookedAt(logprob, pairs) for logprob, pairs in zip(logprobs, likeliest, strict=True)]
+
+    return _read_all(model, sequences, read)
+
+
+def _read_logprobs(logits_SV: Tensor, target_S: Tensor) -> list[float]:
+    logp_S = logits_SV.gather(1, target_S[:, None])[:, 0] - logits_SV.logsumexp(dim=-1)
+    values: list[float] = logp_S.double().tolist()
+    return values
+
+
+def _read_all(model: Any, sequences: Sequence[Continuation], read: Read[Found]) -> list[list[Found]]:
+    found: list[list[Found]] = [[] for _ in sequences]
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             for batch in _batches(model, sequences):
-                for place, values in zip(batch, _score_batch(model, [sequences[i] for i in batch]), strict=True):
-                    scores[place] = values
+                for place, values in zip(batch, _read_batch(model, [sequences[i] for i in batch], read), strict=True):
+                    found[place] = values
     finally:
         model.train(training)
-    return scores
+    return found
 
 
 def _batches(model: Any, sequences: Sequence[Continuation]) -> Iterator[list[int]]:
@@ -55,7 +97,7 @@ def _batches(model: Any, sequences: Sequence[Continuation]) -> Iterator[list[int
         yield batch
 
 
-def _score_batch(model: Any, sequences: Sequence[Continuation]) -> list[list[float]]:
+def _read_batch(model: Any, sequences: Sequence[Continuation], read: Read[Found]) -> list[list[Found]]:
     width = max(len(sequence.ids) for sequence in sequences)
     tokens_BT = torch.zeros(len(sequences), width, dtype=torch.long)
     mask_BT = torch.zeros(len(sequences), width, dtype=torch.long)
@@ -70,10 +112,9 @@ def _score_batch(model: Any, sequences: Sequence[Continuation]) -> list[list[flo
         use_cache=False,
         logits_to_keep=width - first,
     ).logits
-    scores = []
+    found = []
     for row, sequence in enumerate(sequences):
         logits_SV = logits_BKV[row, sequence.start - 1 - first : len(sequence.ids) - 1 - first].float()
         target_S = torch.tensor(sequence.ids[sequence.start :], device=logits_SV.device)
-        logp_S = logits_SV.gather(1, target_S[:, None])[:, 0] - logits_SV.logsumexp(dim=-1)
-        scores.append(logp_S.double().tolist())
-    return scores
+        found.append(read(logits_SV, target_S))
+    return found

@@ -108,9 +108,27 @@ class ShownLogprobs:
         return {
             "tokens": texts,
             "token_logprobs": [one.logprob for one in tokens],
-            "top_logprobs": [{self._names.of(t)[0]: logp for t, logp in one.likeliest} for one in tokens],
+            "top_logprobs": [self._likeliest(one) for one in tokens],
             "text_offset": places,
         }
+
+    def echo(self, first: int, tokens: Sequence[SampledToken]) -> dict[str, Any]:
+        """As `completion`, after the first token of a prompt, which nothing foretells."""
+        name = self._names.of(first)[0]
+        rest = self.completion(tokens, offset=len(name))
+        return {
+            "tokens": [name, *rest["tokens"]],
+            "token_logprobs": [None, *rest["token_logprobs"]],
+            "top_logprobs": [None, *rest["top_logprobs"]],
+            "text_offset": [0, *rest["text_offset"]],
+        }
+
+    def _likeliest(self, one: SampledToken) -> dict[str, float]:
+        """By text, with the token itself, as OpenAI has it. Of tokens that read alike the likeliest counts."""
+        found: dict[str, float] = {}
+        for token, logprob in (*one.likeliest, (one.token, one.logprob)):
+            found.setdefault(self._names.of(token)[0], logprob)
+        return found
 
     def _entry(self, token: int, logprob: float) -> dict[str, Any]:
         text, written = self._names.of(token)

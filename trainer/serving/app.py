@@ -98,7 +98,7 @@ class Served:
         prompts = [
             await asyncio.to_thread(self.writer.tokenise, prompt, vocabulary=vocabulary) for prompt in asked.prompts
         ]
-        most = asked.max_tokens or SHORT_COMPLETION
+        most = SHORT_COMPLETION if asked.max_tokens is None else asked.max_tokens
         tickets = self._ask(asked, prompts, most=most, looks=asked.logprobs, field="prompt")
         heading = Heading("text", self.name)
         if asked.stream:
@@ -106,10 +106,16 @@ class Served:
         completions = await self._finish(request, tickets)
         choices = []
         for place, (ticket, completion) in enumerate(zip(tickets, completions, strict=True)):
-            choice = {"index": place, "text": completion.text, "finish_reason": end_reason(completion)}
+            prompt = prompts[place // asked.choices]
+            choice: dict[str, Any] = {"index": place, "text": completion.text}
+            choice["finish_reason"] = end_reason(completion)
             choice["logprobs"] = None if asked.logprobs is None else self.logprobs.completion(ticket.tokens)
+            if asked.echo:
+                choice["text"] = self.writer.read(asked.prompts[place // asked.choices]) + completion.text
+            if asked.echo and asked.logprobs is not None:
+                choice["logprobs"] = self.logprobs.echo(prompt.ids[0], [*ticket.prompt, *ticket.tokens])
             if asked.return_token_ids:
-                choice["prompt_token_ids"] = list(prompts[place // asked.choices].ids)
+                choice["prompt_token_ids"] = list(prompt.ids)
                 choice["token_ids"] = list(completion.token_ids)
             choices.append(choice)
         return JSONResponse({**heading.fields(), "choices": choices, "usage": _usage(prompts, completions)})
@@ -122,13 +128,14 @@ class Served:
         """One ticket for each choice of each prompt, prompt by prompt; raises Refused."""
         context = self.sampler.context
         base = secrets.randbits(63) if asked.seed is None else asked.seed
+        values = isinstance(asked, CompletionRequest) and bool(asked.echo) and looks is not None
         requests = []
         for number, prompt in enumerate(prompts):
             place = f"{field}[{number}]" if len(prompts) > 1 else field
             if not prompt.ids:
                 raise Refused(f"{place}: is empty; the first token needs something to follow.", field=place)
             room = context - len(prompt.ids)
-            if room < 1:
+            if room < 0 or (room == 0 and most != 0):
                 raise Refused(
                     f"{place}: has {len(prompt.ids)} tokens and the context is {context}: nothing can be written "
                     "after it. Shorten the conversation or what tools answer, or serve with a longer --context.",
@@ -141,12 +148,13 @@ class Served:
                 requests.append(
                     AskedFor(
                         prompt_ids=prompt.ids,
-                        max_new_tokens=min(room, most or room),
+                        max_new_tokens=max(1, min(room, most or room)),
                         temperature=asked.drawn_at,
                         top_p=asked.top_p or 1.0,
                         seed=seed,
                         stop=tuple(asked.stop),
-                        ticket=Ticket(listens=bool(asked.stream), looks=looks or 0),
+                        ticket=Ticket(listens=bool(asked.stream), looks=looks or 0, values=values),
+                        writes=most != 0,
                     )
                 )
         self.sampler.ask(requests)

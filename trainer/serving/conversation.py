@@ -60,6 +60,10 @@ class Writer:
             raise Refused(f"prompt: holds {max(prompt)}; the model's tokens go up to {vocabulary - 1}.", field="prompt")
         return Prompt(tuple(prompt))
 
+    def read(self, prompt: str | Sequence[int]) -> str:
+        """The text of a prompt without a template, special tokens too."""
+        return prompt if isinstance(prompt, str) else str(self.tokenizer.decode(list(prompt)))
+
     def _message(self, message: Message) -> dict[str, Any]:
         role = "system" if message.role == "developer" else message.role
         written: dict[str, Any] = {"role": role, "content": self._plain(message.content or "")}

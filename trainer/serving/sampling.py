@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.evaluation.likelihood import Continuation, look_at_continuations
 from trainer.failures import RunFailed
 from trainer.sampling.engine import Completion, SamplingRequest, StopReason
 from trainer.sampling.llama_decoder import LlamaDecoder
@@ -51,6 +52,10 @@ class Ticket:
     events: "asyncio.Queue[Event]" = field(default_factory=asyncio.Queue)
     tokens: list[SampledToken] = field(default_factory=list)
     """All that were sampled; whole once the completion is there."""
+    values: bool = False
+    """Wants the tokens of the prompt valued."""
+    prompt: list[SampledToken] = field(default_factory=list)
+    """The prompt's tokens from the second on; whole once the completion is there."""
     gone: bool = False
     """Nobody waits any more. Set by the loop, seen by the engine's thread."""
 
@@ -66,6 +71,8 @@ class Ticket:
 @dataclass(frozen=True, kw_only=True)
 class AskedFor(SamplingRequest):
     ticket: Ticket = field(compare=False)
+    writes: bool = True
+    """Wants something written after the prompt."""
 
 
 class ListeningReader(RowReader):
@@ -190,7 +197,12 @@ class Sampler:
                 self._in_work[self._next] = request
                 found.append((self._next, request))
                 self._next += 1
-        return found
+        if valued := [request for _, request in found if request.ticket.values]:
+            value_prompts(self.engine.model, valued)
+        for number, request in found:
+            if not request.writes:
+                self.answer(number, Completion(token_ids=(), logprobs=(), text="", stop_reason=StopReason.LENGTH))
+        return [(number, request) for number, request in found if request.writes]
 
     def wait(self) -> bool:
         self.flush()
@@ -240,6 +252,20 @@ class Sampler:
         for request in lost:
             self.tell(request.ticket, Refused(sentence, status=status))
         self.flush()
+
+
+def value_prompts(model: Any, requests: Sequence[AskedFor]) -> None:
+    """Log-probabilities of prompts, by the code that scores tasks, at temperature 1; equal prompts are valued once."""
+    looks: dict[tuple[int, ...], int] = {}
+    for request in requests:
+        looks[request.prompt_ids] = max(looks.get(request.prompt_ids, 0), request.ticket.looks)
+    asked = [Continuation(ids, 1) for ids in looks]
+    found = dict(zip(looks, look_at_continuations(model, asked, looks=max(looks.values())), strict=True))
+    for request in requests:
+        request.ticket.prompt = [
+            SampledToken(token, max(one.logprob, LEAST_LOGPROB), one.likeliest[: request.ticket.looks])
+            for token, one in zip(request.prompt_ids[1:], found[request.prompt_ids], strict=True)
+        ]
 
 
 def _deliver(told: Sequence[tuple[Ticket, Event]]) -> None:

@@ -231,10 +231,21 @@ class ChatRequest(Sampling):
 
 class CompletionRequest(Sampling):
     prompt: str | list[str] | list[Token] | list[list[Token]]
+    max_tokens: int | None = Field(default=None, ge=0)
+    """0 with `echo`: only the prompt is valued, and nothing is written."""
     logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
-    echo: Annotated[bool | None, _only(False)] = None
+    echo: bool | None = None
+    """The prompt stands before the answer; with `logprobs`, its tokens are valued too."""
     suffix: Annotated[str | None, _only("")] = None
     best_of: Annotated[int | None, _only(1)] = None
+
+    @model_validator(mode="after")
+    def _check_echo(self) -> "CompletionRequest":
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens is 0, which leaves nothing to answer; ask for 1 or more, or for echo: true")
+        if self.echo and self.stream:
+            raise ValueError("echo comes whole only; leave stream out")
+        return self
 
     @property
     def prompts(self) -> list[str | list[int]]:

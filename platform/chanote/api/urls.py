@@ -8,6 +8,7 @@ from chanote.api import docs, views
 from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.boards import api_changes as changes
+from chanote.boards import api_imports as imports
 from chanote.boards import api_snapshots as snapshots
 from chanote.building import api as building
 from chanote.checks import api as checks
@@ -161,6 +162,9 @@ urlpatterns: list[Any] = [
     path(f"{P}boards/<slug:slug>/snapshots/<number:number>/", snapshots.OneSnapshot.as_view(), name="board_snapshot"),
     path(f"{P}aliases/", changes.Aliases.as_view(), name="aliases"),
     path(f"{P}aliases/<slug:slug>/", changes.OneAlias.as_view(), name="alias"),
+    path(f"{P}imported-results/", imports.ImportedResults.as_view(), name="imported_results"),
+    path(f"{P}imported-results/<number:number>/", imports.OneImportedResult.as_view(), name="imported_result"),
+    path(f"{P}imported-results/<number:number>/file/", imports.OriginalFile.as_view(), name="imported_result_file"),
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),
     path(f"{P}evaluations/<number:number>/", boards.OneEvaluation.as_view(), name="evaluation"),
     path(f"{P}evaluations/<number:number>/samples/", boards.Samples.as_view(), name="samples"),

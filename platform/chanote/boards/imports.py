@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Count, Max, QuerySet
 
+from chanote.accounts.models import Project
 from chanote.audit.services import record
 from chanote.boards.importing import ImportedItem, ImportedResult, NotReadable, read_results
 from chanote.boards.models import Board, Evaluation, ImportedFile, Sample, Task
@@ -73,8 +75,25 @@ def import_results(
     return file
 
 
+def import_upload(
+    *, board: Board, file: UploadedFile, beside: UploadedFile | None = None, model: str = "", actor: Any = None
+) -> ImportedFile:
+    """The same with files of a request, which are not read where they are too large."""
+    for one in (file, beside):
+        if one is not None and (one.size or 0) > MOST_BYTES:
+            raise BoardError(f"{one.name} is larger than {MOST_BYTES // 2**20} MB; split it by task")
+    data, told = file.read(), beside.read() if beside else None
+    return import_results(board=board, name=file.name or "", data=data, beside=told, model=model, actor=actor)
+
+
 def file_path(sha256: str) -> Path:
     return Path(settings.HOME) / "imported-results" / sha256[:2] / sha256
+
+
+def list_imported(project: Project) -> QuerySet[ImportedFile]:
+    """Files of the project, the newest first, each with how many scores came of it."""
+    files = ImportedFile.objects.filter(project=project).select_related("created_by")
+    return files.annotate(scores=Count("evaluations")).order_by("-created", "-pk")
 
 
 def compare_reported(result: ImportedResult) -> list[str]:
@@ -175,8 +194,8 @@ def _store(result: ImportedResult, file: ImportedFile, board: Board, model: Mode
         project=board.project,
         task=_find_task(result, file, actor),
         model=model,
-        settings_sha256=hash_content(result.settings),
-        harness=str(result.settings.get("harness", file.format))[:40],
+        settings_sha256=hash_content({**result.settings, "decoding": result.decoding, "program": result.program}),
+        harness=f"{result.settings.get('harness', file.format)} {result.program}".strip()[:40],
         samples_sha256=hashlib.sha256(f"{file.sha256} {result.task} {result.metric}".encode()).hexdigest(),
         samples_path=str(file_path(file.sha256)),
         count=len(counted),

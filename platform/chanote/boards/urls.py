@@ -11,6 +11,7 @@ urlpatterns = [
     path("-/new/", views.board_new, name="new"),
     path("-/tasks/<slug:slug>/<int:number>/", views.task_detail, name="task"),
     path("-/import/", views_imports.import_new, name="import"),
+    path("-/imported/", views_imports.imported_list, name="imported_list"),
     path("-/imported/<int:number>/", views_imports.imported, name="imported"),
     path("-/imported/<int:number>/original/", views_imports.original, name="original"),
     path("-/aliases/", views_changes.aliases, name="aliases"),

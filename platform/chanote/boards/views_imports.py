@@ -1,18 +1,21 @@
 """Pages of imported results: the form, and what came of a file."""
 
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from chanote.accounts.roles import require
+from chanote.accounts.roles import may, require
 from chanote.boards.forms import ImportForm
 from chanote.boards.importing import FORMATS
-from chanote.boards.imports import MOST_BYTES, file_path, import_results
+from chanote.boards.imports import file_path, import_upload, list_imported
 from chanote.boards.models import Evaluation, ImportedFile
 from chanote.boards.services import BoardError
 from chanote.web.projects import get_project
+
+FILES_PER_PAGE = 50
 
 
 @login_required
@@ -22,23 +25,31 @@ def import_new(request: HttpRequest, project: str) -> HttpResponse:
     require(request.user, "boards.change", found)
     form = ImportForm(request.POST or None, request.FILES or None, project=found, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
-        file, beside = form.cleaned_data["file"], form.cleaned_data["beside"]
         try:
-            if max(file.size, beside.size if beside else 0) > MOST_BYTES:
-                raise BoardError(f"the file is larger than {MOST_BYTES // 2**20} MB; split it by task")
-            made = import_results(
-                board=form.cleaned_data["board"],
-                name=file.name,
-                data=file.read(),
-                beside=beside.read() if beside else None,
-                model=form.cleaned_data["model"],
-                actor=request.user,
-            )
+            made = import_upload(actor=request.user, **form.cleaned_data)
             return redirect("boards:imported", found.slug, made.pk)
         except BoardError as error:
             form.add_error("file", str(error))
     context = {"project": found, "form": form, "formats": [words for words, _ in FORMATS.values()]}
     return render(request, "boards/import.html", context, status=422 if form.is_bound else 200)
+
+
+@login_required
+@require_GET
+def imported_list(request: HttpRequest, project: str) -> HttpResponse:
+    """Every file that was imported, with what it is known by."""
+    found = get_project(request, project)
+    files = list_imported(found)
+    page = Paginator(files, FILES_PER_PAGE).get_page(request.GET.get("page"))
+    rows = [(one, FORMATS[one.format][0]) for one in page.object_list]
+    context = {
+        "project": found,
+        "page": page,
+        "asked": "",
+        "rows": rows,
+        "may_change": may(request.user, "boards.change", found),
+    }
+    return render(request, "boards/imported_list.html", context)
 
 
 @login_required

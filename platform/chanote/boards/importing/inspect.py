@@ -63,7 +63,10 @@ def read(name: str, data: bytes, beside: bytes | None = None) -> Parsed:
                     "harness": "inspect",
                     "version": told.get("task_version"),
                     "epochs": (told.get("config") or {}).get("epochs"),
+                    "arguments": told.get("task_args") or None,
                 },
+                decoding={**((log.get("plan") or {}).get("config") or {}), **(told.get("model_generate_config") or {})},
+                program=as_text((told.get("packages") or {}).get("inspect_ai")),
             )
         )
     return parsed

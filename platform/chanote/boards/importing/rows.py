@@ -38,7 +38,11 @@ class ImportedResult:
     reported_error: float | None = None
     """Standard error as the harness states it, of items taken as independent."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What the file says about how it was asked: shots, seeds, versions. Part of the task's identity."""
+    """What the file says about how it was asked: shots, templates, versions. Part of the task's identity."""
+    decoding: dict[str, Any] = field(default_factory=dict)
+    """How answers were drawn. Part of the row's identity, not of the task's."""
+    program: str = ""
+    """The harness's own version, where the file tells it."""
 
 
 @dataclass
