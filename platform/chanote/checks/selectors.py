@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -114,38 +115,61 @@ class CleanItems:
 
 def find_clean_items(task: Task, versions: Sequence[DatasetVersion]) -> CleanItems:
     """What the checks of `versions` (of the data that a model was trained on) say of the items of a task."""
-    held: dict[str, float] = {}
-    source: set[str] = set()
-    untold: set[str] = set()
-    unchecked = []
-    for version in versions:
-        told = _find_task(version, task)
-        if told is None:
-            unchecked.append(version)
-            continue
-        untold |= set(told["untold"])
-        for one in told["found"]:
-            share = max(one["question"], one["answer"])
-            if share:
-                held[one["item"]] = max(share, held.get(one["item"], 0.0))
-            if one["source"]:
-                source.add(one["item"])
-    return CleanItems(held, frozenset(source), frozenset(untold), tuple(unchecked))
+    return find_clean_items_of([task], versions)[task]
 
 
-def _find_task(version: DatasetVersion, task: Task) -> dict[str, Any] | None:
-    """The newest result that looked for this very task."""
-    if version.pk == task.dataset_version_id:
-        return None
+def find_clean_items_of(tasks: Sequence[Task], versions: Sequence[DatasetVersion]) -> dict[Task, CleanItems]:
+    """The same of several tasks of one project, in one query however many there are."""
+    newest = _list_overlaps(tasks[0].project_id, versions) if tasks else {}
+    answer = {}
+    for task in tasks:
+        held: dict[str, float] = {}
+        source: set[str] = set()
+        untold: set[str] = set()
+        unchecked = []
+        for version in versions:
+            told = None if version.pk == task.dataset_version_id else _find_task(newest.get(version.sha256, ()), task)
+            if told is None:
+                unchecked.append(version)
+                continue
+            untold |= set(told["untold"])
+            for one in told["found"]:
+                share = max(one["question"], one["answer"])
+                if share:
+                    held[one["item"]] = max(share, held.get(one["item"], 0.0))
+                if one["source"]:
+                    source.add(one["item"])
+        answer[task] = CleanItems(held, frozenset(source), frozenset(untold), tuple(unchecked))
+    return answer
+
+
+def _list_overlaps(project: int, versions: Sequence[DatasetVersion]) -> dict[str, list[str]]:
+    """Hashes of the details of the checks of overlap, the newest first, by the hash of the rows."""
     results = CheckResult.objects.filter(
-        version__sha256=version.sha256, version__dataset__project=task.project, check_name="overlap"
+        version__sha256__in={version.sha256 for version in versions},
+        version__dataset__project=project,
+        check_name="overlap",
     )
-    for result in results.order_by("-created", "-id")[:20]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for rows, detail in results.order_by("-created", "-id").values_list("version__sha256", "detail_sha256"):
+        if len(found[rows]) < 20:
+            found[rows].append(detail)
+    return found
+
+
+def _find_task(details: Sequence[str], task: Task) -> Any:
+    """The newest result that looked for this very task."""
+    for sha256 in details:
         try:
-            detail = open_detail(result.detail_sha256)
+            told = _open_tasks(sha256).get((task.sha256, task.reference))
         except StoreError:
             continue
-        for told in detail.get("tasks", ()):
-            if told["sha256"] == task.sha256 and told["task"] == task.reference:
-                return dict(told)
+        if told is not None:
+            return told
     return None
+
+
+@lru_cache(maxsize=64)
+def _open_tasks(sha256: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """What a result says of each task, by hash and name. A file is named by its hash, so it never changes."""
+    return {(told["sha256"], told["task"]): told for told in open_detail(sha256).get("tasks", ())}
