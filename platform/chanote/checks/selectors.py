@@ -115,32 +115,37 @@ class CleanItems:
 
 def find_clean_items(task: Task, versions: Sequence[DatasetVersion]) -> CleanItems:
     """What the checks of `versions` (of the data that a model was trained on) say of the items of a task."""
-    return find_clean_items_of([task], versions)[task]
+    held: dict[str, float] = {}
+    source: set[str] = set()
+    untold: set[str] = set()
+    unchecked: list[DatasetVersion] = []
+    for one in find_clean_items_of([task], versions)[task].values():
+        held |= {item: max(share, held.get(item, 0.0)) for item, share in one.held.items()}
+        source |= one.source
+        untold |= one.untold
+        unchecked += one.unchecked
+    return CleanItems(held, frozenset(source), frozenset(untold), tuple(unchecked))
 
 
-def find_clean_items_of(tasks: Sequence[Task], versions: Sequence[DatasetVersion]) -> dict[Task, CleanItems]:
-    """The same of several tasks of one project, in one query however many there are."""
+def find_clean_items_of(tasks: Sequence[Task], versions: Sequence[DatasetVersion]) -> dict[Task, dict[int, CleanItems]]:
+    """What each version says of each task of one project, in one query however many there are. By id of the version."""
     newest = _list_overlaps(tasks[0].project_id, versions) if tasks else {}
-    answer = {}
-    for task in tasks:
-        held: dict[str, float] = {}
-        source: set[str] = set()
-        untold: set[str] = set()
-        unchecked = []
-        for version in versions:
-            told = None if version.pk == task.dataset_version_id else _find_task(newest.get(version.sha256, ()), task)
-            if told is None:
-                unchecked.append(version)
-                continue
-            untold |= set(told["untold"])
-            for one in told["found"]:
-                share = max(one["question"], one["answer"])
-                if share:
-                    held[one["item"]] = max(share, held.get(one["item"], 0.0))
-                if one["source"]:
-                    source.add(one["item"])
-        answer[task] = CleanItems(held, frozenset(source), frozenset(untold), tuple(unchecked))
-    return answer
+    return {
+        task: {version.pk: _tell_items(task, version, newest.get(version.sha256, ())) for version in versions}
+        for task in tasks
+    }
+
+
+def _tell_items(task: Task, version: DatasetVersion, details: Sequence[str]) -> CleanItems:
+    told = None if version.pk == task.dataset_version_id else _find_task(details, task)
+    if told is None:
+        return CleanItems(unchecked=(version,))
+    shares = {one["item"]: max(one["question"], one["answer"]) for one in told["found"]}
+    return CleanItems(
+        held={item: share for item, share in shares.items() if share},
+        source=frozenset(one["item"] for one in told["found"] if one["source"]),
+        untold=frozenset(told["untold"]),
+    )
 
 
 def _list_overlaps(project: int, versions: Sequence[DatasetVersion]) -> dict[str, list[str]]:
