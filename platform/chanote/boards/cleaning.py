@@ -173,7 +173,7 @@ def describe_cleaning(cleaning: Cleaning, task: Task) -> dict[str, Any]:
     told = cleaning.tasks[task]
     return {
         "clean": cleaning.clean.value,
-        "checked": bool(told.holdings) and not told.unchecked,
+        "checked": bool(told.holdings) and not told.unchecked and not cleaning.lost,
         "items": len(told.items),
         "left_out": len(cleaning.left_out(task)),
         "question_held": len(told.question),

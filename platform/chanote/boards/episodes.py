@@ -42,7 +42,8 @@ def read_episodes(evaluations: Iterable[int], *, without: Collection[str] = ()) 
     for evaluation, item, cluster, episode in rows.iterator():
         if item not in without:
             # What was said stays in the database; here the numbers are enough.
-            found[evaluation].append((cluster, ScoredEpisode.model_validate({**episode, "conversation": []})))
+            numbers = {**(episode or {}), "conversation": []}
+            found[evaluation].append((cluster, ScoredEpisode.model_validate(numbers)))
     return {pk: describe_episodes(rows, toolset=tools[pk] or "") for pk, rows in found.items()}
 
 

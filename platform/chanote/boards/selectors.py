@@ -234,9 +234,11 @@ class Cross:
         return len(self.items[cell])
 
 
-def cross_items(a: Evaluation, b: Evaluation, *, higher_is_better: bool) -> Cross:
+def cross_items(
+    a: Evaluation, b: Evaluation, *, higher_is_better: bool, without: frozenset[str] = frozenset()
+) -> Cross:
     """Sort the common items into the cells, in the order of the task."""
-    found = read_scores([a.pk, b.pk])
+    found = {pk: one.without(without) for pk, one in read_scores([a.pk, b.pk]).items()}
     scores_a, scores_b = (_scores_by_item(found[one.pk]) for one in (a, b))
     order = Sample.objects.filter(evaluation=a).order_by("id").values_list("item", flat=True)
     common = [item for item in order if item in scores_a and item in scores_b]
