@@ -1,7 +1,7 @@
 """Reads that join, count or compare."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -273,6 +273,7 @@ def find_samples(
     evaluation: Evaluation,
     *,
     items: list[str] | None = None,
+    without: Collection[str] = (),
     failed: bool = False,
     left_out: bool = False,
     words: str = "",
@@ -282,6 +283,8 @@ def find_samples(
     samples = Sample.objects.filter(evaluation=evaluation).order_by("id")
     if items is not None:
         samples = samples.filter(item__in=items)
+    elif without:
+        samples = samples.exclude(item__in=without)
     if failed:
         samples = samples.exclude(status__in=["ok", "left_out"])
     if left_out:

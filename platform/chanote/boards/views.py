@@ -11,12 +11,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.roles import may, require
+from chanote.boards.answer_diff import compare_answers
 from chanote.boards.cleaning import describe_cleaning, word_cleaning
 from chanote.boards.cleaning_pages import find_clean, lay_out_cleaning, list_choices
 from chanote.boards.corpus_cells import lay_out_corpus
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
-from chanote.boards.models import Board, Evaluation, Task
+from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
 from chanote.boards.selectors import (
     CELLS,
@@ -29,9 +30,11 @@ from chanote.boards.selectors import (
     tasks_with_counts,
 )
 from chanote.boards.services import BoardError, create_board, update_board
+from chanote.boards.slices import EXPLORATORY, find_slices
 from chanote.boards.snapshots import word_checked
 from chanote.boards.statistics.wording import ONE_RUN_EACH
 from chanote.boards.table import Table, unit_of
+from chanote.review.texts import Passage
 from chanote.web.projects import get_project
 
 SAMPLES_PER_PAGE = 25
@@ -184,16 +187,20 @@ def pair(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     """Items as one model answered them, or as two did side by side."""
     board = _find_board(request, project, slug)
-    table = _find_table(read_board(board), request.GET.get("task", ""))
+    clean = find_clean(request)
+    content = read_board(board, clean=clean)
+    table = _find_table(content, request.GET.get("task", ""))
+    without = content.cleaning.left_out(table.task) if content.cleaning else frozenset()
     a = _find_evaluation(table, request.GET.get("a", ""))
     b = _find_evaluation(table, request.GET["b"]) if request.GET.get("b") else None
+    slices = find_slices(a, b, higher_is_better=table.task.higher_is_better, without=without)
     cell = request.GET.get("cell", "")
-    cross = cross_items(a, b, higher_is_better=table.task.higher_is_better) if b else None
-    items = cross.items[cell] if cross is not None and cell in CELLS else None
+    items = slices.items.get(cell)
     failed, left_out = "failed" in request.GET, "left_out" in request.GET
     words = request.GET.get("q", "").strip()[:200]
-    found = find_samples(a, items=items, failed=failed, left_out=left_out, words=words)
+    found = find_samples(a, items=items, without=without, failed=failed, left_out=left_out, words=words)
     page = Paginator(found, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
+    rows = _join_samples(page, b)
     query = request.GET.copy()
     query.pop("page", None)
     context = {
@@ -203,13 +210,15 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "a": a,
         "b": b,
         "cell": cell if items is not None else "",
-        "cells": {name: cross.count(name) for name in CELLS} if cross else {},
-        "binary": cross.binary if cross else False,
+        "slices": slices.count(),
+        "exploratory": EXPLORATORY,
         "failed": failed,
         "left_out": left_out,
         "words": words,
+        "clean": clean,
+        "cleaning_words": word_cleaning(content.cleaning, table.task) if content.cleaning else "",
         "page": page,
-        "rows": _join_samples(page, b),
+        "rows": [(sample, other, _compare(sample, other)) for sample, other in rows],
         "query": query.urlencode(),
         "percent": table.task.higher_is_better,
         "lang": table.task.definition["x_language"],
@@ -283,6 +292,13 @@ def _join_samples(page: Page, b: Evaluation | None) -> list[tuple[Any, Any]]:
         return [(sample, None) for sample in page.object_list]
     others = {sample.item: sample for sample in b.samples.filter(item__in=[one.item for one in page.object_list])}
     return [(sample, others.get(sample.item)) for sample in page.object_list]
+
+
+def _compare(sample: Sample, other: Sample | None) -> tuple[list[Passage], int] | None:
+    """None where there are no two texts to compare."""
+    if other is None or not (sample.output or other.output):
+        return None
+    return compare_answers(sample.output, other.output)
 
 
 def _status(form: Any) -> int:
