@@ -207,7 +207,7 @@ def test_the_pair_page_leads_to_the_items_of_each_cell(browser, board, score):
     assert "exact McNemar" in text
     assert "p = 0.34" in text
     response, text = read(browser, "samples", board, a="first", b="second", cell="only_b")
-    assert [sample.item for sample, _ in response.context["rows"]] == ["item-27", "item-28", "item-29"]
+    assert [sample.item for sample, *_ in response.context["rows"]] == ["item-27", "item-28", "item-29"]
     assert text.count("wrong 2") == 3
     assert "What is the fine number 27?" in text
 
@@ -224,11 +224,11 @@ def test_the_pair_page_turns_with_its_models(browser, board, score):
 def test_items_can_be_narrowed_to_failures_and_words(browser, board, score):
     score("model", [1.0] * 30 + [None, 0.0], statuses={31: "truncated"})
     response, text = read(browser, "samples", board, a="model", failed="on")
-    assert [sample.item for sample, _ in response.context["rows"]] == ["item-30", "item-31"]
+    assert [sample.item for sample, *_ in response.context["rows"]] == ["item-30", "item-31"]
     assert "Unparsable" in text
     assert "Truncated" in text
     response, _ = read(browser, "samples", board, a="model", q="number 17?")
-    assert [sample.item for sample, _ in response.context["rows"]] == ["item-17"]
+    assert [sample.item for sample, *_ in response.context["rows"]] == ["item-17"]
     response, text = read(browser, "samples", board, a="model", page="2")
     assert len(response.context["rows"]) == 7
     assert "Page 2 of 2" in text

@@ -9,6 +9,7 @@ from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.boards import api_changes as changes
 from chanote.boards import api_imports as imports
+from chanote.boards import api_items as items
 from chanote.boards import api_snapshots as snapshots
 from chanote.building import api as building
 from chanote.checks import api as checks
@@ -157,6 +158,8 @@ urlpatterns: list[Any] = [
     path(f"{P}boards/", boards.Boards.as_view(), name="boards"),
     path(f"{P}boards/<slug:slug>/", boards.OneBoard.as_view(), name="board"),
     path(f"{P}boards/<slug:slug>/changes/", changes.Changes.as_view(), name="board_changes"),
+    path(f"{P}boards/<slug:slug>/slices/", items.BoardSlices.as_view(), name="board_slices"),
+    path(f"{P}boards/<slug:slug>/items/", items.BoardItems.as_view(), name="board_items"),
     path(f"{P}boards/<slug:slug>/curve/", changes.OneCurve.as_view(), name="board_curve"),
     path(f"{P}boards/<slug:slug>/snapshots/", snapshots.Snapshots.as_view(), name="board_snapshots"),
     path(f"{P}boards/<slug:slug>/snapshots/<number:number>/", snapshots.OneSnapshot.as_view(), name="board_snapshot"),

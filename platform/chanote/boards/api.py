@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
+from chanote.boards.cleaning import Clean
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.selectors import describe_board, find_samples, read_board
 from chanote.boards.services import BoardError, create_board, freeze_task, update_board
@@ -70,13 +71,27 @@ class BoardTable(serializers.Serializer[Any]):
     higher_is_better = serializers.BooleanField()
     headline = serializers.ListField(child=serializers.CharField(), help_text="What may be said of the table.")
     note = serializers.CharField()
+    clean = serializers.DictField(
+        required=False, help_text="What was left out as not clean; only where it is asked for."
+    )
     models = serializers.ListField(
         child=serializers.DictField(),
         help_text="Estimate, 95 % interval, items, share failed, items left out, rank interval, letters; of an agent "
-        "`episodes`.",
+        "`episodes`; in `corpus` ratios of sums over all items, with interval and method.",
     )
     comparisons = serializers.ListField(
         child=serializers.DictField(), help_text="Of each pair: difference, interval, p, verdict, and a sentence."
+    )
+
+
+class BoardQuery(serializers.Serializer[Any]):
+    clean = serializers.ChoiceField(
+        choices=[Clean.QUESTIONS.value, Clean.SOURCES.value],
+        required=False,
+        default="",
+        help_text="Leave out items that stand in training data of any model on the board. questions: whose question or "
+        "answer does; sources: whose law or passage does, too. Each table then says in `clean` what was left out, by "
+        "which checks, and what was not checked.",
     )
 
 
@@ -214,11 +229,12 @@ class Boards(ProjectView):
 class OneBoard(ProjectView):
     scope = "boards"
 
-    @extend_schema(responses=BoardDetail, operation_id="boards_read", tags=["boards"])
+    @extend_schema(parameters=[BoardQuery], responses=BoardDetail, operation_id="boards_read", tags=["boards"])
     def get(self, request: Any, project: str, slug: str) -> Response:
         """A board with a table for each task: estimates with intervals, rank intervals, and verdicts in words."""
         board = self._find(slug)
-        return Response({**BoardAnswer(board).data, "tables": describe_board(read_board(board))})
+        content = read_board(board, clean=Clean(self.read_query(BoardQuery)["clean"]))
+        return Response({**BoardAnswer(board).data, "tables": describe_board(content)})
 
     @extend_schema(request=BoardChange, responses=BoardAnswer, operation_id="boards_change", tags=["boards"])
     def patch(self, request: Any, project: str, slug: str) -> Response:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
+from chanote.boards.cleaning import Clean
 from chanote.boards.models import Board, Snapshot
 from chanote.boards.services import BoardError
 from chanote.boards.snapshots import freeze_board
@@ -30,6 +31,9 @@ class SnapshotDetail(SnapshotAnswer):
 
 class SnapshotRequest(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
+    clean = serializers.ChoiceField(
+        choices=list(Clean), required=False, default="", help_text="As of the board: questions or sources."
+    )
 
 
 class Snapshots(ProjectView):
@@ -56,7 +60,8 @@ class Snapshots(ProjectView):
         self.require("boards.change")
         board = get_object_or_404(Board.objects.select_related("project", "baseline"), project=self.project, slug=slug)
         try:
-            made = freeze_board(board, actor=request.user, **self.read(SnapshotRequest))
+            given = self.read(SnapshotRequest)
+            made = freeze_board(board, reason=given["reason"], clean=Clean(given["clean"]), actor=request.user)
         except BoardError as error:
             raise Refused(str(error)) from error
         headers = {"Location": self.link("board_snapshot", board.slug, made.number)}

@@ -1,11 +1,11 @@
 """What a board says of agents beside their score: turns, tool errors, cost, and every reward with its interval."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chanote.boards.models import Evaluation
+from chanote.boards.models import Evaluation, Sample
 from chanote.boards.statistics import estimate_mean
 from chanote.boards.statistics.wording import word_number
 from trainer.contract.episodes import ScoredEpisode, summarise_episodes
@@ -31,6 +31,20 @@ def describe_episodes(found: Sequence[tuple[str, ScoredEpisode]], *, toolset: st
         "toolset": toolset,
         "rewards": {name: _estimate(name, found) for name in names},
     }
+
+
+def read_episodes(evaluations: Iterable[int], *, without: Collection[str] = ()) -> dict[int, dict[str, Any] | None]:
+    """By evaluation what `describe_episodes` says of its samples, less those of some items."""
+    tools = dict(Evaluation.objects.filter(pk__in=evaluations).values_list("pk", "episodes__toolset"))
+    found: dict[int, list[tuple[str, ScoredEpisode]]] = {pk: [] for pk in tools}
+    samples = Sample.objects.filter(evaluation__in=tools, episode__isnull=False).exclude(status="left_out")
+    rows = samples.order_by("id").values_list("evaluation_id", "item", "cluster", "episode")
+    for evaluation, item, cluster, episode in rows.iterator():
+        if item not in without:
+            # What was said stays in the database; here the numbers are enough.
+            numbers = {**(episode or {}), "conversation": []}
+            found[evaluation].append((cluster, ScoredEpisode.model_validate(numbers)))
+    return {pk: describe_episodes(rows, toolset=tools[pk] or "") for pk, rows in found.items()}
 
 
 def _estimate(name: str, found: Sequence[tuple[str, ScoredEpisode]]) -> dict[str, Any]:

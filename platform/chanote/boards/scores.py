@@ -5,7 +5,7 @@ Items are sorted by name, so that two evaluations of the same items share one `I
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,18 @@ class ItemScores:
     def failed(self) -> NDArray[np.bool_]:
         """Cut, unparsable or in error, whether scored or not."""
         return (self.codes != 0) & self.asked
+
+    def without(self, items: Collection[str]) -> "ItemScores":
+        """The same without these items."""
+        if not items:
+            return self
+        kept = [place for place, item in enumerate(self.items) if item not in items]
+        return ItemScores(
+            [self.items[place] for place in kept],
+            [self.clusters[place] for place in kept],
+            self.values[kept],
+            self.codes[kept],
+        )
 
 
 def pair_scores(

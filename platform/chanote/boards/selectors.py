@@ -1,17 +1,19 @@
 """Reads that join, count or compare."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from django.db.models import Count, Max, Q, QuerySet
 
+from chanote.boards.cleaning import Clean, Cleaning, describe_cleaning, find_cleaning
 from chanote.boards.headline import write_headline
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.scores import ItemScores, read_scores
-from chanote.boards.standings import find_standings
+from chanote.boards.standings import Beside, find_standings
 from chanote.boards.statistics import Estimate
 from chanote.boards.statistics.estimate import is_binary
 from chanote.boards.statistics.wording import ONE_RUN_EACH, word_verdict
@@ -71,8 +73,9 @@ class TaskEstimates:
 class Tables(Mapping[str, Table]):
     """Tables by task reference, the task with most models first; each is put together when it is asked for."""
 
-    def __init__(self, evaluations: Mapping[Task, list[Evaluation]]) -> None:
+    def __init__(self, evaluations: Mapping[Task, list[Evaluation]], cleaning: Cleaning | None = None) -> None:
         self._evaluations = {task.reference: (task, found) for task, found in evaluations.items()}
+        self._without = {} if cleaning is None else {task: cleaning.left_out(task) for task in evaluations}
         self._built: dict[str, Table] = {}
 
     def __getitem__(self, reference: str) -> Table:
@@ -94,7 +97,7 @@ class Tables(Mapping[str, Table]):
     def find_estimates(self, references: Sequence[str]) -> list[TaskEstimates]:
         """Only the estimates of tasks, by model: many times quicker than their tables."""
         chosen = dict(self._evaluations[reference] for reference in references)
-        found = find_standings(chosen, whole=False)
+        found = find_standings(chosen, whole=False, without=self._without)
         return [
             TaskEstimates(task, {one.model.slug: found[task].estimates[one.pk] for one in evaluations})
             for task, evaluations in chosen.items()
@@ -109,8 +112,19 @@ class Tables(Mapping[str, Table]):
 
     def _build(self, references: Sequence[str]) -> None:
         chosen = dict(self._evaluations[reference] for reference in references)
-        for task, found in find_standings(chosen).items():
-            self._built[task.reference] = build_table(task, chosen[task], found)
+        for task, found in find_standings(chosen, without=self._without).items():
+            evaluations = chosen[task]
+            if self._without.get(task):
+                evaluations = [_narrow(one, found.beside[one.pk]) for one in evaluations]
+            self._built[task.reference] = build_table(task, evaluations, found)
+
+
+def _narrow(evaluation: Evaluation, beside: Beside) -> Evaluation:
+    """The evaluation as it is on the items that were not left out; to be shown, never saved."""
+    narrowed = copy(evaluation)
+    narrowed.count, narrowed.failed, narrowed.left_out = beside.count, beside.failed, beside.left_out
+    narrowed.episodes = beside.episodes
+    return narrowed
 
 
 @dataclass(frozen=True)
@@ -121,16 +135,20 @@ class BoardContent:
     tables: Tables
     baseline: str
     """Slug of the model that others are held against; empty when the board names none or it has no score."""
+    cleaning: Cleaning | None = None
+    """Which items are left out; None when all are shown."""
 
     def headline(self, reference: str) -> list[str]:
         return write_headline(self.tables[reference], self.baseline)
 
 
-def read_board(board: Board, *, baseline: str = "") -> BoardContent:
-    """Tables of all tasks. `baseline` replaces the board's own for one look."""
-    tables = Tables(latest_evaluations(board))
+def read_board(board: Board, *, baseline: str = "", clean: Clean = Clean.ALL) -> BoardContent:
+    """Tables of all tasks. `baseline` replaces the board's own for one look, `clean` leaves items out."""
+    evaluations = latest_evaluations(board)
+    cleaning = find_cleaning(evaluations, clean) if clean else None
+    tables = Tables(evaluations, cleaning)
     wanted = baseline or (board.baseline.slug if board.baseline else "")
-    return BoardContent(board, tables, wanted if wanted in tables.models() else "")
+    return BoardContent(board, tables, wanted if wanted in tables.models() else "", cleaning)
 
 
 def describe_board(content: BoardContent) -> list[dict[str, Any]]:
@@ -147,6 +165,7 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
         "higher_is_better": table.task.higher_is_better,
         "headline": content.headline(table.task.reference),
         "note": ONE_RUN_EACH,
+        **({"clean": describe_cleaning(content.cleaning, table.task)} if content.cleaning else {}),
         "models": describe_models(table),
         "comparisons": [
             {
@@ -190,6 +209,7 @@ def describe_models(table: Table) -> list[dict[str, Any]]:
             "failed_share": entry.failed_share,
             "left_out": entry.evaluation.left_out,
             "episodes": entry.evaluation.episodes,
+            "corpus": {name: asdict(one) for name, one in entry.ratios.items()},
             "rank": list(entry.rank) if entry.rank else None,
             "letters": entry.letters,
             "winner": entry.is_winner,
@@ -214,9 +234,11 @@ class Cross:
         return len(self.items[cell])
 
 
-def cross_items(a: Evaluation, b: Evaluation, *, higher_is_better: bool) -> Cross:
+def cross_items(
+    a: Evaluation, b: Evaluation, *, higher_is_better: bool, without: frozenset[str] = frozenset()
+) -> Cross:
     """Sort the common items into the cells, in the order of the task."""
-    found = read_scores([a.pk, b.pk])
+    found = {pk: one.without(without) for pk, one in read_scores([a.pk, b.pk]).items()}
     scores_a, scores_b = (_scores_by_item(found[one.pk]) for one in (a, b))
     order = Sample.objects.filter(evaluation=a).order_by("id").values_list("item", flat=True)
     common = [item for item in order if item in scores_a and item in scores_b]
@@ -251,6 +273,7 @@ def find_samples(
     evaluation: Evaluation,
     *,
     items: list[str] | None = None,
+    without: Collection[str] = (),
     failed: bool = False,
     left_out: bool = False,
     words: str = "",
@@ -260,6 +283,8 @@ def find_samples(
     samples = Sample.objects.filter(evaluation=evaluation).order_by("id")
     if items is not None:
         samples = samples.filter(item__in=items)
+    elif without:
+        samples = samples.exclude(item__in=without)
     if failed:
         samples = samples.exclude(status__in=["ok", "left_out"])
     if left_out:

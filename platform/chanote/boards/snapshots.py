@@ -13,6 +13,7 @@ from django.db.models import Max
 
 from chanote import __version__
 from chanote.audit.services import record
+from chanote.boards.cleaning import Clean
 from chanote.boards.models import Board, Snapshot
 from chanote.boards.selectors import describe_board, read_board
 from chanote.boards.services import BoardError
@@ -52,9 +53,12 @@ _LATEX = str.maketrans(
 )
 
 
-def freeze_board(board: Board, *, reason: str = "", actor: Any = None) -> Snapshot:
-    """Keep the board as it stands, with verdicts, sentences and hashes. Raises BoardError while nothing is scored."""
-    content = read_board(board)
+def freeze_board(board: Board, *, reason: str = "", clean: Clean = Clean.ALL, actor: Any = None) -> Snapshot:
+    """Keep the board as it stands, with verdicts, sentences and hashes. Raises BoardError while nothing is scored.
+
+    `clean`: as the board is without items that are in training data.
+    """
+    content = read_board(board, clean=clean)
     if not content.tables:
         raise BoardError(f"board {board} holds no score yet; there is nothing to freeze")
     frozen = {
@@ -63,6 +67,7 @@ def freeze_board(board: Board, *, reason: str = "", actor: Any = None) -> Snapsh
         "chanote": __version__,
         "methods": METHODS,
         "tables": describe_board(content),
+        **_tell_clean(clean),
     }
     content_json = write_canonical(frozen)
     with transaction.atomic():
@@ -78,8 +83,31 @@ def freeze_board(board: Board, *, reason: str = "", actor: Any = None) -> Snapsh
         )
         snapshot.full_clean(exclude=["packed"])
         snapshot.save()
-        record("board.frozen", snapshot, actor=actor, sha256=snapshot.sha256, reason=reason)
+        detail: dict[str, Any] = {"sha256": snapshot.sha256, "reason": reason, **_tell_clean(clean)}
+        record("board.frozen", snapshot, actor=actor, **detail)
     return snapshot
+
+
+def _tell_clean(clean: Clean) -> dict[str, str]:
+    return {"clean": clean.value} if clean else {}
+
+
+def word_left_out(table: Mapping[str, Any]) -> str:
+    """What a frozen table leaves out as not clean, in a sentence; empty where all items are in it."""
+    told = table.get("clean")
+    if not told:
+        return ""
+    if not told["checks"]:
+        return "Contamination was not checked; nothing is left out."
+    held = "question, answer, law or passage" if told["clean"] == Clean.SOURCES else "question or answer"
+    gaps = [one["dataset"] for one in told["not_checked"] + told["data_gone"]]
+    gaps += [f"data of {one['model']}" for one in told["data_unknown"]]
+    rest = f" Not checked: {', '.join(gaps)}." if gaps else ""
+    return f"{told['left_out']:,} of {told['items']:,} items are left out, whose {held} is in training data.{rest}"
+
+
+def word_checked(told: Mapping[str, Any]) -> str:
+    return "yes" if told["checked"] else "in part" if told["checks"] else "not checked"
 
 
 def write_canonical(content: Mapping[str, Any]) -> bytes:
@@ -104,12 +132,16 @@ def write_csv(snapshot: Snapshot) -> bytes:
     """Unrounded estimates, a row for each model on each task."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256"])
+    clean = snapshot.content.get("clean", "")
+    added = ["clean", "items_not_clean", "checked"] if clean else []
+    writer.writerow(["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256", *added])
     for table in snapshot.content["tables"]:
+        told = table.get("clean")
+        cleaned = [clean, told["left_out"], word_checked(told)] if told else []
         for model in table["models"]:
             rank = model["rank"] or ["", ""]
             row = [model[name] for name in COLUMNS]
-            writer.writerow([table["task"], table["task_sha256"], *row, *rank, snapshot.sha256])
+            writer.writerow([table["task"], table["task_sha256"], *row, *rank, snapshot.sha256, *cleaned])
     return text.getvalue().encode()
 
 
@@ -117,6 +149,7 @@ def write_latex(snapshot: Snapshot) -> bytes:
     """A `booktabs` table for each task; rounded to what the errors support, bold only where a model surely wins."""
     lines = [f"% {escape_latex(word_citation(snapshot))}", r"% \usepackage{booktabs}"]
     for table in snapshot.content["tables"]:
+        said = " ".join(filter(None, [*table["headline"], table["note"], word_left_out(table)]))
         unit = r"\%" if table["higher_is_better"] else "bits per byte"
         lines += [
             r"\begin{table}",
@@ -128,7 +161,7 @@ def write_latex(snapshot: Snapshot) -> bytes:
             *(_write_latex_row(model, 100.0 if table["higher_is_better"] else 1.0) for model in table["models"]),
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{{escape_latex(' '.join([*table['headline'], table['note']]))} Models that share a letter are "
+            rf"\caption{{{escape_latex(said)} Models that share a letter are "
             rf"not separated. Snapshot \texttt{{{snapshot.sha256[:12]}}}.}}",
             r"\end{table}",
             "",

@@ -40,6 +40,8 @@ class Entry:
     """Why the model is shown without being compared; empty when it is."""
     is_winner: bool
     """Surely better than every other model of the table, all comparisons corrected together."""
+    ratios: Mapping[str, Estimate]
+    """Numbers of the whole corpus that are no means, with their own intervals."""
 
     @property
     def name(self) -> str:
@@ -110,6 +112,7 @@ def build_table(task: Task, evaluations: Sequence[Evaluation], found: Standings)
             letters=letters.get(slugs[pk], ""),
             not_compared=found.not_compared[pk],
             is_winner=len(names) > 1 and len(better.get(slugs[pk], ())) == len(names) - 1,
+            ratios=found.beside[pk].ratios,
         )
         for pk in order
     )

@@ -11,9 +11,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.roles import may, require
+from chanote.boards.answer_diff import compare_answers
+from chanote.boards.cleaning import describe_cleaning, word_cleaning
+from chanote.boards.cleaning_pages import find_clean, lay_out_cleaning, list_choices
+from chanote.boards.corpus_cells import lay_out_corpus
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
-from chanote.boards.models import Board, Evaluation, Task
+from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
 from chanote.boards.selectors import (
     CELLS,
@@ -26,8 +30,11 @@ from chanote.boards.selectors import (
     tasks_with_counts,
 )
 from chanote.boards.services import BoardError, create_board, update_board
+from chanote.boards.slices import EXPLORATORY, find_slices
+from chanote.boards.snapshots import word_checked
 from chanote.boards.statistics.wording import ONE_RUN_EACH
 from chanote.boards.table import Table, unit_of
+from chanote.review.texts import Passage
 from chanote.web.projects import get_project
 
 SAMPLES_PER_PAGE = 25
@@ -87,11 +94,12 @@ def board_edit(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 @require_GET
 def board_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     board = _find_board(request, project, slug)
-    content = read_board(board, baseline=request.GET.get("baseline", ""))
+    content = read_board(board, baseline=request.GET.get("baseline", ""), clean=find_clean(request))
     context: dict[str, Any] = {
         "project": board.project,
         "board": board,
         "content": content,
+        "choices": list_choices(content),
         "may_change": may(request.user, "boards.change", board.project),
         "note": ONE_RUN_EACH,
     }
@@ -99,6 +107,9 @@ def board_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         table = _find_table(content, request.GET.get("task", ""))
         page = lay_out_board(content, table.task.reference)
         context |= {"table": table, "task": table.task, "page": page, **_describe_task(table.task, table)}
+        context["corpus"] = lay_out_corpus(table)
+        if content.cleaning:
+            context |= lay_out_cleaning(content.cleaning, table.task)
     return render(request, "boards/board.html", context)
 
 
@@ -108,18 +119,29 @@ def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     """The estimates of every task, unrounded."""
     board = _find_board(request, project, slug)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{board.slug}.csv"'
+    clean = find_clean(request)
+    named = f"{board.slug}-{clean}" if clean else board.slug
+    response["Content-Disposition"] = f'attachment; filename="{named}.csv"'
     writer = csv.writer(response)
     columns = ["model", "estimate", "low", "high", "method", "items", "clusters", "failed_share", "rank", "letters"]
     taken = ["turns", "calls", "tool_errors", "malformed_calls", "prompt_tokens", "completion_tokens", "cost"]
-    writer.writerow(["task", *columns, "left_out", *taken])
-    for table in read_board(board).tables.build_all():
+    content = read_board(board, clean=clean)
+    writer.writerow(["task", *columns, "left_out", *taken, *(["clean", "items_not_clean", "checked"] if clean else [])])
+    for table in content.tables.build_all():
+        told = describe_cleaning(content.cleaning, table.task) if content.cleaning else None
+        cleaned = [told["clean"], told["left_out"], word_checked(told)] if told else []
         for model in describe_models(table):
             rank = "" if model["rank"] is None else "-".join(map(str, model["rank"]))
             numbers = [rank if name == "rank" else model[name] for name in columns]
             episodes = model["episodes"] or {}  # of an agent; empty cells for all others
             writer.writerow(
-                [table.task.reference, *numbers, model["left_out"], *[episodes.get(name, "") for name in taken]]
+                [
+                    table.task.reference,
+                    *numbers,
+                    model["left_out"],
+                    *[episodes.get(name, "") for name in taken],
+                    *cleaned,
+                ]
             )
     return response
 
@@ -129,8 +151,10 @@ def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 def pair(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     """Two models of one task: verdict, interval, and items by who answered them."""
     board = _find_board(request, project, slug)
-    content = read_board(board)
+    clean = find_clean(request)
+    content = read_board(board, clean=clean)
     table = _find_table(content, request.GET.get("task", ""))
+    without = content.cleaning.left_out(table.task) if content.cleaning else frozenset()
     a, b = (_find_evaluation(table, request.GET.get(name, "")) for name in ("a", "b"))
     comparison = table.find(a.model.slug, b.model.slug)
     context = {
@@ -142,9 +166,12 @@ def pair(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "b": b,
         "comparison": comparison,
         "note": ONE_RUN_EACH,
+        "clean": clean,
+        "cleaning": content.cleaning,
+        "cleaning_words": word_cleaning(content.cleaning, table.task) if content.cleaning else "",
     }
     if comparison is not None:
-        cross = cross_items(a, b, higher_is_better=table.task.higher_is_better)
+        cross = cross_items(a, b, higher_is_better=table.task.higher_is_better, without=without)
         context |= {
             "page": lay_out_pair(comparison, a.model.slug, b.model.slug, unit_of(table.task)),
             "cross": cross,
@@ -160,16 +187,20 @@ def pair(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     """Items as one model answered them, or as two did side by side."""
     board = _find_board(request, project, slug)
-    table = _find_table(read_board(board), request.GET.get("task", ""))
+    clean = find_clean(request)
+    content = read_board(board, clean=clean)
+    table = _find_table(content, request.GET.get("task", ""))
+    without = content.cleaning.left_out(table.task) if content.cleaning else frozenset()
     a = _find_evaluation(table, request.GET.get("a", ""))
     b = _find_evaluation(table, request.GET["b"]) if request.GET.get("b") else None
+    slices = find_slices(a, b, higher_is_better=table.task.higher_is_better, without=without)
     cell = request.GET.get("cell", "")
-    cross = cross_items(a, b, higher_is_better=table.task.higher_is_better) if b else None
-    items = cross.items[cell] if cross is not None and cell in CELLS else None
+    items = slices.items.get(cell)
     failed, left_out = "failed" in request.GET, "left_out" in request.GET
     words = request.GET.get("q", "").strip()[:200]
-    found = find_samples(a, items=items, failed=failed, left_out=left_out, words=words)
+    found = find_samples(a, items=items, without=without, failed=failed, left_out=left_out, words=words)
     page = Paginator(found, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
+    rows = _join_samples(page, b)
     query = request.GET.copy()
     query.pop("page", None)
     context = {
@@ -179,13 +210,15 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "a": a,
         "b": b,
         "cell": cell if items is not None else "",
-        "cells": {name: cross.count(name) for name in CELLS} if cross else {},
-        "binary": cross.binary if cross else False,
+        "slices": slices.count(),
+        "exploratory": EXPLORATORY,
         "failed": failed,
         "left_out": left_out,
         "words": words,
+        "clean": clean,
+        "cleaning_words": word_cleaning(content.cleaning, table.task) if content.cleaning else "",
         "page": page,
-        "rows": _join_samples(page, b),
+        "rows": [(sample, other, _compare(sample, other)) for sample, other in rows],
         "query": query.urlencode(),
         "percent": table.task.higher_is_better,
         "lang": table.task.definition["x_language"],
@@ -259,6 +292,13 @@ def _join_samples(page: Page, b: Evaluation | None) -> list[tuple[Any, Any]]:
         return [(sample, None) for sample in page.object_list]
     others = {sample.item: sample for sample in b.samples.filter(item__in=[one.item for one in page.object_list])}
     return [(sample, others.get(sample.item)) for sample in page.object_list]
+
+
+def _compare(sample: Sample, other: Sample | None) -> tuple[list[Passage], int] | None:
+    """None where there are no two texts to compare."""
+    if other is None or not (sample.output or other.output):
+        return None
+    return compare_answers(sample.output, other.output)
 
 
 def _status(form: Any) -> int:

@@ -7,9 +7,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chanote.accounts.roles import may, require
+from chanote.boards.cleaning import Clean
+from chanote.boards.cleaning_pages import CHOICES, find_clean
 from chanote.boards.models import Board, Snapshot
 from chanote.boards.services import BoardError
-from chanote.boards.snapshots import EXPORTS, freeze_board, word_citation, word_model
+from chanote.boards.snapshots import EXPORTS, freeze_board, word_citation, word_left_out, word_model
 from chanote.web.projects import get_project
 
 
@@ -20,6 +22,12 @@ class FreezeForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "input"}),
         help_text="What it is frozen for, such as the name of a report.",
     )
+    items = forms.ChoiceField(
+        choices=[(one.value, words) for one, words in CHOICES.items()],
+        required=False,
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="Clean: without items that are in training data of a model on the board, as far as that was checked.",
+    )
 
 
 @login_required
@@ -27,12 +35,17 @@ class FreezeForm(forms.Form):
 def snapshots(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     """Snapshots of a board, and the form that makes one."""
     board = _find_board(request, project, slug)
-    form = FreezeForm(request.POST or None)
+    form = FreezeForm(request.POST or None, initial={"items": find_clean(request)})
     if request.method == "POST":
         require(request.user, "boards.change", board.project)
         if form.is_valid():
             try:
-                made = freeze_board(board, reason=form.cleaned_data["reason"], actor=request.user)
+                made = freeze_board(
+                    board,
+                    reason=form.cleaned_data["reason"],
+                    clean=Clean(form.cleaned_data["items"]),
+                    actor=request.user,
+                )
                 return redirect("boards:snapshot", board.project.slug, board.slug, made.number)
             except BoardError as error:
                 form.add_error(None, str(error))
@@ -55,7 +68,7 @@ def snapshot(request: HttpRequest, project: str, slug: str, number: int) -> Http
     for table in found.content["tables"]:
         scale = 100.0 if table["higher_is_better"] else 1.0
         rows = [(model, *word_model(model, scale)) for model in table["models"]]
-        tables.append((table, rows, "%" if table["higher_is_better"] else "bits per byte"))
+        tables.append((table, rows, "%" if table["higher_is_better"] else "bits per byte", word_left_out(table)))
     context = {
         "project": found.board.project,
         "board": found.board,

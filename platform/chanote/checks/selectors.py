@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -117,35 +118,63 @@ def find_clean_items(task: Task, versions: Sequence[DatasetVersion]) -> CleanIte
     held: dict[str, float] = {}
     source: set[str] = set()
     untold: set[str] = set()
-    unchecked = []
-    for version in versions:
-        told = _find_task(version, task)
-        if told is None:
-            unchecked.append(version)
-            continue
-        untold |= set(told["untold"])
-        for one in told["found"]:
-            share = max(one["question"], one["answer"])
-            if share:
-                held[one["item"]] = max(share, held.get(one["item"], 0.0))
-            if one["source"]:
-                source.add(one["item"])
+    unchecked: list[DatasetVersion] = []
+    for one in find_clean_items_of([task], versions)[task].values():
+        held |= {item: max(share, held.get(item, 0.0)) for item, share in one.held.items()}
+        source |= one.source
+        untold |= one.untold
+        unchecked += one.unchecked
     return CleanItems(held, frozenset(source), frozenset(untold), tuple(unchecked))
 
 
-def _find_task(version: DatasetVersion, task: Task) -> dict[str, Any] | None:
-    """The newest result that looked for this very task."""
-    if version.pk == task.dataset_version_id:
-        return None
-    results = CheckResult.objects.filter(
-        version__sha256=version.sha256, version__dataset__project=task.project, check_name="overlap"
+def find_clean_items_of(tasks: Sequence[Task], versions: Sequence[DatasetVersion]) -> dict[Task, dict[int, CleanItems]]:
+    """What each version says of each task of one project, in one query however many there are. By id of the version."""
+    newest = _list_overlaps(tasks[0].project_id, versions) if tasks else {}
+    return {
+        task: {version.pk: _tell_items(task, version, newest.get(version.sha256, ())) for version in versions}
+        for task in tasks
+    }
+
+
+def _tell_items(task: Task, version: DatasetVersion, details: Sequence[str]) -> CleanItems:
+    told = None if version.pk == task.dataset_version_id else _find_task(details, task)
+    if told is None:
+        return CleanItems(unchecked=(version,))
+    shares = {one["item"]: max(one["question"], one["answer"]) for one in told["found"]}
+    return CleanItems(
+        held={item: share for item, share in shares.items() if share},
+        source=frozenset(one["item"] for one in told["found"] if one["source"]),
+        untold=frozenset(told["untold"]),
     )
-    for result in results.order_by("-created", "-id")[:20]:
+
+
+def _list_overlaps(project: int, versions: Sequence[DatasetVersion]) -> dict[str, list[str]]:
+    """Hashes of the details of the checks of overlap, the newest first, by the hash of the rows."""
+    results = CheckResult.objects.filter(
+        version__sha256__in={version.sha256 for version in versions},
+        version__dataset__project=project,
+        check_name="overlap",
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for rows, detail in results.order_by("-created", "-id").values_list("version__sha256", "detail_sha256"):
+        if len(found[rows]) < 20:
+            found[rows].append(detail)
+    return found
+
+
+def _find_task(details: Sequence[str], task: Task) -> Any:
+    """The newest result that looked for this very task."""
+    for sha256 in details:
         try:
-            detail = open_detail(result.detail_sha256)
+            told = _open_tasks(sha256).get((task.sha256, task.reference))
         except StoreError:
             continue
-        for told in detail.get("tasks", ()):
-            if told["sha256"] == task.sha256 and told["task"] == task.reference:
-                return dict(told)
+        if told is not None:
+            return told
     return None
+
+
+@lru_cache(maxsize=64)
+def _open_tasks(sha256: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """What a result says of each task, by hash and name. A file is named by its hash, so it never changes."""
+    return {(told["sha256"], told["task"]): told for told in open_detail(sha256).get("tasks", ())}

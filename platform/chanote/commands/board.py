@@ -14,6 +14,9 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     one = verbs.add_parser("show", parents=[common], help="estimates, intervals, ranks and verdicts of a board")
     one.add_argument("name")
     one.add_argument("--baseline", default="", help="model that the others are compared with")
+    one.add_argument(
+        "--clean", choices=["questions", "sources"], default="", help="leave out items that are in training data"
+    )
     one.set_defaults(action=show_board)
     take = verbs.add_parser("import", parents=[common], help="import a result file of another harness")
     take.add_argument("name")
@@ -24,6 +27,9 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     freeze = verbs.add_parser("freeze", parents=[common], help="keep a board as it stands, to cite it")
     freeze.add_argument("name")
     freeze.add_argument("--reason", default="", help="what it is frozen for")
+    freeze.add_argument(
+        "--clean", choices=["questions", "sources"], default="", help="leave out items that are in training data"
+    )
     freeze.set_defaults(action=freeze_named)
     move = verbs.add_parser("point", parents=[common], help="point an alias at a model, if its guard board lets it")
     move.add_argument("alias")
@@ -49,6 +55,7 @@ def list_boards(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def show_board(args: argparse.Namespace) -> Any:
+    from chanote.boards.cleaning import Clean
     from chanote.boards.models import Board
     from chanote.boards.selectors import describe_board, read_board
     from chanote.commands.finding import find_actor, find_named, find_project
@@ -56,7 +63,7 @@ def show_board(args: argparse.Namespace) -> Any:
     actor = find_actor(args)
     project = find_project(args, actor)
     board = find_named(Board.objects.visible_to(actor).filter(project=project), "board", args.name)
-    described = describe_board(read_board(board, baseline=args.baseline))
+    described = describe_board(read_board(board, baseline=args.baseline, clean=Clean(args.clean)))
     if args.json:
         return described
     for task in described:
@@ -102,6 +109,7 @@ def import_file(args: argparse.Namespace) -> dict[str, Any]:
 
 def freeze_named(args: argparse.Namespace) -> dict[str, Any]:
     from chanote.accounts.roles import require
+    from chanote.boards.cleaning import Clean
     from chanote.boards.models import Board
     from chanote.boards.services import BoardError
     from chanote.boards.snapshots import freeze_board
@@ -112,7 +120,7 @@ def freeze_named(args: argparse.Namespace) -> dict[str, Any]:
     require(actor, "boards.change", project)
     board = find_named(Board.objects.visible_to(actor).filter(project=project), "board", args.name)
     try:
-        made = freeze_board(board, reason=args.reason, actor=actor)
+        made = freeze_board(board, reason=args.reason, clean=Clean(args.clean), actor=actor)
     except BoardError as error:
         raise CommandEnd(f"{error}.", REFUSED) from error
     return {"board": board.slug, "snapshot": made.number, "sha256": made.sha256}
@@ -180,9 +188,13 @@ def add_samples(args: argparse.Namespace) -> dict[str, Any]:
 
 def _print_task(task: dict[str, Any]) -> None:
     """What the board says of one task, and a line for each model with its 95 % interval."""
+    from chanote.boards.snapshots import word_left_out
+
     print(f"{task['task']}, {task['metric']}, {'more' if task['higher_is_better'] else 'less'} is better")
     for sentence in task["headline"]:
         print(f"  {sentence}")
+    if left_out := word_left_out(task):
+        print(f"  {left_out}")
     print_answer(
         [
             {

@@ -1,7 +1,7 @@
 """What a model is made of and which terms come with it: its own, those of the models that its training started from,
 those of its teachers, and what is to be known of the rows that it learned from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,6 +172,15 @@ def find_teachers(training: Training) -> list[Model]:
 
 def find_trained_versions(training: Training) -> list[DatasetVersion]:
     """Versions that a training learned from, the laws its tools read among them."""
+    wanted = name_trained_versions(training)
+    found = DatasetVersion.objects.filter(
+        dataset__project=training.run.project, sha256__in=[sha256 for sha256 in wanted.values() if sha256]
+    ).select_related("dataset__project")
+    return [version for _, version in match_versions(wanted, found) if version is not None]
+
+
+def name_trained_versions(training: Training) -> dict[str, str]:
+    """What the training learned from as its run froze it: by name the hash of the rows, empty where it has none."""
     run = training.run
     files = run.snapshot.get("datasets", {})
     stages = run.snapshot.get("recipe", {}).get("stages", [])[: training.last_stage + 1]
@@ -180,19 +189,21 @@ def find_trained_versions(training: Training) -> list[DatasetVersion]:
     corpus = (run.snapshot.get("toolset") or {}).get("corpus") or {}
     if corpus:
         wanted[str(corpus.get("dataset", ""))] = str(corpus.get("sha256", ""))
-    found = DatasetVersion.objects.filter(
-        dataset__project=run.project, sha256__in=[sha256 for sha256 in wanted.values() if sha256]
-    ).select_related("dataset__project")
-    by_name = {version.reference: version for version in found}
-    by_hash = {version.sha256: version for version in found}
-    versions = []
+    return wanted
+
+
+def match_versions(
+    wanted: Mapping[str, str], found: Iterable[DatasetVersion]
+) -> list[tuple[str, DatasetVersion | None]]:
+    """Each name with the version of that name and hash, else one with the same rows, else None."""
+    listed = list(found)
+    by_name = {version.reference: version for version in listed}
+    by_hash = {version.sha256: version for version in listed}
+    matched: list[tuple[str, DatasetVersion | None]] = []
     for name, sha256 in wanted.items():
         version = by_name.get(name)
-        if version is None or version.sha256 != sha256:
-            version = by_hash.get(sha256)
-        if version is not None:
-            versions.append(version)
-    return versions
+        matched.append((name, version if version is not None and version.sha256 == sha256 else by_hash.get(sha256)))
+    return matched
 
 
 def list_trained(stage: dict[str, Any]) -> Iterator[str]:
