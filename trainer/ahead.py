@@ -57,7 +57,7 @@ def _unfit_models(spec: RunSpec, number: int, stage: StageBase, tokenizer: Any) 
 
 
 def _unfit_tasks(spec: RunSpec, stage: EvaluateStage) -> list[str]:
-    """Tasks of agents whose rows do not fit their rewards, or whose judge is away."""
+    """Tasks of agents whose rows do not fit their rewards, and tasks whose judge is away."""
     from trainer.evaluation.errors import TaskError
     from trainer.evaluation.judging import check_items, open_rewards
     from trainer.evaluation.tasks import read_rows, render_items
@@ -70,6 +70,8 @@ def _unfit_tasks(spec: RunSpec, stage: EvaluateStage) -> list[str]:
                 check_items(task, open_rewards(task), render_items(task, rows, tokenizer=None))
             except TaskError as error:
                 errors.append(str(error))
+        elif task.judging is not None:
+            errors += [f"{task.task}: {reason}" for reason in task.judging.unreachable()]
     return errors
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter
 
 from trainer.contract.base import Contract
 from trainer.contract.episodes import ScoredEpisode
+from trainer.contract.judging import JudgedBy
 
 NonFinite = Literal["NaN", "Infinity", "-Infinity"]
 
@@ -268,8 +269,8 @@ class ScoredSample(Contract):
     """left_out: through no fault of the model there is nothing to score, and the item counts for nothing."""
     tokens: NonNegativeInt = 0
     """Sampled tokens, or tokens whose likelihood was taken."""
-    detail: dict[str, float | int | str | list[float]] = {}
-    """Such as the log-likelihood of each option."""
+    detail: dict[str, float | int | str | list[float] | list[JudgedBy]] = {}
+    """Such as the log-likelihood of each option; of a judged answer what each judge said."""
     episode: ScoredEpisode | None = None
     """Of an agent."""
 

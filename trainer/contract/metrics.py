@@ -21,6 +21,7 @@ METRICS = {
         "intent_slots",
     ),
     "loglikelihood_rolling": ("perplexity",),
+    "judged": ("judge_grade", "judge_wins"),
 }
 """Metrics that can judge what an output type gives. Of an agent, each of its rewards is one."""
 

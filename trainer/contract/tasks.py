@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
 
 from trainer.contract.base import Contract
+from trainer.contract.judging import JudgeSettings
 from trainer.contract.metrics import METRICS, MetricOptions, read_options, write_options
 from trainer.contract.rewards import RewardList, check_longest
 
@@ -82,8 +83,8 @@ class TaskSpec(Contract):
     title: str = ""
     dataset: str = Field(min_length=1)
     """Dataset and version whose rows are the items."""
-    output_type: Literal["multiple_choice", "generate_until", "loglikelihood_rolling", "agent"]
-    """`agent` answers in several turns, with tools."""
+    output_type: Literal["multiple_choice", "generate_until", "loglikelihood_rolling", "agent", "judged"]
+    """`agent` answers in several turns, with tools; what is `judged` is read by a model, always as a chat."""
     doc_to_text: str = "{{question}}"
     """Jinja2 template of the prompt; the row's fields are its variables. An agent is asked what a row's `messages` say,
     up to their last answer, where it has such and this is the default."""
@@ -100,9 +101,9 @@ class TaskSpec(Contract):
     target_delimiter: str = " "
     """Stands between prompt and answer, unless the prompt ends in white space or is a chat turn."""
     metric: str = Field(min_length=1)
-    """acc, acc_norm, exact_match, numeric_match or perplexity; of an agent the name of one of its rewards. acc_norm
-    divides each option's log-likelihood by its length in characters. perplexity scores in bits per byte, which
-    different tokenizers leave comparable; lower is better."""
+    """acc, acc_norm, exact_match, numeric_match or perplexity; judge_grade or judge_wins where a model judges; of an
+    agent the name of one of its rewards. acc_norm divides each option's log-likelihood by its length in characters.
+    perplexity scores in bits per byte, which different tokenizers leave comparable; lower is better."""
     metric_options: dict[str, JsonValue] = {}
     """Options of the metric; what is not named gets its default, and stands here once the task is read."""
     repeats: PositiveInt = 1
@@ -114,6 +115,8 @@ class TaskSpec(Contract):
     """With an agent, `max_gen_toks` is the room of an episode: what it writes and what tools say."""
     agent: AgentSettings | None = None
     """Belongs to output_type agent."""
+    judging: JudgeSettings | None = None
+    """Belongs to output_type judged."""
     limit: PositiveInt | None = None
     """Only the first items."""
     version: str = Field(default="", max_length=20)
@@ -137,7 +140,7 @@ class TaskSpec(Contract):
     @property
     def idle_fields(self) -> set[str]:
         """Fields that change no score as they are, so that scores of tasks from before these fields stay comparable."""
-        later = ("agent", "metric_options", "repeats", "filter_list", "version")
+        later = ("agent", "judging", "metric_options", "repeats", "filter_list", "version")
         return {name for name in later if getattr(self, name) == type(self).model_fields[name].get_default()}
 
     @model_validator(mode="before")
@@ -172,6 +175,20 @@ class TaskSpec(Contract):
             fitting = tuple(reward.component for reward in self.agent.rewards)
         if fitting and self.metric not in fitting:
             raise ValueError(f"metric {self.metric} does not fit {self.output_type}; use {' or '.join(fitting)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_judges(self) -> "TaskSpec":
+        if self.output_type != "judged":
+            if self.judging is not None:
+                raise ValueError(f"judging belongs to output_type judged, not {self.output_type}; remove one of them")
+            return self
+        if self.judging is None:
+            raise ValueError("output_type judged needs judging.judges: name the models that judge")
+        if self.num_fewshot:
+            raise ValueError("num_fewshot: a judged conversation is shown no solved items; remove it")
+        if reason := self.judging.check_metric(self.metric):
+            raise ValueError(reason)
         return self
 
     @model_validator(mode="after")

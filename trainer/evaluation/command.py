@@ -23,16 +23,13 @@ from trainer.evaluation.endpoint.evaluate import Price, Remote, score_remote_tas
 from trainer.evaluation.errors import TaskError
 from trainer.evaluation.results import summarise, write_table
 from trainer.evaluation.stage import score_task
+from trainer.evaluation.task_file import CommandError, read_task
 from trainer.failures import InvalidSpec, RunFailed
 
 PROGRESS_SECONDS = 1.0
 Tell = Callable[[int, int], None]
 Score = Callable[[TaskSpec, Path, Path, Tell], list[ScoredSample]]
 """(task, rows, where samples go, progress) → samples."""
-
-
-class CommandError(Exception):
-    """The command line asks for something that is not there; the message says what and what to do."""
 
 
 def main(argv: list[str]) -> int:
@@ -82,22 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     remote.add_argument("--extra", type=_read_extra, default={}, metavar="JSON", help="further fields of a request")
     return parser
-
-
-def read_task(path: Path) -> TaskSpec:
-    """A task from YAML or JSON; raises CommandError naming file, field and fault."""
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise CommandError(f"--task {path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise CommandError(f"--task {path} is neither YAML nor JSON: {error}") from error
-    try:
-        return TaskSpec.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CommandError(f"--task {path}: {where + ': ' if where else ''}{first['msg']}") from error
 
 
 def read_toolset(path: Path | None, tasks: Sequence[TaskSpec]) -> ToolsetSpec | None:

@@ -128,10 +128,14 @@ class _Question:
 
 def _read_row(task: TaskSpec, row: Row, number: int) -> _Question:
     # A text has no question before it unless the task writes one: the default is meant for questions.
-    asks = task.output_type not in ("loglikelihood_rolling", "agent") or task.doc_to_text != _DEFAULT_PROMPT
+    # A conversation has its questions in the row.
+    asks = not (
+        (task.output_type in ("loglikelihood_rolling", "agent") and task.doc_to_text == _DEFAULT_PROMPT)
+        or (task.judging is not None and task.judging.turns)
+    )
     text = _render(task, "doc_to_text", row, number) if asks else ""
-    # An agent is judged by its row; the target is for people to read.
-    told = not task.agent or "answer" in row or task.doc_to_target != _DEFAULT_TARGET
+    # An agent is judged by its row, and judges have their reference there; the target is for people to read.
+    told = not (task.agent or task.judging) or "answer" in row or task.doc_to_target != _DEFAULT_TARGET
     target = _render(task, "doc_to_target", row, number) if told else ""
     if task.output_type != "multiple_choice":
         return _Question(text, target, (), None)

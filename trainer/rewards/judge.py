@@ -5,6 +5,9 @@ thinking or what tools said; its failure masks the rollout instead of being wort
 equal answers to equal questions are judged once. The temperature is 0. An empty answer is worth 0 and not asked about.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from trainer.contract.endpoints import Endpoint, EndpointError, call
 from trainer.contract.rewards.judge import JudgeReward
 from trainer.rewards.asking import AskingReward, Attempt
@@ -64,18 +67,41 @@ class Judge(AskingReward[Question]):
 
 
 def _judge(question: Question, config: JudgeReward, seconds: float) -> Attempt:
+    def grade(reply: str) -> float:
+        return read_grade(reply, highest=config.highest) / config.highest
+
+    messages = write_messages(question, version=config.prompt_version, highest=config.highest)
+    return ask_judge(
+        config.endpoint,
+        messages,
+        extra=config.extra,
+        max_reply_tokens=config.max_reply_tokens,
+        seconds=seconds,
+        read=grade,
+    )
+
+
+def ask_judge(
+    endpoint: Endpoint,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    extra: Mapping[str, Any],
+    max_reply_tokens: int,
+    seconds: float,
+    read: Callable[[str], float],
+) -> Attempt:
+    """One call of a judge, at temperature 0. `read` makes a value of its reply, or raises UnreadableReply."""
     request = {
-        **config.extra,
-        "model": config.endpoint.model,
-        "messages": write_messages(question, version=config.prompt_version, highest=config.highest),
+        **extra,
+        "model": endpoint.model,
+        "messages": list(messages),
         "temperature": 0,
-        "max_tokens": config.max_reply_tokens,
+        "max_tokens": max_reply_tokens,
     }
     reply = ""
     try:
-        reply = _read_text(call(config.endpoint, "/chat/completions", request, seconds=seconds), config.endpoint)
-        grade = read_grade(reply, highest=config.highest) / config.highest
-        return Attempt(Score(grade, words=shorten(reply.strip(), KEPT_WORDS)))
+        reply = _read_text(call(endpoint, "/chat/completions", request, seconds=seconds), endpoint)
+        return Attempt(Score(read(reply), words=shorten(reply.strip(), KEPT_WORDS)))
     except UnreadableReply as error:
         return Attempt(Score(None, str(error), words=shorten(reply.strip(), KEPT_WORDS)))
     except EndpointError as error:

@@ -7,6 +7,7 @@ code of its own marks, so it cannot close them and speak in the judge's name.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 INSTRUCTIONS = {
@@ -60,10 +61,14 @@ def write_messages(asked: Question, *, version: int, highest: int) -> list[dict[
     """The messages of a chat request."""
     material = {"QUESTION": asked.question, "CRITERIA": asked.criteria, "REFERENCE ANSWER": asked.reference}
     parts = {name: text for name, text in {**material, "ANSWER": asked.answer}.items() if text is not None}
-    code = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    marked = [f"[begin {name} {code}]\n{text}\n[end {name} {code}]" for name, text in parts.items()]
     system = INSTRUCTIONS[version].format(highest=highest, scale=describe_scale(highest))
-    return [{"role": "system", "content": system}, {"role": "user", "content": "\n\n".join(marked)}]
+    return [{"role": "system", "content": system}, {"role": "user", "content": mark_texts(parts)}]
+
+
+def mark_texts(parts: Mapping[str, str]) -> str:
+    """Texts by name, each between marks that none of them can hold."""
+    code = hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()[:16]
+    return "\n\n".join(f"[begin {name} {code}]\n{text}\n[end {name} {code}]" for name, text in parts.items())
 
 
 def hash_prompt(*, version: int, highest: int, criteria: str) -> str:
@@ -82,7 +87,15 @@ def shorten(text: str, longest: int) -> str:
 
 
 def read_grade(reply: str, *, highest: int) -> int:
-    """The score in a judge's reply; raises UnreadableReply for anything but one JSON object that holds it.
+    """The score in a judge's reply; raises UnreadableReply for anything but one JSON object that holds it."""
+    score = read_object(reply).get("score")
+    if not isinstance(score, int) or isinstance(score, bool) or not 0 <= score <= highest:
+        raise UnreadableReply(f"The judge's reply holds no score from 0 to {highest}.")
+    return score
+
+
+def read_object(reply: str) -> dict[str, object]:
+    """The one JSON object that a judge replied with; raises UnreadableReply.
 
     Thinking in front and a fence of code around are what servers add, not part of the reply.
     """
@@ -98,10 +111,7 @@ def read_grade(reply: str, *, highest: int) -> int:
         grade = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise UnreadableReply("The judge's reply is not one JSON object.") from None
-    score = grade.get("score") if isinstance(grade, dict) else None
-    if not isinstance(score, int) or isinstance(score, bool) or not 0 <= score <= highest:
-        raise UnreadableReply(f"The judge's reply holds no score from 0 to {highest}.")
-    return score
+    return grade if isinstance(grade, dict) else {}
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -45,6 +45,9 @@ def hash_task(definition: TaskSpec, rows_sha256: str) -> str:
     Name, title and the dataset's name are left out: they change no score.
     """
     content = definition.model_dump(mode="json", exclude={"task", "title", "dataset", *definition.idle_fields})
+    if definition.judging is not None:
+        judging = definition.judging
+        content["judging"] = judging.identify_question() | judging.identify_judge(definition.metric)
     return hash_content({**content, "rows": rows_sha256})
 
 

@@ -1,4 +1,4 @@
-"""Whether the services that a recipe needs while it runs answer now: judges of rewards."""
+"""Whether the services that a recipe needs while it runs answer now: judges of rewards and of tasks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,9 +24,11 @@ def _ask(recipe: Recipe, project: Project | None) -> Iterator[Problem]:
         if isinstance(stage, EvaluateStage) and project is not None:
             for place, name in enumerate(stage.tasks):
                 with suppress(Task.DoesNotExist):  # which `find_obstacles` says
-                    agent = TaskSpec.model_validate(find_task(project, name).definition).agent
-                    for problem in _ask_services("", agent.rewards if agent else []):
+                    task = TaskSpec.model_validate(find_task(project, name).definition)
+                    for problem in _ask_services("", task.agent.rewards if task.agent else []):
                         yield Problem(f"stages[{number}].tasks[{place}]", f"{name}, {problem}")
+                    for sentence in task.judging.unreachable() if task.judging else []:
+                        yield Problem(f"stages[{number}].tasks[{place}]", f"{name}, {sentence}")
 
 
 def _ask_services(path: str, rewards: Sequence[RewardBase]) -> Iterator[Problem]:

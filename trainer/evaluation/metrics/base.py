@@ -83,6 +83,10 @@ class TextMetric(Metric):
         """Score from the log-likelihood (nats) of the whole text."""
 
 
+class JudgeMetric(Metric):
+    """What models say of an answer; `panel` asks them."""
+
+
 class RowMetric(AnswerMetric):
     """Judges an answer by what the item's row holds."""
 
