@@ -59,7 +59,7 @@ def move_alias(alias: Alias, model: Model, *, actor: Any = None) -> GateReport:
         raise BoardError(f"model {model} belongs to another project; choose a model of {alias.project}")
     try:
         with transaction.atomic():
-            locked = Alias.objects.select_for_update().select_related("model", "guard").get(pk=alias.pk)
+            locked = Alias.objects.select_for_update(of=("self",)).select_related("model", "guard").get(pk=alias.pk)
             report = check_gate(locked, model)
             before = str(locked.model or "")
             locked.model, locked.changed_by = model, actor
