@@ -76,7 +76,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_the_hash_knows_no_order_of_keys_and_no_format(kind, data):
     rows = data.draw(st.lists(KINDS[kind], min_size=1, max_size=4))

@@ -76,7 +76,6 @@ def test_what_nobody_has_counted_is_called_so(version, viewer, client_of):
 def test_counted_tokens_stand_in_list_header_and_statistics_with_how_they_were_found(version, viewer, client_of):
     count_tokens(version)
     client = client_of(viewer)
-    told = "By the tokenizer of small, large, estimated by language from 3 of 9 rows"
     for address in ("/p/law/datasets/", BASE):
         assert 'title="By the tokenizer of small, large, estimated by language from 3 of 9 rows' in read(
             client, address

@@ -37,6 +37,7 @@ from chanote.curation.services import (
 )
 from chanote.datasets.api import find_version
 from chanote.datasets.models import DatasetVersion
+from chanote.datasets.storage import StoreError
 
 OPERATIONS = (*ROW_OPERATIONS, "merge", *(one for one in BULK_OPERATIONS if one != "deduplicate"))
 MOST_ROW = 2**53
@@ -167,6 +168,8 @@ class VersionView(ProjectView):
             return act()
         except CurationRefused as refused:
             raise Refused(detail, refused.problems) from refused
+        except StoreError as error:
+            raise Refused(f"{detail} {error}") from error
 
 
 class OneStanding(VersionView):

@@ -25,7 +25,7 @@ from chanote.curation.operations import Operation, Ranges, describe, to_ranges
 from chanote.curation.queue import ensure_features, find_flagged, find_visible, read_row_wish
 from chanote.curation.queue_views import find_index_errand
 from chanote.curation.services import CHANGE, CurationRefused, refuse
-from chanote.curation.views import find_version
+from chanote.curation.views import find_version, tell_missing_rows
 from chanote.datasets.features import RowWish, count_languages, list_marks
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.row_diff import list_texts, pair_texts
@@ -44,6 +44,7 @@ ACTS = {
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@tell_missing_rows
 def bulk(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
     version = find_version(request, project, slug, number)
     require(request.user, CHANGE, version.project)

@@ -39,7 +39,7 @@ from chanote.curation.queue import (
     spell_row_wish,
 )
 from chanote.curation.services import CHANGE, CurationRefused, add_comment, refuse
-from chanote.curation.views import find_version
+from chanote.curation.views import find_version, tell_missing_rows
 from chanote.datasets.features import RowWish, count_languages, list_marks
 from chanote.datasets.models import DatasetVersion
 from chanote.datasets.row_views import view_row
@@ -53,6 +53,7 @@ MODES = ("edit", "json", "split", "merge")
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@tell_missing_rows
 def queue(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
     version = find_version(request, project, slug, number)
     # A form sends its filter in one field, since it has fields called flag and label of its own.

@@ -1,6 +1,7 @@
 """Pages of curation: acts of a review, and a person's own draft of changes. The queue and bulk changes lie beside."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -28,6 +29,7 @@ from chanote.curation.services import (
 )
 from chanote.datasets.features import AT_ONCE
 from chanote.datasets.models import DatasetVersion
+from chanote.datasets.storage import StoreError
 from chanote.errands.services import start_errand
 from chanote.web.numbers import read_number
 from chanote.web.projects import get_project
@@ -44,6 +46,21 @@ def find_version(request: HttpRequest, project: str, slug: str, number: int) -> 
     version = get_object_or_404(versions, dataset__project=found, dataset__slug=slug, number=number)
     version.dataset.project = found
     return version
+
+
+def tell_missing_rows(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page about a version whose rows are gone from the store says so, and what brings them back."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
+        try:
+            return view(request, project, slug, number)
+        except StoreError as error:
+            version = find_version(request, project, slug, number)
+            told = {"project": version.project, "dataset": version.dataset, "version": version, "broken": str(error)}
+            return render(request, "curation/missing.html", told, status=422)
+
+    return answer
 
 
 def tab_address(version: DatasetVersion, tab: str) -> str:
@@ -93,6 +110,7 @@ def review_act(request: HttpRequest, project: str, slug: str, number: int) -> Ht
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@tell_missing_rows
 def changes(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
     """The person's draft of changes to a version: undo one, drop all, or make a version of them."""
     version = find_version(request, project, slug, number)

@@ -47,14 +47,14 @@ class QuickLook:
     def tell(self, version: DatasetVersion, use: Use) -> str:
         """Why the version must not be used so; empty when nothing is seen against it."""
         state = self._states.get(version.pk, Standing.DRAFT)
-        if state == Standing.WITHDRAWN:
-            return "serves nothing any more"
-        if self._reviews_data and state not in USABLE and use in SHAPES_A_MODEL:
-            return "only approved versions may be learnt from"
         needed = {use, Use.TRAIN} if use == Use.EVALUATE else {use}
         sources = self._sources[version.pk]
         if any(source.is_withdrawn for source in sources):
             return "a source of it was withdrawn"
+        if state == Standing.WITHDRAWN:
+            return "serves nothing any more"
+        if self._reviews_data and state not in USABLE and use in SHAPES_A_MODEL:
+            return "only approved versions may be learnt from"
         if (version.pk, use) in self._excepted:
             return ""
         for uses in [version.uses, *(source.uses for source in sources)]:
