@@ -70,10 +70,14 @@ class BoardTable(serializers.Serializer[Any]):
     higher_is_better = serializers.BooleanField()
     headline = serializers.ListField(child=serializers.CharField(), help_text="What may be said of the table.")
     note = serializers.CharField()
+    judging = serializers.DictField(
+        allow_null=True,
+        help_text="Of a task that models judge: judges, prompt, whether people's labels calibrate them, agreement.",
+    )
     models = serializers.ListField(
         child=serializers.DictField(),
         help_text="Estimate, 95 % interval, items, share failed, items left out, rank interval, letters; of an agent "
-        "`episodes`.",
+        "`episodes`; of a judged answer `corrected`, the estimate as people would have it.",
     )
     comparisons = serializers.ListField(
         child=serializers.DictField(), help_text="Of each pair: difference, interval, p, verdict, and a sentence."

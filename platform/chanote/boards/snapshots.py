@@ -31,6 +31,16 @@ COLUMNS = (
     "failed_share",
     "letters",
 )
+JUDGED = (
+    "judges",
+    "calibration",
+    "calibration_sentence",
+    "corrected",
+    "corrected_low",
+    "corrected_high",
+    "correction_method",
+)
+"""Columns of tasks that models judge; empty of others, and of boards that were frozen before there were such."""
 
 _LATEX = str.maketrans(
     {
@@ -104,12 +114,15 @@ def write_csv(snapshot: Snapshot) -> bytes:
     """Unrounded estimates, a row for each model on each task."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256"])
+    writer.writerow(["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256", *JUDGED])
     for table in snapshot.content["tables"]:
         for model in table["models"]:
             rank = model["rank"] or ["", ""]
             row = [model[name] for name in COLUMNS]
-            writer.writerow([table["task"], table["task_sha256"], *row, *rank, snapshot.sha256])
+            judging, correction = table.get("judging") or {}, model.get("corrected") or {}
+            judged = [" ".join(judging.get("judges", [])), judging.get("state", ""), judging.get("sentence", "")]
+            judged += [correction.get(name, "") for name in ("value", "low", "high", "method")]
+            writer.writerow([table["task"], table["task_sha256"], *row, *rank, snapshot.sha256, *judged])
     return text.getvalue().encode()
 
 
@@ -117,6 +130,7 @@ def write_latex(snapshot: Snapshot) -> bytes:
     """A `booktabs` table for each task; rounded to what the errors support, bold only where a model surely wins."""
     lines = [f"% {escape_latex(word_citation(snapshot))}", r"% \usepackage{booktabs}"]
     for table in snapshot.content["tables"]:
+        judged = [table["judging"]["sentence"]] if table.get("judging") else []
         unit = r"\%" if table["higher_is_better"] else "bits per byte"
         lines += [
             r"\begin{table}",
@@ -128,8 +142,8 @@ def write_latex(snapshot: Snapshot) -> bytes:
             *(_write_latex_row(model, 100.0 if table["higher_is_better"] else 1.0) for model in table["models"]),
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{{escape_latex(' '.join([*table['headline'], table['note']]))} Models that share a letter are "
-            rf"not separated. Snapshot \texttt{{{snapshot.sha256[:12]}}}.}}",
+            rf"\caption{{{escape_latex(' '.join([*table['headline'], *judged, table['note']]))} "
+            rf"Models that share a letter are not separated. Snapshot \texttt{{{snapshot.sha256[:12]}}}.}}",
             r"\end{table}",
             "",
         ]

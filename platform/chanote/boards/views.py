@@ -13,12 +13,15 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chanote.accounts.roles import may, require
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
+from chanote.boards.judging.describe import describe_calibration
+from chanote.boards.judging.pages import lay_out_judged
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
 from chanote.boards.selectors import (
     CELLS,
     BoardContent,
     boards_with_counts,
+    calibrate_table,
     cross_items,
     describe_models,
     find_samples,
@@ -99,6 +102,7 @@ def board_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         table = _find_table(content, request.GET.get("task", ""))
         page = lay_out_board(content, table.task.reference)
         context |= {"table": table, "task": table.task, "page": page, **_describe_task(table.task, table)}
+        context["judged"] = lay_out_judged(table, calibrate_table(table))
     return render(request, "boards/board.html", context)
 
 
@@ -112,14 +116,28 @@ def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     writer = csv.writer(response)
     columns = ["model", "estimate", "low", "high", "method", "items", "clusters", "failed_share", "rank", "letters"]
     taken = ["turns", "calls", "tool_errors", "malformed_calls", "prompt_tokens", "completion_tokens", "cost"]
-    writer.writerow(["task", *columns, "left_out", *taken])
+    told = ["value", "low", "high", "method"]
+    corrected = [f"corrected_{name}" for name in told]
+    writer.writerow(["task", *columns, "left_out", *taken, "judges", "calibration", *corrected, "not_compared"])
     for table in read_board(board).tables.build_all():
-        for model in describe_models(table):
+        judged = calibrate_table(table)
+        judging = describe_calibration(judged) or {}  # empty cells where no model judges
+        for model in describe_models(table, judged):
             rank = "" if model["rank"] is None else "-".join(map(str, model["rank"]))
             numbers = [rank if name == "rank" else model[name] for name in columns]
             episodes = model["episodes"] or {}  # of an agent; empty cells for all others
+            correction = model["corrected"] or {}
             writer.writerow(
-                [table.task.reference, *numbers, model["left_out"], *[episodes.get(name, "") for name in taken]]
+                [
+                    table.task.reference,
+                    *numbers,
+                    model["left_out"],
+                    *[episodes.get(name, "") for name in taken],
+                    " ".join(judging.get("judges", [])),
+                    judging.get("state", ""),
+                    *[correction.get(name, "") for name in told],
+                    model["not_compared"],
+                ]
             )
     return response
 
