@@ -14,6 +14,7 @@ FORMATS = (
     "MT-Bench human judgments: question_id, model_a, model_b, winner, judge, turn",
     "grades, a line for each: item (or question_id and turn), rater, grade from 1 to 10, model if there are several",
 )
+_TEXTS = ("prompt", "answer_a", "answer_b", "answer")
 _WINNERS = {"model_a": "a", "model_b": "b", "a": "a", "b": "b", "tie": "tie", "tie (inconsistent)": "tie"}
 
 
@@ -40,9 +41,17 @@ class Votes:
 def read_votes(data: bytes) -> Votes:
     """JSON lines, or one JSON list; raises NotReadable where there is no vote at all."""
     found = Votes()
+    texts: dict[tuple[str, str, str], set[tuple[str, ...]]] = {}
     for place, row in _read_rows(data, found):
         votes = list(_read_row(place, row, found))
         found.votes += votes
+        for vote in votes[:1]:
+            shown = tuple(as_text(row.get(name)) for name in _TEXTS)
+            texts.setdefault((vote.item, vote.model, vote.opponent), set()).add(shown)
+    unclear = {key for key, shown in texts.items() if len(shown) > 1}
+    for item, _, _ in sorted(unclear):
+        found.skipped.append(f"item {item}: it stands with different texts, so nobody knows which were judged")
+    found.votes = [one for one in found.votes if (one.item, one.model, one.opponent) not in unclear]
     if not found.votes:
         reason = f"; the first: {found.skipped[0]}" if found.skipped else ""
         raise NotReadable(f"it holds no vote that can be taken{reason}")

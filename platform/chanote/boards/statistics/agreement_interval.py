@@ -15,7 +15,7 @@ from chanote.boards.statistics.bootstrap import FEWEST_CLUSTERS
 from chanote.boards.statistics.clustered import Floats, number_clusters
 from chanote.boards.statistics.permutation import SEED
 
-RESAMPLES = 2_000
+RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
