@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "chanote.recipes",
     "chanote.runs",
     "chanote.boards",
+    "chanote.boards.judging",
     "chanote.tools",
     "chanote.chat",
     "chanote.review",

@@ -74,10 +74,15 @@ class BoardTable(serializers.Serializer[Any]):
     clean = serializers.DictField(
         required=False, help_text="What was left out as not clean; only where it is asked for."
     )
+    judging = serializers.DictField(
+        allow_null=True,
+        help_text="Of a task that models judge: judges, prompt, whether people's labels calibrate them, agreement.",
+    )
     models = serializers.ListField(
         child=serializers.DictField(),
         help_text="Estimate, 95 % interval, items, share failed, items left out, rank interval, letters; of an agent "
-        "`episodes`; in `corpus` ratios of sums over all items, with interval and method.",
+        "`episodes`; in `corpus` ratios of sums over all items, with interval and method; of a judged answer "
+        "`corrected`, the estimate as people would have it.",
     )
     comparisons = serializers.ListField(
         child=serializers.DictField(), help_text="Of each pair: difference, interval, p, verdict, and a sentence."

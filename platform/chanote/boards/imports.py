@@ -222,6 +222,7 @@ def _make_sample(evaluation: Evaluation, item: ImportedItem) -> Sample:
         target=item.target,
         score=item.score,
         status=item.status,
+        detail=item.detail,
     )
 
 

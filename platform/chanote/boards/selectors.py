@@ -11,6 +11,9 @@ from django.db.models import Count, Max, Q, QuerySet
 
 from chanote.boards.cleaning import Clean, Cleaning, describe_cleaning, find_cleaning
 from chanote.boards.headline import write_headline
+from chanote.boards.judging.calibration import Calibration
+from chanote.boards.judging.describe import calibrate_task, describe_calibration, describe_correction
+from chanote.boards.judging.otherwise import find_judged_otherwise
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.scores import ItemScores, read_scores
 from chanote.boards.standings import Beside, find_standings
@@ -112,11 +115,24 @@ class Tables(Mapping[str, Table]):
 
     def _build(self, references: Sequence[str]) -> None:
         chosen = dict(self._evaluations[reference] for reference in references)
+        otherwise = find_judged_otherwise(self.evaluations, list(chosen))
         for task, found in find_standings(chosen, without=self._without).items():
             evaluations = chosen[task]
             if self._without.get(task):
                 evaluations = [_narrow(one, found.beside[one.pk]) for one in evaluations]
-            self._built[task.reference] = build_table(task, evaluations, found)
+            table = build_table(task, evaluations, found)
+            self._built[task.reference] = self._add_judged_otherwise(table, otherwise.get(task, {}))
+
+    def _add_judged_otherwise(self, table: Table, others: Mapping[Task, str]) -> Table:
+        """With the models that only other judges scored, below all others."""
+        added: list[tuple[Evaluation, Estimate, str]] = []
+        known = {entry.name for entry in table.entries}
+        for estimates in self.find_estimates([task.reference for task in others]):
+            for one in self.evaluations[estimates.task]:
+                if one.model.slug not in known:
+                    known.add(one.model.slug)
+                    added.append((one, estimates.estimates[one.model.slug], others[estimates.task]))
+        return table.show_beside(added) if added else table
 
 
 def _narrow(evaluation: Evaluation, beside: Beside) -> Evaluation:
@@ -158,6 +174,7 @@ def describe_board(content: BoardContent) -> list[dict[str, Any]]:
 
 def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
     unit = unit_of(table.task)
+    judged = calibrate_table(table)
     return {
         "task": table.task.reference,
         "task_sha256": table.task.sha256,
@@ -166,7 +183,8 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
         "headline": content.headline(table.task.reference),
         "note": ONE_RUN_EACH,
         **({"clean": describe_cleaning(content.cleaning, table.task)} if content.cleaning else {}),
-        "models": describe_models(table),
+        "judging": describe_calibration(judged),
+        "models": describe_models(table, judged),
         "comparisons": [
             {
                 "a": a,
@@ -193,8 +211,13 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
     }
 
 
-def describe_models(table: Table) -> list[dict[str, Any]]:
-    """Each model of a table as plain values, unrounded."""
+def calibrate_table(table: Table) -> Calibration | None:
+    """None of a task that no model judges."""
+    return calibrate_task(table.task, [entry.evaluation for entry in table.entries])
+
+
+def describe_models(table: Table, judged: Calibration | None = None) -> list[dict[str, Any]]:
+    """Each model of a table as plain values, unrounded. `judged`: what people say of the judge."""
     return [
         {
             "model": entry.name,
@@ -214,6 +237,7 @@ def describe_models(table: Table) -> list[dict[str, Any]]:
             "letters": entry.letters,
             "winner": entry.is_winner,
             "not_compared": entry.not_compared,
+            "corrected": describe_correction(judged, entry.evaluation),
         }
         for entry in table.entries
     ]

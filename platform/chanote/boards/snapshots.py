@@ -32,6 +32,16 @@ COLUMNS = (
     "failed_share",
     "letters",
 )
+JUDGED = (
+    "judges",
+    "calibration",
+    "calibration_sentence",
+    "corrected",
+    "corrected_low",
+    "corrected_high",
+    "correction_method",
+)
+"""Columns of tasks that models judge; empty of others, and of boards that were frozen before there were such."""
 
 _LATEX = str.maketrans(
     {
@@ -134,14 +144,19 @@ def write_csv(snapshot: Snapshot) -> bytes:
     writer = csv.writer(text)
     clean = snapshot.content.get("clean", "")
     added = ["clean", "items_not_clean", "checked"] if clean else []
-    writer.writerow(["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256", *added])
+    names = ["task", "task_sha256", *COLUMNS, "rank_best", "rank_worst", "snapshot_sha256", *JUDGED, *added]
+    writer.writerow(names)
     for table in snapshot.content["tables"]:
         told = table.get("clean")
         cleaned = [clean, told["left_out"], word_checked(told)] if told else []
         for model in table["models"]:
             rank = model["rank"] or ["", ""]
             row = [model[name] for name in COLUMNS]
-            writer.writerow([table["task"], table["task_sha256"], *row, *rank, snapshot.sha256, *cleaned])
+            judging, correction = table.get("judging") or {}, model.get("corrected") or {}
+            judged = [" ".join(judging.get("judges", [])), judging.get("state", ""), judging.get("sentence", "")]
+            judged += [correction.get(name, "") for name in ("value", "low", "high", "method")]
+            about = [table["task"], table["task_sha256"]]
+            writer.writerow([*about, *row, *rank, snapshot.sha256, *judged, *cleaned])
     return text.getvalue().encode()
 
 
@@ -149,7 +164,8 @@ def write_latex(snapshot: Snapshot) -> bytes:
     """A `booktabs` table for each task; rounded to what the errors support, bold only where a model surely wins."""
     lines = [f"% {escape_latex(word_citation(snapshot))}", r"% \usepackage{booktabs}"]
     for table in snapshot.content["tables"]:
-        said = " ".join(filter(None, [*table["headline"], table["note"], word_left_out(table)]))
+        judged = [table["judging"]["sentence"]] if table.get("judging") else []
+        said = " ".join(filter(None, [*table["headline"], *judged, table["note"], word_left_out(table)]))
         unit = r"\%" if table["higher_is_better"] else "bits per byte"
         lines += [
             r"\begin{table}",

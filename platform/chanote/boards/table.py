@@ -1,7 +1,7 @@
 """A board's table: estimates, places and comparisons of models on one task, ready to be shown or serialised."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chanote.boards.models import Evaluation, Task
 from chanote.boards.standings import Standings
@@ -67,6 +67,14 @@ class Table:
             return self.comparisons[a, b]
         found = self.comparisons.get((b, a))
         return None if found is None else found.turned()
+
+    def show_beside(self, others: Sequence[tuple[Evaluation, Estimate, str]]) -> "Table":
+        """With further models below all others, each with the reason why it is not compared."""
+        added = [
+            Entry(one, estimate, one.failed / max(1, one.count), None, "", reason, is_winner=False, ratios={})
+            for one, estimate, reason in others
+        ]
+        return replace(self, entries=(*self.entries, *added))
 
     @property
     def letter_columns(self) -> list[str]:

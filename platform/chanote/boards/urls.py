@@ -3,6 +3,7 @@
 from django.urls import path
 
 from chanote.boards import views, views_changes, views_imports, views_snapshots
+from chanote.boards.judging import views as judging
 
 app_name = "boards"
 
@@ -24,6 +25,9 @@ urlpatterns = [
     path("<slug:slug>/snapshots/", views_snapshots.snapshots, name="snapshots"),
     path("<slug:slug>/snapshots/<int:number>/", views_snapshots.snapshot, name="snapshot"),
     path("<slug:slug>/snapshots/<int:number>/table.<str:kind>", views_snapshots.export, name="snapshot_export"),
+    path("<slug:slug>/judging/", judging.judging, name="judging"),
+    path("<slug:slug>/judging/label/", judging.label, name="judging_label"),
+    path("<slug:slug>/recipes/", judging.recipes, name="recipes"),
     path("<slug:slug>/samples/", views.samples, name="samples"),
     path("<slug:slug>/table.csv", views.board_csv, name="csv"),
 ]

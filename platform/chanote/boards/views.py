@@ -17,12 +17,15 @@ from chanote.boards.cleaning_pages import find_clean, lay_out_cleaning, list_cho
 from chanote.boards.corpus_cells import lay_out_corpus
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
+from chanote.boards.judging.describe import describe_calibration
+from chanote.boards.judging.pages import lay_out_judged
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
 from chanote.boards.selectors import (
     CELLS,
     BoardContent,
     boards_with_counts,
+    calibrate_table,
     cross_items,
     describe_models,
     find_samples,
@@ -107,6 +110,7 @@ def board_detail(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         table = _find_table(content, request.GET.get("task", ""))
         page = lay_out_board(content, table.task.reference)
         context |= {"table": table, "task": table.task, "page": page, **_describe_task(table.task, table)}
+        context["judged"] = lay_out_judged(table, calibrate_table(table))
         context["corpus"] = lay_out_corpus(table)
         if content.cleaning:
             context |= lay_out_cleaning(content.cleaning, table.task)
@@ -126,20 +130,30 @@ def board_csv(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     columns = ["model", "estimate", "low", "high", "method", "items", "clusters", "failed_share", "rank", "letters"]
     taken = ["turns", "calls", "tool_errors", "malformed_calls", "prompt_tokens", "completion_tokens", "cost"]
     content = read_board(board, clean=clean)
-    writer.writerow(["task", *columns, "left_out", *taken, *(["clean", "items_not_clean", "checked"] if clean else [])])
+    told = ["value", "low", "high", "method"]
+    corrected = [f"corrected_{name}" for name in told]
+    added = ["clean", "items_not_clean", "checked"] if clean else []
+    writer.writerow(["task", *columns, "left_out", *taken, "judges", "calibration", *corrected, "not_compared", *added])
     for table in content.tables.build_all():
-        told = describe_cleaning(content.cleaning, table.task) if content.cleaning else None
-        cleaned = [told["clean"], told["left_out"], word_checked(told)] if told else []
-        for model in describe_models(table):
+        left = describe_cleaning(content.cleaning, table.task) if content.cleaning else None
+        cleaned = [left["clean"], left["left_out"], word_checked(left)] if left else []
+        judged = calibrate_table(table)
+        judging = describe_calibration(judged) or {}  # empty cells where no model judges
+        for model in describe_models(table, judged):
             rank = "" if model["rank"] is None else "-".join(map(str, model["rank"]))
             numbers = [rank if name == "rank" else model[name] for name in columns]
             episodes = model["episodes"] or {}  # of an agent; empty cells for all others
+            correction = model["corrected"] or {}
             writer.writerow(
                 [
                     table.task.reference,
                     *numbers,
                     model["left_out"],
                     *[episodes.get(name, "") for name in taken],
+                    " ".join(judging.get("judges", [])),
+                    judging.get("state", ""),
+                    *[correction.get(name, "") for name in told],
+                    model["not_compared"],
                     *cleaned,
                 ]
             )

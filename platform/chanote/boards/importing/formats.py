@@ -7,6 +7,7 @@ from typing import Any
 
 from chanote.boards.importing import alpaca_eval, evalplus, ifeval, inspect, lighteval, lm_eval, mt_bench
 from chanote.boards.importing.rows import NotReadable, Parsed
+from chanote.boards.judging import mt_bench_pairs, pair_scores
 
 FORMATS: Mapping[str, tuple[str, ModuleType]] = {
     "lm_eval": ("lm-evaluation-harness, samples_*.jsonl", lm_eval),
@@ -16,6 +17,8 @@ FORMATS: Mapping[str, tuple[str, ModuleType]] = {
     "ifeval": ("IFEval, eval_results_*.jsonl", ifeval),
     "alpaca_eval": ("AlpacaEval, annotations.json", alpaca_eval),
     "mt_bench": ("MT-Bench, judgments as .jsonl", mt_bench),
+    "mt_bench_pairs": ("MT-Bench, pairwise judgments as .jsonl", mt_bench_pairs),
+    "pair_scores": ("Pairs with a judge's score of both answers, as .jsonl", pair_scores),
 }
 """Name → words for people, module with `looks_like` and `read`."""
 

@@ -14,16 +14,17 @@ def looks_like(name: str, first: Any) -> bool:
 
 def read(name: str, data: bytes, beside: bytes | None = None) -> Parsed:
     parsed = Parsed()
-    held: dict[tuple[str, str], dict[str, ImportedItem]] = {}
+    held: dict[tuple[str, str, str], dict[str, ImportedItem]] = {}
     for number, row in read_lines(data, parsed):
         if "question_id" not in row or "turn" not in row:
             parsed.skipped.append(f"line {number}: no question_id or no turn")
             continue
         question, score = as_text(row["question_id"]), as_number(row.get("score"))
-        judge = row.get("judge")
-        judge = as_text(judge[0] if isinstance(judge, list) and judge else judge)
+        named = row.get("judge")
+        named = named if isinstance(named, list) and named else [named]
+        judge, words = as_text(named[0]), as_text(named[-1]) if len(named) > 1 else ""
         item = f"{question}.{as_text(row['turn'])}"
-        items = held.setdefault((as_text(row.get("model")), judge), {})
+        items = held.setdefault((as_text(row.get("model")), judge, words), {})
         if item in items:
             parsed.skipped.append(f"line {number}: question {question}, turn {as_text(row['turn'])} stands twice")
             continue
@@ -36,8 +37,8 @@ def read(name: str, data: bytes, beside: bytes | None = None) -> Parsed:
             prompt=as_text(row.get("user_prompt")),
             output=as_text(row.get("judgment")),
         )
-    for (model, judge), items in held.items():
-        settings = {"harness": "mt-bench", "judge": judge}
+    for (model, judge, words), items in held.items():
+        settings = {"harness": "mt-bench", "judge": judge, "judge_prompt": words or None}
         parsed.results.append(
             ImportedResult(
                 task="mt-bench",

@@ -23,6 +23,8 @@ class ImportedItem:
     target: str = ""
     cluster: str = ""
     status: Status = "ok"
+    detail: dict[str, Any] = field(default_factory=dict)
+    """As of a `trainer.contract.events.ScoredSample`, such as what judges said."""
 
 
 @dataclass(frozen=True)
