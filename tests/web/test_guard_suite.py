@@ -120,6 +120,6 @@ def test_the_suite_over_rest(rows, candidate, browser):
     assert change({"suite": {"law@1": 5}}).status_code == 422
     assert change({"suite": {}}).json()["against_base"] is False
     # Without a suite a significant loss stops it, however small.
-    assert "second is worse than first on sums@1" in change({"model": "second"}).content.decode()
+    assert "second has lost 2.0 points on sums@1 against first" in change({"model": "second"}).content.decode()
     assert change({"suite": {"law@1": 0.05, "sums@1": 0.05}}).status_code == 200
     assert change({"model": "second"}).json()["model"] == "second"
