@@ -224,6 +224,7 @@ API_REQUESTS_PER_MINUTE = {
     "read": read_number("CHANOTE_API_READS_PER_MINUTE", default=6000, lowest=1),
     "write": read_number("CHANOTE_API_WRITES_PER_MINUTE", default=1200, lowest=1),
     "metrics": read_number("CHANOTE_API_METRIC_BATCHES_PER_MINUTE", default=60_000, lowest=1),
+    "shared": read_number("CHANOTE_SHARED_PAGES_PER_MINUTE", default=60, lowest=1),
 }
 """Of one user, each; reads and writes of strangers by their address."""
 SPECTACULAR_SETTINGS = {

@@ -35,6 +35,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("p/<slug:project>/boards/", include("chanote.boards.urls")),
+    path("shared/boards/", include("chanote.boards.urls_shared")),
     path("api/v1/", include("chanote.api.urls")),
     *[path("", include(f"chanote.{app}.urls")) for app in APPS],
 ]

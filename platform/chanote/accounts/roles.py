@@ -53,6 +53,7 @@ PERMISSIONS = {
     "custody.release": (CURATES, "bring transfer packages in and decide about them"),
     "custody.trust": (RULES, "accept the keys of others"),
     "boards.change": (WORKS, "change tasks and boards"),
+    "boards.publish": (RULES, "grant and revoke public links to frozen boards"),
     "rights.request": (CURATES, "ask for exceptions"),
     "rights.decide": (DECIDES, "decide on exceptions and allow more than terms did so far"),
     "rights.withdraw": (CURATES, "withdraw sources and rows"),

@@ -162,6 +162,16 @@ urlpatterns: list[Any] = [
     path(f"{P}boards/<slug:slug>/items/", items.BoardItems.as_view(), name="board_items"),
     path(f"{P}boards/<slug:slug>/curve/", changes.OneCurve.as_view(), name="board_curve"),
     path(f"{P}boards/<slug:slug>/snapshots/", snapshots.Snapshots.as_view(), name="board_snapshots"),
+    path(
+        f"{P}boards/<slug:slug>/snapshots/<number:number>/links/",
+        snapshots.SnapshotLinks.as_view(),
+        name="board_snapshot_links",
+    ),
+    path(
+        f"{P}boards/<slug:slug>/snapshots/<number:number>/links/<number:link>/",
+        snapshots.OneSnapshotLink.as_view(),
+        name="board_snapshot_link",
+    ),
     path(f"{P}boards/<slug:slug>/snapshots/<number:number>/", snapshots.OneSnapshot.as_view(), name="board_snapshot"),
     path(f"{P}aliases/", changes.Aliases.as_view(), name="aliases"),
     path(f"{P}aliases/<slug:slug>/", changes.OneAlias.as_view(), name="alias"),

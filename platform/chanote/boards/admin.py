@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chanote.audit.services import record
-from chanote.boards.models import Alias, Board, Evaluation, ImportedFile, Sample, Snapshot, Task
+from chanote.boards.models import Alias, Board, Evaluation, ImportedFile, Sample, SharedLink, Snapshot, Task
 from chanote.web.site import VisibleAdmin
 
 
@@ -80,6 +80,12 @@ class SnapshotAdmin(Frozen):
     list_display = ["board", "number", "sha256", "created", "created_by"]
     list_filter = ["board"]
     exclude = ["packed"]
+
+
+@admin.register(SharedLink)
+class SharedLinkAdmin(Frozen):
+    list_display = ["id", "snapshot", "with_items", "created", "expires", "revoked"]
+    exclude = ["token_sha256"]
 
 
 @admin.register(ImportedFile)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
-from chanote.boards.aliases import create_alias, move_alias
+from chanote.boards.aliases import create_alias, move_alias, set_suite
 from chanote.boards.changes import check_suite, describe_kept, pair_evaluations, read_map
 from chanote.boards.models import Alias, Board, Task
 from chanote.boards.over_training import describe_curve, read_curve
@@ -82,10 +82,14 @@ class TrainingCurveAnswer(serializers.Serializer[Any]):
 class AliasAnswer(serializers.ModelSerializer[Alias]):
     model = serializers.CharField(source="model.slug", default=None, allow_null=True)
     guard = serializers.CharField(source="guard.slug")
+    suite = serializers.DictField(
+        child=serializers.FloatField(),
+        help_text="Margin by task, in score units: on each the model must surely be worse by less.",
+    )
 
     class Meta:
         model = Alias
-        fields = ("name", "model", "guard", "changed")
+        fields = ("name", "model", "guard", "suite", "against_base", "changed")
 
 
 class AliasRequest(serializers.Serializer[Any]):
@@ -93,8 +97,18 @@ class AliasRequest(serializers.Serializer[Any]):
     guard = serializers.CharField(max_length=80, help_text="Slug of the board whose tasks guard the name.")
 
 
-class AliasMove(serializers.Serializer[Any]):
-    model = serializers.CharField(max_length=120, help_text="Slug of the model that the name is to point at.")
+class AliasChange(serializers.Serializer[Any]):
+    model = serializers.CharField(
+        max_length=120, required=False, help_text="Slug of the model that the name is to point at."
+    )
+    suite = serializers.DictField(
+        child=serializers.FloatField(),
+        required=False,
+        help_text="Tasks of the guard suite as `slug@number`, each with its margin in score units; {} for none.",
+    )
+    against_base = serializers.BooleanField(
+        required=False, help_text="Hold the suite against the guard board's baseline: nothing is forgotten."
+    )
 
 
 class Changes(ProjectView):
@@ -184,19 +198,29 @@ class OneAlias(ProjectView):
         """One name and the model that it points at."""
         return Response(AliasAnswer(self._find(slug)).data)
 
-    @extend_schema(request=AliasMove, responses=AliasAnswer, operation_id="aliases_move", tags=["boards"])
+    @extend_schema(request=AliasChange, responses=AliasAnswer, operation_id="aliases_move", tags=["boards"])
     def patch(self, request: Any, project: str, slug: str) -> Response:
-        """Point the name at another model; refused when that is significantly worse on the guard board."""
+        """Set the guard suite, or point the name at another model; refused when that fails the guard. Not both at
+        once: margins are set before a model is held against them."""
         self.require("boards.change")
         alias = self._find(slug)
-        wanted = self.read(AliasMove)["model"]
-        model = Model.objects.filter(project=self.project, slug=wanted).first()
-        if model is None:
-            raise Refused(problems=[Problem("model", f"{wanted} is no model of this project.")])
+        given = self.read(AliasChange)
+        if "model" in given and ("suite" in given or "against_base" in given):
+            message = "Set the suite first and move the name afterwards: margins are set beforehand."
+            raise Refused(problems=[Problem("model", message)])
         try:
-            move_alias(alias, model, actor=request.user)
+            if "model" in given:
+                model = Model.objects.filter(project=self.project, slug=given["model"]).first()
+                if model is None:
+                    raise Refused(problems=[Problem("model", f"{given['model']} is no model of this project.")])
+                move_alias(alias, model, actor=request.user)
+            elif given:
+                against_base = given.get("against_base", alias.against_base)
+                set_suite(alias, given.get("suite", alias.suite), against_base=against_base, actor=request.user)
+            else:
+                raise Refused(problems=[Problem("model", "Name a model, or a suite to set.")])
         except BoardError as error:
-            raise Refused(str(error), [Problem("model", str(error))]) from error
+            raise Refused(str(error), error.problems or [Problem("model", str(error))]) from error
         return Response(AliasAnswer(self._find(slug)).data)
 
     def _find(self, slug: str) -> Alias:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -11,8 +12,9 @@ from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
 from chanote.boards.cleaning import Clean
-from chanote.boards.models import Board, Snapshot
+from chanote.boards.models import Board, SharedLink, Snapshot
 from chanote.boards.services import BoardError
+from chanote.boards.sharing import grant_link, revoke_link
 from chanote.boards.snapshots import freeze_board
 
 
@@ -76,3 +78,69 @@ class OneSnapshot(ProjectView):
         """One snapshot with all that it froze."""
         found = get_object_or_404(Snapshot, board__project=self.project, board__slug=slug, number=number)
         return Response(SnapshotDetail(found).data)
+
+
+class LinkAnswer(serializers.ModelSerializer[SharedLink]):
+    state = serializers.CharField(help_text="open, expired or revoked.")
+
+    class Meta:
+        model = SharedLink
+        fields = ("id", "with_items", "created", "expires", "revoked", "state")
+
+
+class GrantedLink(LinkAnswer):
+    address = serializers.CharField(help_text="Told this once: only its hash is kept.")
+
+    class Meta(LinkAnswer.Meta):
+        fields = (*LinkAnswer.Meta.fields, "address")  # type: ignore[assignment]
+
+
+class LinkRequest(serializers.Serializer[Any]):
+    with_items = serializers.BooleanField(
+        required=False, default=False, help_text="Questions and answers too, where rights let them be published."
+    )
+    expires = serializers.DateTimeField(required=False, default=None, allow_null=True)
+
+
+class SnapshotLinks(ProjectView):
+    scope = "boards"
+    serializer_class = LinkAnswer
+    queryset = SharedLink.objects.none()
+
+    @extend_schema(responses=LinkAnswer(many=True), operation_id="snapshots_links", tags=["boards"])
+    def get(self, request: Any, project: str, slug: str, number: int) -> Response:
+        """Public links to a snapshot, the newest first."""
+        return self.answer_page(SharedLink.objects.filter(snapshot=self._find(slug, number)), LinkAnswer)
+
+    @extend_schema(request=LinkRequest, responses={201: GrantedLink}, operation_id="snapshots_share", tags=["boards"])
+    def post(self, request: Any, project: str, slug: str, number: int) -> Response:
+        """Grant a public link. Not idempotent, since its address is kept nowhere."""
+        self.require("boards.publish")
+        snapshot = self._find(slug, number)
+        try:
+            link, token = grant_link(snapshot, actor=request.user, **self.read(LinkRequest))
+        except BoardError as error:
+            raise Refused(str(error), error.problems) from error
+        address = request.build_absolute_uri(reverse("shared_boards:board", args=[token]))
+        told = {**LinkAnswer(link).data, "address": address}
+        return Response(told, status=201, headers={"Cache-Control": "no-store"})
+
+    def _find(self, slug: str, number: int) -> Snapshot:
+        return get_object_or_404(Snapshot, board__project=self.project, board__slug=slug, number=number)
+
+
+class OneSnapshotLink(ProjectView):
+    scope = "boards"
+
+    @extend_schema(responses=LinkAnswer, operation_id="snapshots_unshare", tags=["boards"])
+    def delete(self, request: Any, project: str, slug: str, number: int, link: int) -> Response:
+        """Revoke a public link: its address answers 404 from now on."""
+        self.require("boards.publish")
+        found = get_object_or_404(
+            SharedLink,
+            snapshot__board__project=self.project,
+            snapshot__board__slug=slug,
+            snapshot__number=number,
+            pk=link,
+        )
+        return Response(LinkAnswer(revoke_link(found, actor=request.user)).data)

@@ -98,16 +98,22 @@ class Kept:
     sentence: str
 
 
-def check_suite(pairs: Mapping[Task, tuple[Evaluation, Evaluation]], *, new: str, old: str) -> list[Kept]:
+def check_suite(
+    pairs: Mapping[Task, tuple[Evaluation, Evaluation]],
+    *,
+    new: str,
+    old: str,
+    margins: Mapping[Task, float] | None = None,
+) -> list[Kept]:
     """Non-inferiority on every task, Holm over the tasks: of "kept" and of "lost" each as a family of its own.
 
-    The margins stand in the tasks' frozen definitions, so they were set before any score was seen.
+    Without `margins` they are those of the tasks' frozen definitions, which were set before any score was seen.
     """
     scores = read_scores([one.pk for pair in pairs.values() for one in pair])
     checks = {}
     for task, (a, b) in pairs.items():
         values, others, clusters = pair_scores(scores[a.pk], scores[b.pk], higher_is_better=task.higher_is_better)
-        margin = float(task.definition["x_stats"]["equivalence_margin"])
+        margin = (margins or {}).get(task, float(task.definition["x_stats"]["equivalence_margin"]))
         checks[task] = check_noninferiority(values.tolist(), others.tolist(), margin=margin, clusters=clusters)
     defined = [task for task, check in checks.items() if check is not None]
     kept = adjust_holm([check.p for check in checks.values() if check is not None]).tolist()
@@ -160,7 +166,7 @@ def describe_kept(found: Sequence[Kept]) -> list[dict[str, Any]]:
             "task": one.task.reference,
             "outcome": one.outcome.value,
             "sentence": one.sentence,
-            "margin": float(one.task.definition["x_stats"]["equivalence_margin"]),
+            "margin": one.check.margin if one.check else float(one.task.definition["x_stats"]["equivalence_margin"]),
             # Of perplexity and its like the sign is turned: more is better in all of these numbers.
             "delta": one.check.delta if one.check else None,
             "lower_bound": one.check.low if one.check and one.check.low > float("-inf") else None,

@@ -1,9 +1,13 @@
 """What people fill in about boards. Forms only parse; services write."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django import forms
 
 from chanote.accounts.models import Project, slug_validator
-from chanote.boards.models import Board
+from chanote.boards.models import Alias, Board, Task
+from chanote.boards.table import unit_of
 from chanote.models.models import Model
 
 
@@ -71,6 +75,38 @@ class MoveAliasForm(forms.Form):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         models = Model.objects.filter(project=project).order_by("slug")
         self.fields["model"].queryset = models  # type: ignore[attr-defined]
+
+
+class SuiteForm(forms.Form):
+    """A margin for each task of the guard board, in the unit of the task; empty: not in the suite."""
+
+    against = forms.ChoiceField(
+        label="Held against",
+        choices=[("model", "the model that the name points at"), ("base", "the board's baseline: nothing forgotten")],
+        widget=forms.Select(attrs={"class": "select"}),
+    )
+
+    def __init__(self, *args: Any, alias: Alias, tasks: Sequence[Task], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._tasks = {f"task-{task.pk}": task for task in tasks}
+        self.initial = {"against": "base" if alias.against_base else "model"}
+        for name, task in self._tasks.items():
+            unit = unit_of(task)
+            self.fields[name] = forms.FloatField(
+                label=f"{task.reference}, {unit.name}",
+                required=False,
+                widget=forms.NumberInput(attrs={"class": "input", "step": "any", "min": "0"}),
+            )
+            if task.reference in alias.suite:
+                self.initial[name] = float(f"{alias.suite[task.reference] * unit.scale:.10g}")
+
+    def read_suite(self) -> dict[str, float]:
+        given = {task: self.cleaned_data.get(name) for name, task in self._tasks.items()}
+        return {
+            task.reference: float(f"{margin / unit_of(task).scale:.10g}")
+            for task, margin in given.items()
+            if margin is not None
+        }
 
 
 class ImportForm(forms.Form):

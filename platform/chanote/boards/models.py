@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 from chanote.accounts.models import Project, slug_validator
@@ -196,6 +197,11 @@ class Alias(models.Model):
     model = models.ForeignKey(Model, null=True, blank=True, on_delete=models.PROTECT, related_name="aliases")
     guard = models.ForeignKey(Board, on_delete=models.PROTECT, related_name="aliases")
     """The board whose tasks a model must not be significantly worse on than the model that the name points at."""
+    suite = models.JSONField(default=dict, blank=True)
+    """Margin by task (`slug@number`), in score units: on each the model must surely be worse by less. Empty: no such
+    suite is set, and only a significant loss on a task of the board stops a model."""
+    against_base = models.BooleanField(default=False)
+    """The suite is held against the board's baseline (nothing was forgotten), else against the model pointed at."""
     changed = models.DateTimeField(auto_now=True)
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
 
@@ -274,3 +280,44 @@ class Snapshot(models.Model):
     @property
     def project(self) -> Project:
         return self.board.project
+
+
+class ThroughSnapshot(VisibleQuerySet):
+    project_path = "snapshot__board__project"
+
+
+class SharedLink(models.Model):
+    """Whoever has the address may read one snapshot without a login, until it is revoked or expires."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="links")
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    """Of the token in the address, which is told once and stored nowhere."""
+    with_items = models.BooleanField(default=False)
+    """Questions and answers may be read too, as long as the rights of data and models allow it."""
+    expires = models.DateTimeField(null=True, blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    revoked = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = ThroughSnapshot.as_manager()
+
+    class Meta:
+        ordering = ["-created", "-pk"]
+
+    def __str__(self) -> str:
+        return f"link {self.pk} to {self.snapshot}"
+
+    @property
+    def project(self) -> Project:
+        return self.snapshot.project
+
+    @property
+    def state(self) -> str:
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= timezone.now() else "open"

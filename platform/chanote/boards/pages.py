@@ -1,5 +1,6 @@
 """What the templates of the boards show: numbers already worded, coordinates already placed."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from chanote.boards.episodes import AgentCells, RewardCell, lay_out_agent, lay_out_rewards
@@ -47,7 +48,7 @@ class Row:
     entry: Entry
     rank: str
     letters: tuple[tuple[str, bool], ...]
-    """Letters in their columns and whether the model has them."""
+    """Letters in their columns and whether the model has them; of many columns only those that it has."""
     number: Number
     whisker: Whisker | None
     delta: str
@@ -157,7 +158,7 @@ def _lay_out_row(
     return Row(
         entry=entry,
         rank="" if entry.rank is None else _word_range(str(entry.rank[0]), str(entry.rank[1])),
-        letters=tuple((letter, letter in held) for letter in columns if aligned or letter in held),
+        letters=tuple((letter, letter in held) for letter in columns) if aligned else shorten_letters(columns, held),
         number=number,
         whisker=None if middle is None else axis.draw(middle, low, high, label),
         delta="" if against is None or against.delta is None else _word_delta(against, unit),
@@ -171,6 +172,21 @@ def _lay_out_row(
         agent=lay_out_agent(entry.evaluation),
         named_rewards=tuple(rewards),
     )
+
+
+def shorten_letters(columns: Sequence[str], held: Collection[str]) -> tuple[tuple[str, bool], ...]:
+    """The letters that a model has, three or more in a row as `a–g`: twenty side by side leave no room for the rest."""
+    runs: list[list[str]] = []
+    before = False
+    for letter in columns:
+        if letter in held:
+            if before:
+                runs[-1].append(letter)
+            else:
+                runs.append([letter])
+        before = letter in held
+    words = [[f"{run[0]}\u2013{run[-1]}"] if len(run) > 2 else run for run in runs]
+    return tuple((word, True) for run in words for word in run)
 
 
 def word_estimate(estimate: Estimate, unit: Unit) -> Number:

@@ -133,6 +133,16 @@ def word_citation(snapshot: Snapshot) -> str:
     )
 
 
+def lay_out_tables(snapshot: Snapshot) -> list[tuple[dict[str, Any], list[tuple[Any, ...]], str, str]]:
+    """Of each table its frozen values, its rows in words, its unit, and what was left out of it."""
+    tables = []
+    for table in snapshot.content["tables"]:
+        scale = 100.0 if table["higher_is_better"] else 1.0
+        rows = [(model, *word_model(model, scale)) for model in table["models"]]
+        tables.append((table, rows, "%" if table["higher_is_better"] else "bits per byte", word_left_out(table)))
+    return tables
+
+
 def write_json(snapshot: Snapshot) -> bytes:
     """The canonical JSON itself: its SHA-256 is the snapshot's."""
     return zlib.decompress(bytes(snapshot.packed))

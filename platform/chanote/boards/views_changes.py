@@ -6,13 +6,13 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chanote.accounts.roles import may, require
-from chanote.boards.aliases import AliasKept, create_alias, move_alias
+from chanote.boards.aliases import AliasKept, create_alias, find_task_of, move_alias, set_suite
 from chanote.boards.changes import check_suite, pair_evaluations, read_map
 from chanote.boards.curve_drawing import draw_curve
-from chanote.boards.forms import MoveAliasForm, NewAliasForm
+from chanote.boards.forms import MoveAliasForm, NewAliasForm, SuiteForm
 from chanote.boards.models import Alias, Board, Task
 from chanote.boards.over_training import read_curve, runs_with_curves, word_curve
 from chanote.boards.pages import CLAIMS, word_estimate
@@ -125,7 +125,7 @@ def alias(request: HttpRequest, project: str, name: str) -> HttpResponse:
     found = get_project(request, project)
     one = get_object_or_404(Alias.objects.select_related("model", "guard"), project=found, name=name)
     form = MoveAliasForm(request.POST or None, project=found)
-    context: dict[str, Any] = {"project": found, "alias": one, "form": form}
+    context: dict[str, Any] = {"project": found, "alias": one, "form": form, "suite_form": _make_suite_form(one)}
     context["may_change"] = may(request.user, "boards.change", found)
     if request.method == "POST":
         require(request.user, "boards.change", found)
@@ -141,6 +141,34 @@ def alias(request: HttpRequest, project: str, name: str) -> HttpResponse:
     context["found"] = [(row, LOOKS[row.outcome]) for row in context.get("found", [])]
     refused = form.errors or "refused" in context
     return render(request, "boards/alias.html", context, status=422 if form.is_bound and refused else 200)
+
+
+@login_required
+@require_POST
+def suite(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """Set the guard suite of a name."""
+    found = get_project(request, project)
+    one = get_object_or_404(Alias.objects.select_related("model", "guard"), project=found, name=name)
+    require(request.user, "boards.change", found)
+    form = _make_suite_form(one, request.POST)
+    if form.is_valid():
+        try:
+            against_base = form.cleaned_data["against"] == "base"
+            set_suite(one, form.read_suite(), against_base=against_base, actor=request.user)
+            return redirect("boards:alias", found.slug, one.name)
+        except BoardError as error:
+            form.add_error(None, str(error))
+    context = {"project": found, "alias": one, "form": MoveAliasForm(project=found), "suite_form": form}
+    return render(request, "boards/alias.html", {**context, "may_change": True}, status=422)
+
+
+def _make_suite_form(alias: Alias, data: Any = None) -> SuiteForm:
+    """Over the tasks that the guard board shows, and those that the suite names already."""
+    tasks = {task.reference: task for task in Task.objects.filter(evaluations__boards=alias.guard).distinct()}
+    for name in alias.suite:
+        if name not in tasks and (task := find_task_of(alias.project, name)) is not None:
+            tasks[name] = task
+    return SuiteForm(data, alias=alias, tasks=[tasks[name] for name in sorted(tasks)])
 
 
 def _find_board(request: HttpRequest, project: str, slug: str) -> Board:

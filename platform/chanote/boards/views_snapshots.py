@@ -4,14 +4,16 @@ from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chanote.accounts.roles import may, require
 from chanote.boards.cleaning import Clean
 from chanote.boards.cleaning_pages import CHOICES, find_clean
-from chanote.boards.models import Board, Snapshot
+from chanote.boards.models import Board, SharedLink, Snapshot
 from chanote.boards.services import BoardError
-from chanote.boards.snapshots import EXPORTS, freeze_board, word_citation, word_left_out, word_model
+from chanote.boards.sharing import grant_link, revoke_link
+from chanote.boards.snapshots import EXPORTS, freeze_board, lay_out_tables, word_citation
 from chanote.web.projects import get_project
 
 
@@ -27,6 +29,19 @@ class FreezeForm(forms.Form):
         required=False,
         widget=forms.Select(attrs={"class": "select"}),
         help_text="Clean: without items that are in training data of a model on the board, as far as that was checked.",
+    )
+
+
+class ShareForm(forms.Form):
+    expires = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput(attrs={"class": "input", "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="UTC. Empty: until it is revoked.",
+    )
+    with_items = forms.BooleanField(
+        label="Questions and answers too",
+        required=False,
+        help_text="Only where data and models may be published; personal data is masked.",
     )
 
 
@@ -63,21 +78,53 @@ def snapshots(request: HttpRequest, project: str, slug: str) -> HttpResponse:
 @require_GET
 def snapshot(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
     """The frozen board, fit to be printed."""
+    return _show(request, _find_snapshot(request, project, slug, number), ShareForm())
+
+
+@login_required
+@require_POST
+def share(request: HttpRequest, project: str, slug: str, number: int) -> HttpResponse:
+    """Grant a public link. Its address stands in this answer only."""
     found = _find_snapshot(request, project, slug, number)
-    tables = []
-    for table in found.content["tables"]:
-        scale = 100.0 if table["higher_is_better"] else 1.0
-        rows = [(model, *word_model(model, scale)) for model in table["models"]]
-        tables.append((table, rows, "%" if table["higher_is_better"] else "bits per byte", word_left_out(table)))
+    require(request.user, "boards.publish", found.project)
+    form = ShareForm(request.POST)
+    if form.is_valid():
+        try:
+            _, token = grant_link(found, actor=request.user, **form.cleaned_data)
+        except BoardError as error:
+            form.add_error(error.problems[0].field if error.problems else None, f"{error}.")
+        else:
+            address = request.build_absolute_uri(reverse("shared_boards:board", args=[token]))
+            answer = _show(request, found, ShareForm(), granted=address)
+            answer["Cache-Control"] = "no-store"
+            return answer
+    return _show(request, found, form)
+
+
+@login_required
+@require_POST
+def unshare(request: HttpRequest, project: str, slug: str, number: int, link: int) -> HttpResponse:
+    """Revoke a public link."""
+    found = _find_snapshot(request, project, slug, number)
+    require(request.user, "boards.publish", found.project)
+    revoke_link(get_object_or_404(SharedLink, snapshot=found, pk=link), actor=request.user)
+    return redirect("boards:snapshot", found.project.slug, found.board.slug, found.number)
+
+
+def _show(request: HttpRequest, found: Snapshot, form: ShareForm, *, granted: str = "") -> HttpResponse:
     context = {
         "project": found.board.project,
         "board": found.board,
         "snapshot": found,
-        "tables": tables,
+        "tables": lay_out_tables(found),
         "citation": word_citation(found),
         "kinds": list(EXPORTS),
+        "links": found.links.select_related("created_by", "revoked_by", "snapshot__board"),
+        "may_publish": may(request.user, "boards.publish", found.board.project),
+        "form": form,
+        "granted": granted,
     }
-    return render(request, "boards/snapshot.html", context)
+    return render(request, "boards/snapshot.html", context, status=422 if form.is_bound and form.errors else 200)
 
 
 @login_required
