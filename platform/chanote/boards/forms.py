@@ -3,7 +3,7 @@
 from django import forms
 
 from chanote.accounts.models import Project, slug_validator
-from chanote.boards.models import Board
+from chanote.boards.models import Board, Task
 from chanote.models.models import Model
 
 
@@ -71,6 +71,25 @@ class MoveAliasForm(forms.Form):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         models = Model.objects.filter(project=project).order_by("slug")
         self.fields["model"].queryset = models  # type: ignore[attr-defined]
+
+
+class RescoringForm(forms.Form):
+    task = forms.ModelChoiceField(
+        queryset=Task.objects.none(),
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="Tasks that ask the same of the same rows and judge otherwise.",
+    )
+    board = forms.ModelChoiceField(
+        queryset=Board.objects.none(),
+        required=False,
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="Where the new score is to stand, as a table of its own.",
+    )
+
+    def __init__(self, *args: object, tasks: list[Task], project: Project, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["task"].queryset = Task.objects.filter(pk__in=[one.pk for one in tasks])  # type: ignore[attr-defined]
+        self.fields["board"].queryset = Board.objects.filter(project=project)  # type: ignore[attr-defined]
 
 
 class ImportForm(forms.Form):
