@@ -3,6 +3,7 @@
 python -m trainer run ATTEMPT_DIR            do the run that ATTEMPT_DIR/run.json describes
 python -m trainer evaluate ...               score one model on tasks without a run
 python -m trainer rejudge ...                judge stored answers once more, without the model
+python -m trainer rescore ...                judge stored answers by a changed task, without the model
 python -m trainer tasks ...               ready-made tasks; tasks of lm-evaluation-harness read into ours
 python -m trainer serve MODEL ...            answer requests to one model by OpenAI's API
 python -m trainer lawtasks CORPUS ...        questions with exact keys from a corpus of law
@@ -44,6 +45,10 @@ def main(arguments: list[str]) -> int:
             from trainer.evaluation.rejudge_command import main as rejudge
 
             return rejudge(rest)
+        case ["rescore", *rest]:
+            from trainer.evaluation.rescore import main as rescore
+
+            return rescore(rest)
         case ["tasks", *rest]:
             from trainer.evaluation.tasks_command import main as show_tasks
 

@@ -68,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for samples and results.json")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    remote = parser.add_argument_group("an agent behind an endpoint, in place of a model directory")
+    remote = parser.add_argument_group("a model behind an endpoint, in place of a model directory")
     remote.add_argument("--endpoint", metavar="URL", help="OpenAI-compatible address up to and with /v1")
     remote.add_argument("--api-key-env", default="", metavar="VARIABLE", help="environment variable with its key")
-    remote.add_argument("--concurrency", type=_read_count, default=8, metavar="N", help="episodes at a time (8)")
+    remote.add_argument(
+        "--concurrency", type=_read_count, default=8, metavar="N", help="episodes or items at a time (8)"
+    )
     remote.add_argument("--seconds", type=_read_amount, default=120.0, metavar="S", help="time for one call (120)")
-    remote.add_argument("--attempts", type=_read_count, default=4, metavar="N", help="calls for one turn (4)")
+    remote.add_argument("--attempts", type=_read_count, default=4, metavar="N", help="calls for one turn or item (4)")
     remote.add_argument(
         "--price", type=_read_price, metavar="IN,OUT", help="of a million tokens, read and written; tells the cost"
     )
@@ -167,8 +169,6 @@ def _local_scorer(arguments: argparse.Namespace, toolset: ToolsetSpec | None) ->
 
 
 def _remote_scorer(arguments: argparse.Namespace, toolset: ToolsetSpec | None) -> Score:
-    if toolset is None:
-        raise CommandError("--endpoint is asked as an agent: name tasks of output_type agent, and --toolset FILE.yaml")
     try:
         endpoint = Endpoint(base_url=arguments.endpoint, api_key_env=arguments.api_key_env, model=arguments.model)
     except ValidationError as error:

@@ -62,8 +62,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any) -> list[Item]:
-    """Items in the order of the rows. The first `num_fewshot` rows are shown solved and not scored."""
+def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any, as_messages: bool = False) -> list[Item]:
+    """Items in the order of the rows. The first `num_fewshot` rows are shown solved and not scored.
+
+    `as_messages`: whoever answers puts conversations into a chat template, so that no tokenizer is needed here.
+    """
     if len(rows) <= task.num_fewshot:
         raise TaskError(
             f"{task.task}: the dataset has {len(rows)} rows and num_fewshot takes {task.num_fewshot}; none is left"
@@ -74,6 +77,8 @@ def render_items(task: TaskSpec, rows: Sequence[Row], *, tokenizer: Any) -> list
         number, row = place + 1, rows[place]
         question = _read_row(task, row, number)
         messages = _read_messages(task, row, number) if task.agent else ()
+        if as_messages and not task.agent:
+            messages = _ask_in_turns(task, shown, question.text)
         item = Item(
             id=name,
             cluster=_read_cluster(task, row, number),
@@ -214,16 +219,27 @@ def _read_cluster(task: TaskSpec, row: Row, number: int) -> str:
 
 def _join_prompt(task: TaskSpec, shown: Sequence[_Question], text: str, tokenizer: Any) -> str:
     if not task.chat:
-        solved = [f"{q.text}{answer_delimiter(task, q.text)}{q.target}{FEWSHOT_DELIMITER}" for q in shown]
-        return "".join(solved) + text
+        return _join_text(task, shown, text)
     if not getattr(tokenizer, "chat_template", None):
         raise TaskError(f"{task.task}: chat is set, but the model's tokenizer has no chat template; set chat to false")
+    messages = _ask_in_turns(task, shown, text)
+    return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+
+
+def _join_text(task: TaskSpec, shown: Sequence[_Question], text: str) -> str:
+    solved = [f"{q.text}{answer_delimiter(task, q.text)}{q.target}{FEWSHOT_DELIMITER}" for q in shown]
+    return "".join(solved) + text
+
+
+def _ask_in_turns(task: TaskSpec, shown: Sequence[_Question], text: str) -> tuple[dict[str, Any], ...]:
+    """Solved items as turns where the task is a chat; else all in one question, as it stands before the answer."""
+    if not task.chat:
+        return ({"role": "user", "content": _join_text(task, shown, text)},)
     messages = []
     for question in shown:
         messages.append({"role": "user", "content": question.text})
         messages.append({"role": "assistant", "content": question.target})
-    messages.append({"role": "user", "content": text})
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return (*messages, {"role": "user", "content": text})
 
 
 _DEFAULT_PROMPT = TaskSpec.model_fields["doc_to_text"].default

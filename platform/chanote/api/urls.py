@@ -10,6 +10,7 @@ from chanote.boards import api as boards
 from chanote.boards import api_changes as changes
 from chanote.boards import api_imports as imports
 from chanote.boards import api_items as items
+from chanote.boards import api_rescoring as rescoring
 from chanote.boards import api_snapshots as snapshots
 from chanote.building import api as building
 from chanote.checks import api as checks
@@ -180,6 +181,7 @@ urlpatterns: list[Any] = [
     path(f"{P}imported-results/<number:number>/file/", imports.OriginalFile.as_view(), name="imported_result_file"),
     path(f"{P}evaluations/", boards.Evaluations.as_view(), name="evaluations"),
     path(f"{P}evaluations/<number:number>/", boards.OneEvaluation.as_view(), name="evaluation"),
+    path(f"{P}evaluations/<number:number>/rescoring/", rescoring.Rescoring.as_view(), name="rescoring"),
     path(f"{P}evaluations/<number:number>/samples/", boards.Samples.as_view(), name="samples"),
     *list_rights(P),
     # Whatever else is asked for is answered in the API's own form.

@@ -109,6 +109,25 @@ class SuiteForm(forms.Form):
         }
 
 
+class RescoringForm(forms.Form):
+    task = forms.ModelChoiceField(
+        queryset=Task.objects.none(),
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="Tasks that ask the same of the same rows and judge otherwise.",
+    )
+    board = forms.ModelChoiceField(
+        queryset=Board.objects.none(),
+        required=False,
+        widget=forms.Select(attrs={"class": "select"}),
+        help_text="Where the new score is to stand, as a table of its own.",
+    )
+
+    def __init__(self, *args: object, tasks: list[Task], project: Project, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["task"].queryset = Task.objects.filter(pk__in=[one.pk for one in tasks])  # type: ignore[attr-defined]
+        self.fields["board"].queryset = Board.objects.filter(project=project)  # type: ignore[attr-defined]
+
+
 class ImportForm(forms.Form):
     board = forms.ModelChoiceField(
         queryset=Board.objects.none(),

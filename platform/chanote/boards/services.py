@@ -131,11 +131,7 @@ def import_evaluation(
         raise BoardError(f"model {model} and task {task} belong to different projects")
     if run is None:
         # What a run scored was allowed when it was launched, and its scores are kept.
-        judgement = judge_model(model, Use.EVALUATE, field="model")
-        if task.dataset_version_id is not None:
-            judgement += judge_version(task.dataset_version, Use.EVALUATE, field="task")
-        if judgement.refusals:
-            raise BoardError(" ".join(one.message for one in judgement.refusals), judgement.refusals)
+        refuse_without_rights(task, model)
     # Serialises imports of one task, so that the same file cannot be stored twice at once.
     Task.objects.select_for_update().get(pk=task.pk)
     samples_sha256 = _hash_file(samples_path)
@@ -164,6 +160,15 @@ def import_evaluation(
         evaluation.boards.add(board)
         record("board.evaluation_added", board, actor=actor, evaluation=evaluation.pk, model=model.slug)
     return evaluation
+
+
+def refuse_without_rights(task: Task, model: Model) -> None:
+    """Raises BoardError where licence or consent do not let the model be evaluated on the task's rows."""
+    judgement = judge_model(model, Use.EVALUATE, field="model")
+    if task.dataset_version_id is not None:
+        judgement += judge_version(task.dataset_version, Use.EVALUATE, field="task")
+    if judgement.refusals:
+        raise BoardError(" ".join(one.message for one in judgement.refusals), judgement.refusals)
 
 
 @transaction.atomic

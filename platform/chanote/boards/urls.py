@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.boards import views, views_changes, views_imports, views_snapshots
+from chanote.boards import views, views_changes, views_imports, views_rescoring, views_snapshots
 from chanote.boards.judging import views as judging
 
 app_name = "boards"
@@ -15,6 +15,7 @@ urlpatterns = [
     path("-/imported/", views_imports.imported_list, name="imported_list"),
     path("-/imported/<int:number>/", views_imports.imported, name="imported"),
     path("-/imported/<int:number>/original/", views_imports.original, name="original"),
+    path("-/evaluations/<int:number>/rescoring/", views_rescoring.rescoring, name="rescoring"),
     path("-/aliases/", views_changes.aliases, name="aliases"),
     path("-/aliases/<slug:name>/", views_changes.alias, name="alias"),
     path("-/aliases/<slug:name>/suite/", views_changes.suite, name="suite"),

@@ -236,6 +236,7 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "query": query.urlencode(),
         "percent": table.task.higher_is_better,
         "lang": table.task.definition["x_language"],
+        "may_rescore": b is None and not a.imported_from_id and may(request.user, "boards.change", board.project),
     }
     return render(request, "boards/samples.html", context)
 

@@ -1,10 +1,10 @@
-"""Asking the endpoint for a turn: one call at a time per episode, and again where the service failed."""
+"""Asking the endpoint: one call at a time per episode or item, and again where the service failed."""
 
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
@@ -18,6 +18,8 @@ LONGEST_ASKED_WAIT = 60.0
 """Seconds that a server may ask to wait."""
 TOO_LONG = re.compile(r"context (length|size|window)|prompt is too long|too many tokens", re.IGNORECASE)
 """How servers say that a conversation has outgrown the model."""
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -49,24 +51,33 @@ class TurnAsker:
                 requests.answer(number, self._ask(body))
 
     def _ask(self, body: dict[str, Any]) -> Reply | Unanswered:
-        asking, attempt = self.asking, 0
-        sent = {**(asking.extra or {}), **body}
-        while True:
-            attempt += 1
-            wait = 0.0
-            try:
-                return read_reply(call(asking.endpoint, "/chat/completions", sent, seconds=asking.seconds))
-            except NoCompletion as error:
-                reason = f"{asking.endpoint.base_url} answered nonsense: {error}."
-            except EndpointError as error:
-                if error.refused:
-                    raise
-                reason, wait = str(error), error.wait_s
-                if not error.again:
-                    grown = error.status in (400, 413) and TOO_LONG.search(reason)
-                    return Unanswered(Ending.LENGTH if grown else Ending.SERVICE_FAILED, reason)
-            if attempt >= asking.attempts:
-                return Unanswered(Ending.SERVICE_FAILED, reason)
-            pause = max(min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)), min(LONGEST_ASKED_WAIT, wait))
-            if self.over.wait(pause):
-                return Unanswered(Ending.INTERRUPTED, "")
+        return ask_again(self.asking, "/chat/completions", body, read_reply, self.over)
+
+
+def ask_again(
+    asking: Asking, path: str, body: dict[str, Any], read: Callable[[Any], Answer], over: threading.Event
+) -> Answer | Unanswered:
+    """What `read` makes of the reply, which raises NoCompletion for nonsense; asked again where the service failed.
+
+    Raises EndpointError where every further call would fail alike.
+    """
+    attempt, sent = 0, {**(asking.extra or {}), **body}
+    while True:
+        attempt += 1
+        wait = 0.0
+        try:
+            return read(call(asking.endpoint, path, sent, seconds=asking.seconds))
+        except NoCompletion as error:
+            reason = f"{asking.endpoint.base_url} answered nonsense: {error}."
+        except EndpointError as error:
+            if error.refused:
+                raise
+            reason, wait = str(error), error.wait_s
+            if not error.again:
+                grown = error.status in (400, 413) and TOO_LONG.search(reason)
+                return Unanswered(Ending.LENGTH if grown else Ending.SERVICE_FAILED, reason)
+        if attempt >= asking.attempts:
+            return Unanswered(Ending.SERVICE_FAILED, reason)
+        pause = max(min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)), min(LONGEST_ASKED_WAIT, wait))
+        if over.wait(pause):
+            return Unanswered(Ending.INTERRUPTED, "")

@@ -1,4 +1,4 @@
-"""Scoring one task with an agent behind an endpoint: so many episodes at a time, each kept as soon as it has ended."""
+"""Scoring one task with a model behind an endpoint: so many items at a time, each kept as soon as it is answered."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from trainer.contract import TaskSpec
 from trainer.contract.endpoints import EndpointError, probe
 from trainer.contract.events import ScoredSample
 from trainer.contract.toolsets import ToolsetSpec
+from trainer.evaluation.endpoint.answering import open_answering
 from trainer.evaluation.endpoint.asking import Asking, TurnAsker
 from trainer.evaluation.endpoint.chat import ChatEpisode, begin_chat
 from trainer.evaluation.endpoint.kept import KeptAnswers
@@ -43,9 +44,10 @@ class Remote:
     """The agent and how it is asked."""
 
     asking: Asking
-    toolset: ToolsetSpec
+    toolset: ToolsetSpec | None = None
+    """Of agents."""
     concurrency: int = 8
-    """Episodes at a time."""
+    """Episodes or items at a time."""
     price: Price | None = None
 
 
@@ -63,38 +65,63 @@ def score_remote_task(
     Raises TaskError for what cannot be begun, RunFailed when endpoint, tools or judge fail one item after the other,
     and EvaluationInterrupted.
     """
-    if not task.uses_tools:
-        raise TaskError(
-            f"{task.task} is of output_type {task.output_type}, which an endpoint cannot answer; evaluate tasks of "
-            "output_type agent there, and others with a model directory"
-        )
-    items = render_items(task, read_rows(data), tokenizer=None)
-    rewards = open_rewards(task)
-    check_items(task, rewards, items)
-    if reason := probe(remote.asking.endpoint):
-        raise TaskError(f"--endpoint: {reason}")
-    key, functions = read_tools(remote.toolset)
-    kept = KeptAnswers(path, _identify(task, data, remote, functions))
+    items = render_items(task, read_rows(data), tokenizer=None, as_messages=True)
+    play = _open_agent(task, items, remote) if task.uses_tools else _open_plain(task, items, remote)
+    kept = KeptAnswers(path, _identify(task, data, remote, play.functions))
     found = {item.id: kept.samples[item.id] for item in items if item.id in kept.samples}
     tell(len(found), len(items))
-
-    def answer(item: Item, over: threading.Event) -> ScoredSample:
-        played = _play(task, item, remote, key, functions, over)
-        return judge(task, rewards, [played], limits=remote.toolset.limits)[0]
 
     try:
         _ask_all(
             [item for item in items if item.id not in found],
-            answer,
+            play.answer,
             lambda sample: _keep(sample, kept, found, tell, len(items)),
             concurrency=remote.concurrency,
             should_stop=should_stop,
         )
-        samples = [found[item.id] for item in items]
+        samples = [one for item in items for one in play.judge(item, found[item.id])]
         kept.finish(samples)
     finally:
         kept.close()
     return samples
+
+
+@dataclass(frozen=True)
+class _Playing:
+    """How items of a task are answered, and samples made of the answers that are kept."""
+
+    answer: Callable[[Item, threading.Event], ScoredSample]
+    judge: Callable[[Item, ScoredSample], list[ScoredSample]]
+    functions: Sequence[dict[str, Any]] = ()
+
+
+def _open_agent(task: TaskSpec, items: Sequence[Item], remote: Remote) -> _Playing:
+    if remote.toolset is None:
+        raise TaskError(f"{task.task} is answered with tools: add --toolset FILE.yaml")
+    toolset = remote.toolset
+    rewards = open_rewards(task)
+    check_items(task, rewards, items)
+    _check_there(remote)
+    key, functions = read_tools(toolset)
+
+    def answer(item: Item, over: threading.Event) -> ScoredSample:
+        played = _play(task, item, remote, toolset, key, functions, over)
+        return judge(task, rewards, [played], limits=toolset.limits)[0]
+
+    return _Playing(answer, lambda item, sample: [sample], functions)
+
+
+def _open_plain(task: TaskSpec, items: Sequence[Item], remote: Remote) -> _Playing:
+    if remote.price is not None:
+        raise TaskError(f"--price: cost is told of agents; {task.task} is of output_type {task.output_type}")
+    _check_there(remote)
+    answering = open_answering(task, remote.asking, items)
+    return _Playing(answering.answer, answering.judge)
+
+
+def _check_there(remote: Remote) -> None:
+    if reason := probe(remote.asking.endpoint):
+        raise TaskError(f"--endpoint: {reason}")
 
 
 def _keep(
@@ -113,12 +140,12 @@ def _play(
     task: TaskSpec,
     item: Item,
     remote: Remote,
+    toolset: ToolsetSpec,
     key: str,
     functions: Sequence[dict[str, Any]],
     over: threading.Event,
 ) -> Played:
     """One episode from its question to its end; raises EndpointError and EvaluationInterrupted."""
-    toolset = remote.toolset
     schemas = {one["function"]["name"]: one["function"].get("parameters", {}) for one in functions}
     seed = seed_for(task.generation_kwargs.seed, item.id)
     episode = begin_chat(item, task, schemas, toolset.limits, seed=seed)
@@ -214,13 +241,14 @@ def _ask_all(
 
 def _identify(task: TaskSpec, data: Path, remote: Remote, functions: Sequence[dict[str, Any]]) -> str:
     """Hash of all that an answer depends on; where tools and endpoint are may change, what they are may not."""
+    toolset = remote.toolset if task.uses_tools else None
     content = {
         "task": task.model_dump(mode="json"),
         "rows": hashlib.sha256(data.read_bytes()).hexdigest(),
         "model": remote.asking.endpoint.model,
         "extra": remote.asking.extra,
         "tools": list(functions),
-        "limits": remote.toolset.limits.model_dump(mode="json"),
-        "corpus": remote.toolset.corpus.sha256 if remote.toolset.corpus else "",
+        "limits": toolset.limits.model_dump(mode="json") if toolset else None,
+        "corpus": toolset.corpus.sha256 if toolset and toolset.corpus else "",
     }
     return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
