@@ -22,13 +22,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the container engine before the first test: no test's time limit is spent on building its image."""
+    """Start the container engine before the first test: its image is built beside the tests that need none."""
     if session.config.option.collectonly:
         return
     if any(item.get_closest_marker("docker") for item in session.items):
+        from tests.sandbox_engine import start_engine
+
+        start_engine()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """No test's time limit is spent on waiting for the image."""
+    if item.get_closest_marker("docker"):
         from tests.sandbox_engine import why_no_engine
 
         why_no_engine()
+    return (yield)
 
 
 def pytest_unconfigure() -> None:
@@ -51,6 +61,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 def shared_data() -> Path:
     assert SHARED_DATA.is_dir(), f"no data folder at {SHARED_DATA}; set SHARED_DATA"
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with every table, no row and all static files, to copy from."""
+    from tests.prepared_home import prepare_home
+
+    return prepare_home(tmp_path_factory.mktemp("prepared-home"))
 
 
 @pytest.fixture

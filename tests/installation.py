@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from chanote.runs import launching
 from chanote.runs.launching import start_attempt
 from chanote.runs.models import Attempt, MetricSeries, Run, RunEvent, State
 from chanote.runs.services import launch_run
-from tests.trainer_runs import REPOSITORY, TINY, text_rows
+from tests.trainer_runs import TINY, text_rows
 from trainer.contract import Recipe as RecipeSpec
 
 Result = TypeVar("Result")
@@ -45,7 +44,7 @@ class Installation:
                 worker.kill()
             worker.wait()
         # A supervisor ends a moment after it has closed its attempt.
-        _, left = psutil.wait_procs(self.processes(), timeout=5)
+        _, left = psutil.wait_procs(self.processes(), timeout=30)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -71,7 +70,7 @@ class Installation:
                 continue
         return found
 
-    def wait_for(self, ask: Callable[[], Result], *, seconds: float = 60, what: str = "") -> Result:
+    def wait_for(self, ask: Callable[[], Result], *, seconds: float = 120, what: str = "") -> Result:
         """The first true answer; fails with the logs when none comes in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -80,14 +79,14 @@ class Installation:
             time.sleep(0.05)
         raise AssertionError(f"{what or 'nothing'} within {seconds} s\n{self.read_logs()}")
 
-    def wait_for_end(self, run: Run, *, seconds: float = 90) -> Run:
+    def wait_for_end(self, run: Run, *, seconds: float = 240) -> Run:
         def ended() -> Run | None:
             run.refresh_from_db()
             return run if run.state in ENDS else None
 
         return self.wait_for(ended, seconds=seconds, what=f"{run} did not end ({run.state})")
 
-    def wait_for_step(self, run: Run, step: int, *, seconds: float = 60) -> Attempt:
+    def wait_for_step(self, run: Run, step: int, *, seconds: float = 120) -> Attempt:
         def reached() -> Attempt | None:
             run.refresh_from_db()
             assert run.state not in ENDS, f"{run.state}: {run.fault}\n{self.read_logs()}"
@@ -97,23 +96,11 @@ class Installation:
 
     def wait_until_quiet(self) -> None:
         """Until no supervisor and no trainer is left."""
-        self.wait_for(lambda: not self.processes(), seconds=15, what="processes left behind")
+        self.wait_for(lambda: not self.processes(), seconds=60, what="processes left behind")
 
     def read_logs(self) -> str:
         logs = [*self.home.glob("*.log"), *self.home.glob("runs/*/*/*.log")]
         return "\n".join(f"--- {log.relative_to(self.home)}\n{log.read_text()[-3000:]}" for log in sorted(logs))
-
-
-def migrated_database(path: Path) -> Path:
-    """A fresh database file with every table."""
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
-    environment["CHANOTE_DATABASE_URL"] = f"sqlite:///{path}"
-    command = [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--verbosity", "0", "--skip-checks"]
-    subprocess.run(command, env=environment, check=True, timeout=120)
-    with sqlite3.connect(path) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return path
 
 
 def make_people(slug: str = "law") -> tuple[Project, User]:

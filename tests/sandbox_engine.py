@@ -4,9 +4,10 @@ import asyncio
 import os
 import re
 import socket
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +28,52 @@ USUAL = CallLimits(wall_s=30.0, cpu_s=30.0)
 """Long enough for a busy machine: a test that is not about time never meets it."""
 
 
-@cache
-def why_no_engine() -> str | None:
-    """Start the engine of this test run, once; answers why there is none, or None."""
+_ENGINE: list[Future[str | None]] = []
+"""Of this test run; empty until it has been asked for."""
+
+
+def start_engine() -> None:
+    """Start the engine of this test run and go on while its image is built, which takes minutes the first time."""
+    if _ENGINE:
+        return
+    answer: Future[str | None] = Future()
+    _ENGINE.append(answer)
     if GIVEN:
         with socket.socket(socket.AF_UNIX) as tried:
             try:
                 tried.connect(GIVEN)
+                answer.set_result(None)
             except OSError as refused:
-                return f"no container engine at {GIVEN}, which SANDBOX_ENGINE_SOCKET names: {refused.strerror}"
-        return None
-    remove_stale()
+                reason = f"no container engine at {GIVEN}, which SANDBOX_ENGINE_SOCKET names: {refused.strerror}"
+                answer.set_result(reason)
+        return
     try:
+        remove_stale()
+        # Not in the thread: the daemon ends with the thread that started it.
         PRIVATE.start()
-        PRIVATE.load_image(IMAGE)
     except NoEngine as reason:
         PRIVATE.remove()
-        return str(reason)
-    return None
+        answer.set_result(str(reason))
+        return
+    threading.Thread(target=_load_image, args=(answer,), name="sandbox image", daemon=True).start()
+
+
+def _load_image(answer: "Future[str | None]") -> None:
+    try:
+        PRIVATE.load_image(IMAGE)
+        answer.set_result(None)
+    except NoEngine as reason:
+        PRIVATE.remove()
+        answer.set_result(str(reason))
+    except BaseException as error:
+        answer.set_exception(error)
+        raise
+
+
+def why_no_engine() -> str | None:
+    """Wait for the engine of this test run and its image; answers why there is none, or None."""
+    start_engine()
+    return _ENGINE[0].result()
 
 
 def stop_engine() -> None:

@@ -4,6 +4,7 @@ import os
 import queue
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,10 +29,23 @@ def find_free_port() -> int:
 
 
 class Platform:
-    """A running installation. `password` is the administrator's one-time password of the first start."""
+    """A running installation. `password` is the administrator's one-time password of the first start.
 
-    def __init__(self, home: Path, *, command: str = "up", python: str = sys.executable, **settings: str) -> None:
+    `prepared` is a home to start from, see tests/prepared_home.py; without it everything is made at the first start.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        command: str = "up",
+        python: str = sys.executable,
+        prepared: Path | None = None,
+        **settings: str,
+    ) -> None:
         self.home = home
+        if prepared is not None:
+            shutil.copytree(prepared, home, dirs_exist_ok=True)
         self.python = python
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"

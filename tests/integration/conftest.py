@@ -1,6 +1,7 @@
 """Fixtures of tests that start real processes."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -10,22 +11,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from serving import find_free_port
+
+from tests.prepared_home import DATABASE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with every table and no row, to copy from."""
-    from tests.installation import migrated_database
-
-    return migrated_database(tmp_path_factory.mktemp("database") / "empty.sqlite3")
-
-
 @pytest.fixture
 def installation(
-    migrated: Path, tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch, django_db_blocker
+    prepared_home: Path, tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch, django_db_blocker
 ) -> Iterator["Installation"]:  # noqa: F821
     """An installation whose database this test shares with the processes it starts; none of them may be left."""
     from django.db import connections
@@ -33,8 +30,9 @@ def installation(
     from tests.installation import Installation
 
     database = tmp_path / "chanote.sqlite3"
-    shutil.copy(migrated, database)
-    numbers = {"LEASE_SECONDS": 2, "RECONCILE_SECONDS": 1, "STOP_GRACE_SECONDS": 20}
+    shutil.copy(prepared_home / DATABASE, database)
+    # A busy machine must not keep a supervisor from its lease; tests about silent ones ask for `short_leases`.
+    numbers = {"LEASE_SECONDS": 60, "RECONCILE_SECONDS": 1, "STOP_GRACE_SECONDS": 20}
     for name, value in numbers.items():
         setattr(settings, name, value)
         monkeypatch.setenv(f"CHANOTE_{name}", str(value))
@@ -43,7 +41,6 @@ def installation(
     monkeypatch.setenv("CHANOTE_RUNS_DIRECTORY", str(settings.RUNS_DIRECTORY))
     monkeypatch.setenv("CHANOTE_MINIMUM_FREE_MB", "0")
     monkeypatch.setenv("CHANOTE_DATABASE_URL", f"sqlite:///{database}")
-    monkeypatch.setattr("chanote.runs.leases.START_SECONDS", 4)
     with django_db_blocker.unblock():
         own = connections["default"]
         connections["default"] = type(own)({**own.settings_dict, "NAME": str(database)}, "default")
@@ -55,6 +52,14 @@ def installation(
             connections["default"].close()
             connections["default"] = own
     assert not left, f"left behind: {[process.pid for process in left]}"
+
+
+@pytest.fixture
+def short_leases(installation: "Installation", settings, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F821
+    """Whoever falls silent is noticed after seconds. Where a worker looks too, it must not happen to the living."""
+    settings.LEASE_SECONDS = 2
+    monkeypatch.setenv("CHANOTE_LEASE_SECONDS", "2")
+    monkeypatch.setattr("chanote.runs.leases.START_SECONDS", 4)
 
 
 @pytest.fixture
@@ -86,9 +91,9 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
         process.wait(10)
 
 
-@pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server with an empty, migrated database, for the tests of one file."""
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Address of a PostgreSQL server, to which the name of a database is added; `migrated` is one, empty, to copy."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     initdb = _need(str(installed[-1]) if installed else shutil.which("initdb"), "PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="chanote-postgres-"))
@@ -105,15 +110,27 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run(
         [control, "-D", data, "-w", "-l", folder / "server.log", "-o", options, "start"], check=True, **quiet
     )
-    url = f"postgresql://chanote@127.0.0.1:{port}/postgres"
+    server = f"postgresql://chanote@127.0.0.1:{port}/"
     try:
-        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chanote.settings", "CHANOTE_DATABASE_URL": url}
+        with psycopg.connect(f"{server}postgres", autocommit=True) as database:
+            database.execute("CREATE DATABASE migrated")
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
+        environment["CHANOTE_DATABASE_URL"] = f"{server}migrated"
         command = [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--verbosity", "0", "--skip-checks"]
-        subprocess.run(command, env=environment, check=True, timeout=120)
-        yield url
+        subprocess.run(command, env=environment, check=True, timeout=300)
+        yield server
     finally:
         subprocess.run([control, "-D", data, "-w", "-m", "immediate", "stop"], check=True, **quiet)
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def postgres_url(postgres_server: str) -> str:
+    """An empty, migrated database in PostgreSQL, for the tests of one file."""
+    name = f"tests_{secrets.token_hex(4)}"
+    with psycopg.connect(f"{postgres_server}postgres", autocommit=True) as database:
+        database.execute(f"CREATE DATABASE {name} TEMPLATE migrated")
+    return f"{postgres_server}{name}"
 
 
 @pytest.fixture
@@ -147,12 +164,6 @@ def small_disk(installation: "Installation", settings, monkeypatch) -> Iterator[
     monkeypatch.setenv("CHANOTE_RUNS_DIRECTORY", str(place / "runs"))
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, seconds: float = 20) -> None:

@@ -109,7 +109,7 @@ def test_a_dump_restores_with_its_triggers_and_its_chain(on_postgres, postgres_u
     subprocess.run([pg_dump, postgres_url, "-f", dump], check=True, timeout=60)
     quiet = {"check": True, "timeout": 60, "stdout": subprocess.DEVNULL}
     subprocess.run([psql, "-q", postgres_url, "-c", "CREATE DATABASE restored"], **quiet)
-    restored = postgres_url.replace("/postgres", "/restored")
+    restored = f"{postgres_url.rpartition('/')[0]}/restored"
     subprocess.run([psql, "-q", "-v", "ON_ERROR_STOP=1", restored, "-f", dump], **quiet)
     program = (
         "import django; django.setup()\n"

@@ -12,7 +12,7 @@ from trainer.contract.hashing import hash_directory
 from trainer.demoworld.catalogue import BASE_MODEL, read_recipe
 from trainer.demoworld.files import write_datasets
 
-pytestmark = [pytest.mark.trains, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.trains, pytest.mark.timeout(600)]
 
 
 def run_shortened(out: Path, slug: str, **changes: Any) -> list[str]:

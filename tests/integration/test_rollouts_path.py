@@ -14,7 +14,7 @@ from chanote.runs.rollout_files import StoredRollouts
 from chanote.runs.services import launch_run, resume_run, stop_run
 from tests.installation import Installation, add_texts, make_people, newest, tiny_stage, write_recipe
 
-pytestmark = [pytest.mark.trains, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.trains, pytest.mark.timeout(600)]
 STEPS = 40
 
 

@@ -27,7 +27,7 @@ from tests.installation import (
     start,
 )
 
-pytestmark = [pytest.mark.usefixtures("scripted"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.usefixtures("scripted"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -95,6 +95,7 @@ def test_a_launch_survives_a_broker_that_is_away(installation: Installation, peo
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_a_worker_killed_between_claim_and_start_loses_nothing(installation: Installation, people):
     run = launch_tiny(*people, steps=5)
     assert claim(newest(run).pk) == 1
@@ -118,6 +119,7 @@ def test_a_killed_worker_does_not_touch_its_run(installation: Installation, peop
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_a_trainer_whose_supervisor_was_killed_is_adopted(installation: Installation, people):
     run = launch_tiny(*people, steps=20, script="wait=5,9")
     start(run)
@@ -135,6 +137,7 @@ def test_a_trainer_whose_supervisor_was_killed_is_adopted(installation: Installa
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_a_trainer_that_its_supervisor_had_no_time_to_note_is_found(installation: Installation, people):
     run = launch_tiny(*people, steps=20, script="wait=5")
     start(run)
@@ -152,6 +155,7 @@ def test_a_trainer_that_its_supervisor_had_no_time_to_note_is_found(installation
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_a_run_that_finished_unwatched_is_closed_as_finished(installation: Installation, people):
     run = launch_tiny(*people, steps=20, script="wait=5")
     start(run)
@@ -165,6 +169,7 @@ def test_a_run_that_finished_unwatched_is_closed_as_finished(installation: Insta
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_after_a_power_cut_the_run_is_closed_as_vanished(installation: Installation, people):
     run = launch_tiny(*people, steps=500, script="wait=5 save=3")
     start(run)
@@ -179,6 +184,7 @@ def test_after_a_power_cut_the_run_is_closed_as_vanished(installation: Installat
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_a_supervisor_that_slept_too_long_may_not_write(installation: Installation, people):
     run = launch_tiny(*people, steps=20, script="wait=5")
     start(run)
@@ -214,6 +220,7 @@ def test_a_trainer_that_dies_in_the_middle_of_a_line(installation: Installation,
     installation.wait_until_quiet()
 
 
+@pytest.mark.usefixtures("short_leases")
 def test_a_database_that_is_locked_for_a_while_loses_nothing(installation: Installation, people):
     run = launch_tiny(*people, steps=300, script="wait=5")
     start(run)

@@ -18,7 +18,7 @@ from tests.installation import (
     start,
 )
 
-pytestmark = [pytest.mark.trains, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.trains, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from trainer.demoworld.files import write_rows
 from trainer.demoworld.library import found_library, write_exam, write_practice, write_traces
 from trainer.demoworld.nation import found_nation
 
-pytestmark = [pytest.mark.trains, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.trains, pytest.mark.timeout(600)]
 
 LIBRARY = found_library(found_nation(0))
 

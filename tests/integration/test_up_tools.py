@@ -15,17 +15,16 @@ pytestmark = pytest.mark.timeout(300)
 PATIENCE_S = 120
 
 
-def start(folder, corpus, **more):
+def start(folder, prepared, corpus):
     limits = folder / "code.toml"
     limits.write_text(f'socket = "{folder / "no-engine.sock"}"\n')
     wanted = {"CHANOTE_SANDBOX_CORPUS": str(corpus), "CHANOTE_SANDBOX_PORT": "0"}
-    return Platform(folder / "home", **wanted, CHANOTE_SANDBOX_CODE_SETTINGS=str(limits), **more)
+    return Platform(folder / "home", prepared=prepared, CHANOTE_SANDBOX_CODE_SETTINGS=str(limits), **wanted)
 
 
 @pytest.fixture
-def platform(tmp_path):
-    (tmp_path / "home").mkdir()
-    started = start(tmp_path, write_corpus(tmp_path / "laws.jsonl"))
+def platform(prepared_home, tmp_path):
+    started = start(tmp_path, prepared_home, write_corpus(tmp_path / "laws.jsonl"))
     yield started.start()
     started.stop()
 
@@ -41,7 +40,7 @@ def ask_until_it_answers(address, headers):
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            answer = httpx.get(f"{address}/readyz", headers=headers, timeout=5, trust_env=False)
+            answer = httpx.get(f"{address}/readyz", headers=headers, timeout=60, trust_env=False)
             if answer.status_code == 200:
                 return answer.json()
         except httpx.TransportError:
@@ -65,7 +64,7 @@ def test_the_service_is_started_survives_its_death_and_leaves_nothing(platform):
     ready = ask_until_it_answers(address, headers)
     facts = [part["facts"] for part in ready["parts"].values() if part["facts"]]
     assert facts[0]["sections"] == 10
-    assert httpx.get(f"{address}/readyz", timeout=5, trust_env=False).status_code == 401, "anybody may call the tools"
+    assert httpx.get(f"{address}/readyz", timeout=60, trust_env=False).status_code == 401, "anybody may call the tools"
     assert (platform.home / "tools/token").stat().st_mode & 0o077 == 0
     (process,) = find_processes(platform)
     os.kill(process.pid, signal.SIGKILL)
@@ -75,18 +74,17 @@ def test_the_service_is_started_survives_its_death_and_leaves_nothing(platform):
     assert find_processes(platform) == []
     assert not (platform.home / "tools/service.json").exists()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{address}/livez", timeout=5, trust_env=False)
+        httpx.get(f"{address}/livez", timeout=60, trust_env=False)
     said = "".join(platform.output)
     assert (
         f"The tool service is at {address}. Law tools work. Code tools answer “unavailable: no container engine" in said
     )
 
 
-def test_a_corpus_that_the_service_refuses_does_not_stop_the_platform(tmp_path):
-    (tmp_path / "home").mkdir()
+def test_a_corpus_that_the_service_refuses_does_not_stop_the_platform(prepared_home, tmp_path):
     broken = tmp_path / "laws.jsonl"
     broken.write_text('{"law_name": "Tax Code"}\n')
-    platform = start(tmp_path, broken).start()
+    platform = start(tmp_path, prepared_home, broken).start()
     try:
         deadline = time.monotonic() + PATIENCE_S
         while "The tool service ended with code 2" not in "".join(platform.output):
@@ -98,9 +96,8 @@ def test_a_corpus_that_the_service_refuses_does_not_stop_the_platform(tmp_path):
     assert find_processes(platform) == []
 
 
-def test_a_corpus_that_is_nothing_is_one_clear_sentence(tmp_path):
-    (tmp_path / "home").mkdir()
-    platform = start(tmp_path, "nobody/laws@1")
+def test_a_corpus_that_is_nothing_is_one_clear_sentence(prepared_home, tmp_path):
+    platform = start(tmp_path, prepared_home, "nobody/laws@1")
     answer = platform.run("up", "--port", str(platform.port))
     assert answer.returncode == 5
     assert "CHANOTE_SANDBOX_CORPUS=nobody/laws@1 is neither a file nor a dataset version" in answer.stderr

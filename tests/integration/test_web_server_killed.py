@@ -31,9 +31,9 @@ KEEP_PASSWORD = (
 
 
 @pytest.fixture
-def platform(tmp_path):
-    platform = Platform(tmp_path / "home", CHANOTE_TRAINER_COMMAND=f"{sys.executable} {SCRIPTED}")
-    platform.home.mkdir()
+def platform(prepared_home, tmp_path):
+    command = f"{sys.executable} {SCRIPTED}"
+    platform = Platform(tmp_path / "home", prepared=prepared_home, CHANOTE_TRAINER_COMMAND=command)
     platform.environment["DJANGO_SETTINGS_MODULE"] = "chanote.settings"
     yield platform.start()
     platform.stop()
@@ -76,14 +76,14 @@ def send_metrics(client: httpx.Client, sent: list[int], deadline: float) -> None
                 time.sleep(0.05)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_killed_web_server_comes_back_and_nothing_is_lost_or_doubled(platform, tmp_path):
     token = launch(platform, tmp_path)
     sent: list[int] = []
     with httpx.Client(
-        base_url=f"{platform.url}/api/v1/projects/main/", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        base_url=f"{platform.url}/api/v1/projects/main/", headers={"Authorization": f"Bearer {token}"}, timeout=60
     ) as client:
-        sender = threading.Thread(target=send_metrics, args=(client, sent, time.monotonic() + 90))
+        sender = threading.Thread(target=send_metrics, args=(client, sent, time.monotonic() + 200))
         sender.start()
         killed = []
         for threshold in (5, 30):
@@ -107,7 +107,7 @@ def test_a_killed_web_server_comes_back_and_nothing_is_lost_or_doubled(platform,
     assert curves["train/loss"]["mean"] == [pytest.approx(step + 0.1) for step in range(1, 10)]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_what_was_started_ends_with_the_platform(platform):
     assert platform.process is not None
     started = psutil.Process(platform.process.pid).children(recursive=True)
@@ -115,5 +115,5 @@ def test_what_was_started_ends_with_the_platform(platform):
     assert server is not None
     server.kill()
     assert platform.stop() == 0
-    _, left = psutil.wait_procs(started, timeout=10)
+    _, left = psutil.wait_procs(started, timeout=60)
     assert left == []

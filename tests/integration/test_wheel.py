@@ -40,11 +40,11 @@ def test_the_wheel_serves_from_an_empty_environment(wheel, tmp_path):
     try:
         platform.start()
         assert platform.password
-        page = httpx.get(f"{platform.url}/login/", timeout=20)
+        page = httpx.get(f"{platform.url}/login/", timeout=60)
         assert page.status_code == 200
         style = page.text.partition('href="/static/components')[2].partition('"')[0]
-        assert httpx.get(f"{platform.url}/static/components{style}", timeout=20).status_code == 200
-        assert httpx.get(f"{platform.url}/readyz", timeout=20).status_code == 200
+        assert httpx.get(f"{platform.url}/static/components{style}", timeout=60).status_code == 200
+        assert httpx.get(f"{platform.url}/readyz", timeout=60).status_code == 200
     finally:
         assert platform.stop() == 0
 

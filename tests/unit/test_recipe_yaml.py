@@ -88,10 +88,10 @@ def test_python_objects_and_merge_keys_are_refused():
 def test_an_alias_bomb_is_refused_quickly():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 5)}]" for n in range(1, 10)]
-    started = time.monotonic()
+    started = time.process_time()
     (message,) = problems_of("\n".join(lines))
     assert "stands for more than 20,000 values" in message
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_many_aliases_depth_size_and_self_reference_are_bounded():

@@ -241,12 +241,13 @@ def test_prose_after_the_grade_is_not_ignored():
         read_grade('{"score": 2} But the student wrote {"score": 0}', highest=2)
 
 
-@pytest.mark.parametrize("reply", [grades(2, after_s=30), grades(2, drip_s=0.05)])
+@pytest.mark.parametrize("reply", [grades(2, after_s=30), grades(2, drip_s=0.2)])
 def test_a_judge_that_takes_too_long_is_given_up_in_time(reply: Reply):
     started = time.monotonic()
     with judged(lambda *_: reply, written(), seconds=0.3, attempts=2) as (server, scored):
         assert only_fault(scored) == f"The judge failed: {server.url} did not answer within 0.3 s."
-        assert time.monotonic() - started < 3
+        # Far above what it takes, and far below what the judge would: both hold on a busy machine too.
+        assert time.monotonic() - started < 15
 
 
 def test_when_the_time_for_all_is_over_the_rest_is_masked():
@@ -255,11 +256,11 @@ def test_when_the_time_for_all_is_over_the_rest_is_masked():
         lambda number, _: grades(2, after_s=30 if number else 0),
         *[written(str(number)) for number in range(6)],
         concurrency=1,
-        total_seconds=0.5,
+        total_seconds=2.5,
     ) as (_, scored):
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
         assert [one.total for one in scored] == [1.0] + [None] * 5
-        assert scored[5].faults["judge"] == "The judge had not answered when the 0.5 s for all answers were over."
+        assert scored[5].faults["judge"] == "The judge had not answered when the 2.5 s for all answers were over."
 
 
 def test_answers_are_judged_at_the_same_time_but_no_more_than_allowed():
@@ -292,7 +293,7 @@ def test_a_request_to_stop_does_not_wait_for_the_judge():
         [reward] = make_rewards([JudgeReward.model_validate(config(server))], leave_if_asked=leave)
         with pytest.raises(StopNow):
             score_all([reward], [written()])
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_a_refused_key_stops_the_asking_and_is_never_shown(monkeypatch: pytest.MonkeyPatch):

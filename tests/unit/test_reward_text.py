@@ -155,10 +155,10 @@ def test_a_pattern(settings: dict[str, Any], text: str, expected: float):
 
 
 def test_a_pattern_that_never_ends_is_a_fault_after_its_time():
-    started = time.monotonic()
+    started = time.process_time()
     sentence = fault({"kind": "regex_format", "pattern": r"(a|aa)+$", "seconds": 0.1}, answer("a" * 5000 + "b"))
     assert sentence == "The pattern took more than 0.1 s; simplify it."
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_pattern_that_is_none_is_refused():

@@ -136,10 +136,10 @@ def test_a_block_that_was_cut_off_is_no_program():
 
 
 def test_hostile_fences_take_no_time():
-    started = time.monotonic()
+    started = time.process_time()
     for text in ("`" * 300_000 + "x`", "```" + " " * 300_000 + "`", "```\n" * 100_000, "```python\n" * 100_000):
         last_program(text, cut=False)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 
 import pytest
@@ -16,6 +17,7 @@ from chanote.audit.models import AppendOnlyError, AuditEvent, AuditLink
 from chanote.audit.services import record
 from chanote.audit.verifying import check_log, read_head
 from chanote.cli import main
+from tests.prepared_home import DATABASE
 
 pytestmark = pytest.mark.django_db
 
@@ -144,12 +146,11 @@ def test_a_missing_trigger_fails_the_check(events):
     ]
 
 
-def test_a_backup_restores_with_its_triggers_and_its_chain(tmp_path, settings, monkeypatch):
+def test_a_backup_restores_with_its_triggers_and_its_chain(prepared_home, tmp_path):
     """As `sqlite3 chanote.sqlite3 .dump` does: rows first, then triggers."""
-    from tests.installation import migrated_database
-
-    source = migrated_database(tmp_path / "first.sqlite3")
     from django.db import connections
+
+    source = shutil.copy(prepared_home / DATABASE, tmp_path / "first.sqlite3")
 
     own = connections["default"]
 
