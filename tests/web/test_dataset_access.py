@@ -52,7 +52,7 @@ def count_tokens(version, counts=COUNTS):
 def test_tokens_are_estimated_language_by_language():
     count = read_count(COUNTS)
     # 6 · 100 · 0.5 + 2 · 400 · 0.25 = 500 of 1,400 characters; 70 further ones by the same ratio: 25.
-    assert (count.tokens, count.cut, count.rows, count.tokenizer) == (525, 3, 9, "small, large")
+    assert (count.tokens, count.cut, count.rows, count.tokenizer) == (525, 3, 9, "small and 1 more")
     assert read_count({**COUNTS, "tokenizers": []}) is None
     assert read_count({"languages": [], "tokenizers": [["small"]]}) is None
 
@@ -77,7 +77,7 @@ def test_counted_tokens_stand_in_list_header_and_statistics_with_how_they_were_f
     count_tokens(version)
     client = client_of(viewer)
     for address in ("/p/law/datasets/", BASE):
-        assert 'title="By the tokenizer of small, large, estimated by language from 3 of 9 rows' in read(
+        assert 'title="By the tokenizer of small and 1 more, estimated by language from 3 of 9 rows' in read(
             client, address
         )
     page = read(client, f"{BASE}?tab=statistics")

@@ -37,6 +37,7 @@ NOTHING_TO_TELL = {
     "dataset_import": "keeps a file until its columns are named; dataset_import_staged tells",
     "logout": "a session",
     "api:check_recipe": "says what is wrong with a text and keeps nothing",
+    "api:plan_mixtures": "says how a text's mixtures would be drawn and keeps nothing",
     "api:run_metrics": "what a run measures, in its own records",
     "api:run_tool_calls": "what a policy did with its tools, in its own records",
     "api:": "answers that there is nothing",
@@ -224,6 +225,7 @@ def test_every_act_in_the_admin_is_told(root, project, researcher, viewer):
 
 
 READS = {
+    "project show",
     "user list", "token list", "dataset list", "dataset show", "model list", "recipe check", "recipe list",
     "recipe show", "toolset list", "toolset show", "toolset corpus", "run list", "run show", "run metrics", "run wait",
     "run logs", "board list", "board show", "errand list", "errand show", "errand wait", "rights sources",
@@ -237,6 +239,7 @@ HERE = {
 }  # fmt: skip
 """Commands that the test below gives."""
 ELSEWHERE = {
+    "project reviews": "web/test_project_reviews.py::test_the_command_shows_and_changes_it",
     "up": "integration/test_up_tools.py",
     "demo": "integration/test_demo_path.py",
     "serve": "integration/test_serve_command.py::test_a_model_is_served_until_it_is_told_to_stop",

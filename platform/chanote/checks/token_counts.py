@@ -1,6 +1,6 @@
 """How many tokens a version has, as far as the check of lengths has measured it: told as what it is, an estimate."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,18 @@ class TokenCount:
     tokens: float
     """Characters of each language by the tokens that a character of it took in the rows that were cut."""
     tokenizer: str
-    """Models whose tokenizer it is."""
+    """A model whose tokenizer it is, and how many more have the same."""
     rows: int
     cut: int
     """Rows that were cut into tokens."""
 
     @property
     def words(self) -> str:
-        """Such as "about 24.6 million"."""
+        """Three figures, such as "about 24.6 million": the estimate holds no more."""
         for unit, name in ((1e9, "billion"), (1e6, "million")):
             if self.tokens >= 0.9995 * unit:
                 return f"about {self.tokens / unit:.3g} {name}"
-        return f"about {self.tokens:,.0f}"
+        return f"about {float(f'{self.tokens:.3g}'):,.0f}"
 
     @property
     def how(self) -> str:
@@ -71,8 +71,13 @@ def read_count(counts: Mapping[str, Any]) -> TokenCount | None:
     tokens = sum(_estimate(one, 0) for one in measured)
     rest = sum(one["rows"] * one["mean"] for one in languages if not one["fertility"])
     tokens += rest * tokens / characters if characters else 0
-    names = ", ".join(tokenizers[0])
-    return TokenCount(tokens, names, sum(one["rows"] for one in languages), sum(one["cut"] for one in measured))
+    return TokenCount(
+        tokens, spell_models(tokenizers[0]), sum(one["rows"] for one in languages), sum(one["cut"] for one in measured)
+    )
+
+
+def spell_models(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _estimate(language: Mapping[str, Any], place: int) -> float:
@@ -94,7 +99,7 @@ def read_length_table(version: DatasetVersion) -> LengthTable | None:
     result = CheckResult.objects.filter(version=version, check_name=LENGTHS).order_by("-created", "-id").first()
     if result is None:
         return None
-    tokenizers = [", ".join(names) for names in result.counts.get("tokenizers") or []]
+    tokenizers = [spell_models(names) for names in result.counts.get("tokenizers") or []]
     lines = [
         LanguageLine(
             language=one["language"],

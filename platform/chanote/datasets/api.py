@@ -141,7 +141,7 @@ class RowsQuery(serializers.Serializer[Any]):
     flag = serializers.CharField(
         max_length=60, required=False, default="", allow_blank=True, help_text="A flag, or `any` for some flag."
     )
-    label = serializers.CharField(  # type: ignore[assignment]  # a field of that name hides the class's own label
+    label = serializers.CharField(  # type: ignore[assignment]
         max_length=121, required=False, default="", allow_blank=True, help_text="`name` or `name=value`."
     )
     shortest = serializers.IntegerField(
