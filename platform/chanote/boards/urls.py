@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chanote.boards import views, views_changes, views_imports, views_rescoring, views_snapshots
+from chanote.boards import views, views_changes, views_imports, views_library, views_rescoring, views_snapshots
 from chanote.boards.judging import views as judging
 
 app_name = "boards"
@@ -11,6 +11,8 @@ urlpatterns = [
     path("", views.board_list, name="list"),
     path("-/new/", views.board_new, name="new"),
     path("-/tasks/<slug:slug>/<int:number>/", views.task_detail, name="task"),
+    path("-/library/", views_library.library, name="library"),
+    path("-/library/<slug:name>/", views_library.ready_task, name="ready_task"),
     path("-/import/", views_imports.import_new, name="import"),
     path("-/imported/", views_imports.imported_list, name="imported_list"),
     path("-/imported/<int:number>/", views_imports.imported, name="imported"),
