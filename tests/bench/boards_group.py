@@ -110,6 +110,7 @@ BOARD = "/p/bench/boards/all/"
 PAGES = {
     "open": BOARD,
     "open_clustered": f"{BOARD}?task=task-03@1",
+    "open_clean": f"{BOARD}?clean=questions",
     "pair": f"{BOARD}pair/?a=model-10&b=model-20",
     "samples": f"{BOARD}samples/?a=model-10&b=model-20&cell=only_a",
     "csv": f"{BOARD}table.csv",

@@ -103,6 +103,7 @@ def find_cleaning(evaluations: Mapping[Task, Sequence[Evaluation]], clean: Clean
     tasks = list(evaluations)
     told = find_clean_items_of(tasks, list(versions.values()))
     items = _list_items(evaluations)
+    own = DatasetVersion.objects.in_bulk({task.dataset_version_id for task in tasks if task.dataset_version_id})
     overlaps = {}
     for task in tasks:
         question: set[str] = set()
@@ -110,7 +111,7 @@ def find_cleaning(evaluations: Mapping[Task, Sequence[Evaluation]], clean: Clean
         untold: set[str] = set()
         holdings, unchecked = [], []
         for pk, version in versions.items():
-            if task.dataset_version_id is not None and version.sha256 == task.dataset_version.sha256:
+            if task.dataset_version_id in own and version.sha256 == own[task.dataset_version_id].sha256:
                 question |= set(items[task])
                 holdings.append(Holding(version, len(items[task]), 0, is_own=True))
                 continue
