@@ -9,6 +9,7 @@ from chanote.audit import api as audit
 from chanote.boards import api as boards
 from chanote.boards import api_changes as changes
 from chanote.boards import api_snapshots as snapshots
+from chanote.boards.judging import api as judging
 from chanote.building import api as building
 from chanote.checks import api as checks
 from chanote.curation import api as curation
@@ -151,6 +152,10 @@ urlpatterns: list[Any] = [
     path(f"{P}boards/<slug:slug>/", boards.OneBoard.as_view(), name="board"),
     path(f"{P}boards/<slug:slug>/changes/", changes.Changes.as_view(), name="board_changes"),
     path(f"{P}boards/<slug:slug>/curve/", changes.OneCurve.as_view(), name="board_curve"),
+    path(f"{P}boards/<slug:slug>/judging/", judging.BoardJudging.as_view(), name="board_judging"),
+    path(f"{P}boards/<slug:slug>/labels/", judging.BoardLabels.as_view(), name="board_labels"),
+    path(f"{P}boards/<slug:slug>/votes/", judging.BoardVotes.as_view(), name="board_votes"),
+    path(f"{P}boards/<slug:slug>/recipes/", judging.BoardRecipes.as_view(), name="board_recipes"),
     path(f"{P}boards/<slug:slug>/snapshots/", snapshots.Snapshots.as_view(), name="board_snapshots"),
     path(f"{P}boards/<slug:slug>/snapshots/<number:number>/", snapshots.OneSnapshot.as_view(), name="board_snapshot"),
     path(f"{P}aliases/", changes.Aliases.as_view(), name="aliases"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chanote.commands.answers import NOT_FOUND, REFUSED, CommandEnd, print_answer
+from chanote.commands.judging import add_verbs
 
 
 def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
@@ -36,6 +37,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     add.add_argument("--model", required=True, help="the project's name of the model that answered")
     add.add_argument("--toolset", default="", help="NAME@REVISION of the tools that an agent had")
     add.set_defaults(action=add_samples)
+    add_verbs(verbs, common)
 
 
 def list_boards(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -181,7 +183,7 @@ def add_samples(args: argparse.Namespace) -> dict[str, Any]:
 def _print_task(task: dict[str, Any]) -> None:
     """What the board says of one task, and a line for each model with its 95 % interval."""
     print(f"{task['task']}, {task['metric']}, {'more' if task['higher_is_better'] else 'less'} is better")
-    for sentence in task["headline"]:
+    for sentence in [*task["headline"], *([task["judging"]["sentence"]] if task["judging"] else [])]:
         print(f"  {sentence}")
     print_answer(
         [
