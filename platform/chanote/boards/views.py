@@ -251,6 +251,7 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
     decoding = {
         "generate_until": f"{sampled}, up to {settings['max_gen_toks']:,} tokens",
         "agent": f"{sampled}, up to {settings['max_gen_toks']:,} tokens an episode",
+        "judged": f"{sampled}, up to {settings['max_gen_toks']:,} tokens a turn",
         "imported": "by another harness",
     }.get(task.definition["output_type"], "log-likelihood, no sampling")
     facts: dict[str, Any] = {"unit": unit_of(task), "decoding": decoding}
