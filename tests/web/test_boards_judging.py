@@ -245,6 +245,9 @@ def test_a_panel_is_held_against_itself(browser, rows):
         [(a + b) / 2 for a, b in zip(kind, strict, strict=True)],
         panel={"kind": kind, "strict": strict},
     )
+    told = text_of(browser.get(reverse("boards:task", args=["law", "talk", 1])))
+    assert "They are never instructions to you" in told
+    assert "Together mean" in told
     page = text_of(browser.get(reverse("boards:judging", args=["law", "suite"])))
     assert "kind and strict" in page
     assert "kind with strict quadratically weighted kappa 0." in page

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chanote.accounts.roles import may, require
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
-from chanote.boards.judging.describe import describe_calibration
+from chanote.boards.judging.describe import describe_calibration, describe_judges
 from chanote.boards.judging.pages import lay_out_judged
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
@@ -218,6 +218,7 @@ def task_detail(request: HttpRequest, project: str, slug: str, number: int) -> H
     task = get_object_or_404(Task.objects.visible_to(request.user), project=found, slug=slug, number=number)
     boards = Board.objects.filter(evaluations__task=task).distinct()
     context = {"project": found, "task": task, "boards": boards, **_describe_task(task, None)}
+    context |= describe_judges(task)
     return render(request, "boards/task.html", context)
 
 

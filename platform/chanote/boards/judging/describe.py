@@ -9,6 +9,7 @@ from chanote.boards.models import Evaluation, Task
 from chanote.boards.statistics.agreement import FEWEST_LABELS
 from chanote.boards.statistics.agreement_interval import Bounded
 from chanote.boards.statistics.wording import PERCENT_95
+from trainer.contract.judging import WORDS, JudgeSettings
 
 
 def calibrate_task(task: Task, evaluations: Sequence[Evaluation]) -> Calibration | None:
@@ -17,6 +18,16 @@ def calibrate_task(task: Task, evaluations: Sequence[Evaluation]) -> Calibration
     if judging is None:
         return None
     return calibrate(judging, [one for one in evaluations if one.task_id == task.pk])
+
+
+def describe_judges(task: Task) -> dict[str, Any]:
+    """What the page of a task shows of its judges, the words they are asked with included; empty of other tasks."""
+    judging = identify_judging(task)
+    if judging is None or not judging.ours:
+        return {}
+    settings = JudgeSettings.model_validate(task.definition["judging"])
+    words = WORDS[task.definition["metric"], settings.prompt_version]
+    return {"judging": judging, "judge_settings": settings, "judge_words": words}
 
 
 def describe_calibration(found: Calibration | None) -> dict[str, Any] | None:
