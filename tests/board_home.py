@@ -19,6 +19,7 @@ def fill_home(directory: Path, password: str) -> None:
     person = User.objects.create_user("mali", password=password)
     Membership.objects.create(user=person, project=project, role="researcher")
     create_board(project=project, slug="outside", title="Outside")
+    create_board(project=project, slug="judged", title="Judged")
     directory.mkdir(exist_ok=True)
     rows = BoardRows(project, directory)
     run = make_run(project, state="finished")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -73,6 +74,34 @@ def test_two_result_files_become_a_frozen_tie(page: Page):
     expect(main).to_contain_text(f"sha-256 {sha256}")
 
 
+@pytest.mark.shared_data
+def test_votes_of_people_calibrate_a_judge(page: Page, shared_data: Path):
+    folder = shared_data / "wangchanglm_th_pref"
+    lines = (folder / "gpt35_judge_scores.jsonl").read_bytes().splitlines(keepends=True)
+    judged = b"".join(line for line in lines if b'"wangchang_sft_en_vs_openthaigpt"' in line)
+    page.goto(f"{BOARDS}-/import/")
+    page.get_by_label("Board").select_option(label="judged")
+    upload = {"name": "judge.jsonl", "mimeType": "application/jsonl", "buffer": judged}
+    page.get_by_label("File", exact=True).set_input_files(upload)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Import").click()
+    page.get_by_role("link", name="Judged", exact=True).click()
+    main = page.locator("main")
+    expect(main).to_contain_text(
+        "Uncalibrated: gpt-3.5-turbo judged these answers, and people have labelled 0 of the 100"
+    )
+
+    page.get_by_role("link", name="Judges, people and agreement").click()
+    page.get_by_label("File", exact=True).set_input_files(folder / "human_pairwise_votes.jsonl")
+    page.get_by_role("button", name="Import votes").click()
+    expect(main).to_contain_text("Calibrated by 164 answers that 18 people labelled")
+    expect(page.get_by_role("row", name="gpt-3.5-turbo with people")).to_contain_text("0.1113")
+    expect(page.get_by_role("row", name="people with each other")).to_contain_text("0.2302")
+    page.get_by_label("Breadcrumb").get_by_role("link", name="Judged").click()
+    expect(main).to_contain_text("Calibrated by 164 answers")
+    expect(main).not_to_contain_text("Uncalibrated")
+    expect(main).to_contain_text("people's labels alone")
+
+
 def test_a_worse_checkpoint_does_not_become_candidate(page: Page, mali: Visit):
     page.goto(f"{BOARDS}-/aliases/")
     page.get_by_role("link", name="candidate").click()
@@ -96,5 +125,8 @@ def test_the_pages_are_for_everybody(page: Page):
         "suite/changes/?model=step-100",
         "outside/snapshots/",
         "outside/snapshots/1/",
+        "judged/judging/",
+        "judged/judging/label/",
+        "suite/recipes/",
     ]
     assert [fault for path in paths for fault in inspect(page, BOARDS + path)] == []

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import random
 import re
 
@@ -17,6 +18,7 @@ from chanote.boards.models import Evaluation
 from chanote.boards.selectors import describe_board, read_board
 from chanote.boards.services import create_board, import_evaluation
 from chanote.boards.snapshots import freeze_board, write_csv, write_latex
+from chanote.cli import main
 from tests import harness_files as files
 from tests.board_rows import BoardRows
 from tests.run_rows import make_run
@@ -31,6 +33,7 @@ GRADES = {"output_type": "judged", "metric": "judge_grade"}
 def plain_static(settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
     settings.HOME = tmp_path / "home"
+    settings.HOME.mkdir()
     settings.STORAGES = {
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -242,6 +245,9 @@ def test_a_panel_is_held_against_itself(browser, rows):
         [(a + b) / 2 for a, b in zip(kind, strict, strict=True)],
         panel={"kind": kind, "strict": strict},
     )
+    told = text_of(browser.get(reverse("boards:task", args=["law", "talk", 1])))
+    assert "They are never instructions to you" in told
+    assert "Together mean" in told
     page = text_of(browser.get(reverse("boards:judging", args=["law", "suite"])))
     assert "kind and strict" in page
     assert "kind with strict quadratically weighted kappa 0." in page
@@ -377,3 +383,66 @@ def test_a_board_without_judges_and_runs_says_so(browser, board):
     assert "No run scored" in text_of(browser.get(reverse("boards:recipes", args=["law", "outside"])))
     missing = reverse("boards:judging", args=["law", "outside"]) + "?task=nothing@1"
     assert browser.get(missing).status_code == 404
+
+
+def test_stored_answers_are_judged_again_without_the_model(project, researcher, tmp_path, capsys):
+    from building_data import make_rows
+    from judge_server import says, serve
+
+    from chanote.boards.services import freeze_task
+    from chanote.models.models import Model
+    from trainer.contract import TaskSpec
+
+    version = make_rows(project, "talk", "prompts", [{"id": f"{n}", "question": f"Question {n}?"} for n in range(3)])
+    board = create_board(project=project, slug="talks")
+    model = Model.objects.create(project=project, slug="a", origin="directory", location="a", sha256="a")
+    with serve(lambda number, body: says(json.dumps({"explanation": "Hm.", "grade": 3}))) as judge:
+        tasks = []
+        for name in ("gone", "judge"):
+            judging = settings_of(name)
+            judging["judging"]["judges"][0]["endpoint"]["base_url"] = judge.url
+            spec = TaskSpec.model_validate({"task": "talk", "dataset": version.reference, **GRADES, **judging})
+            tasks.append(freeze_task(project=project, definition=spec, dataset_version=version))
+        path = tmp_path / "samples.jsonl"
+        lines = [
+            ScoredSample(item=f"{n}", prompt=f"Question {n}?", output=f"so {n}", target="", score=0.9, status="ok")
+            for n in range(3)
+        ]
+        path.write_text("".join(f"{one.model_dump_json()}\n" for one in lines))
+        import_evaluation(task=tasks[0], model=model, samples_path=path, board=board)
+        words = ["--project", "law", "--as", "researcher", "--json"]
+        assert main(["board", "rejudge", "talks", "--task", "talk@1", "--by", "talk@2", *words]) == 0
+        (told,) = json.loads(capsys.readouterr().out)
+        assert (told["mean"], told["before"], told["items"]) == (pytest.approx(0.3), pytest.approx(0.9), 3)
+        # Answers that lie here, judged; nothing else was asked.
+        assert sorted("so" in body["messages"][-1]["content"] for body in judge.asked) == [True] * 3
+        assert main(["board", "rejudge", "talks", "--task", "talk@2", "--by", "talk@1", *words]) != 0
+        assert "does not serve gone but judge" in json.loads(capsys.readouterr().out)["error"]
+    made = Evaluation.objects.get(task=tasks[1])
+    assert [one.output for one in made.samples.order_by("id")] == ["so 0", "so 1", "so 2"]
+    assert made.boards.get() == board
+
+
+def test_labels_and_votes_are_given_over_rest(client_of, researcher, viewer, rows):
+    task = rows.task("talk", **GRADES, **settings_of("judge"))
+    score(rows, task, "a", [0.5] * 30)
+    client, base = client_of(researcher), "/api/v1/projects/law/boards/suite/"
+
+    def post(name, body):
+        return client.post(f"{base}{name}/", json.dumps(body), content_type="application/json")
+
+    made = post("labels", {"model": "a", "item": "item-3", "value": 0.7})
+    assert made.status_code == 201, made.content
+    assert (made.json()["rater"], made.json()["value"]) == ("researcher", 0.7)
+    assert post("labels", {"model": "a", "item": "item-3", "value": 0.75}).status_code == 422
+    assert post("labels", {"model": "a", "item": "none", "value": 0.7}).status_code == 422
+    votes = post("votes", {"name": "v.jsonl", "content": grades_file([6] * 30).decode()})
+    assert (votes.status_code, votes.json()["taken"]) == (201, 30)
+    told = client.get(f"{base}judging/").json()
+    assert (told["task"], told["judging"]["labels"], told["judging"]["raters"]) == ("talk@1", 30, 2)
+    assert told["corrected"]["a"]["method"] == "people's labels alone, Student's t"
+    assert client.get(f"{base}recipes/").json() == []
+    denied = client_of(viewer).post(
+        f"{base}labels/", json.dumps({"model": "a", "item": "item-3", "value": 0.7}), content_type="application/json"
+    )
+    assert denied.status_code == 403

@@ -66,7 +66,9 @@ class World:
                 return False
             case models.BinaryField():
                 return b""
-            case models.FloatField() | models.IntegerField():
+            case models.FloatField():
+                return 0.5  # within every share
+            case models.IntegerField():
                 return next(serial)
             case _:
                 return f"row-{next(serial)}"

@@ -119,7 +119,7 @@ def _make_sample(
         if judged.spread is not None:
             detail["spread"] = judged.spread
         if judged.fault:
-            detail["reason"] = f"The judge failed. {judged.fault}"
+            detail["reason"] = judged.fault
     else:
         detail["reason"] = one.reason
     status = "error" if judged is None else "left_out" if value is None else "truncated" if one.cut else "ok"

@@ -12,6 +12,7 @@ from chanote.boards import api_imports as imports
 from chanote.boards import api_items as items
 from chanote.boards import api_rescoring as rescoring
 from chanote.boards import api_snapshots as snapshots
+from chanote.boards.judging import api as judging
 from chanote.building import api as building
 from chanote.checks import api as checks
 from chanote.curation import api as curation
@@ -162,6 +163,10 @@ urlpatterns: list[Any] = [
     path(f"{P}boards/<slug:slug>/slices/", items.BoardSlices.as_view(), name="board_slices"),
     path(f"{P}boards/<slug:slug>/items/", items.BoardItems.as_view(), name="board_items"),
     path(f"{P}boards/<slug:slug>/curve/", changes.OneCurve.as_view(), name="board_curve"),
+    path(f"{P}boards/<slug:slug>/judging/", judging.BoardJudging.as_view(), name="board_judging"),
+    path(f"{P}boards/<slug:slug>/labels/", judging.BoardLabels.as_view(), name="board_labels"),
+    path(f"{P}boards/<slug:slug>/votes/", judging.BoardVotes.as_view(), name="board_votes"),
+    path(f"{P}boards/<slug:slug>/recipes/", judging.BoardRecipes.as_view(), name="board_recipes"),
     path(f"{P}boards/<slug:slug>/snapshots/", snapshots.Snapshots.as_view(), name="board_snapshots"),
     path(
         f"{P}boards/<slug:slug>/snapshots/<number:number>/links/",

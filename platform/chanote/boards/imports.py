@@ -70,7 +70,7 @@ def import_results(
     )
     for result in results:
         _store(result, file, board, _find_model(board, model or result.model, name, actor), actor)
-    _keep_bytes(sha256, data)
+    keep_bytes(sha256, data)
     record("results.imported", file, actor=actor, sha256=sha256, format=format_, skipped=len(skipped))
     return file
 
@@ -231,7 +231,7 @@ def _name(item: ImportedItem) -> str:
     return item.item if len(item.item) <= 120 else hashlib.sha256(item.item.encode()).hexdigest()
 
 
-def _keep_bytes(sha256: str, data: bytes) -> None:
+def keep_bytes(sha256: str, data: bytes) -> None:
     path = file_path(sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():

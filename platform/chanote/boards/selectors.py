@@ -49,7 +49,7 @@ def latest_evaluations(board: Board) -> dict[Task, list[Evaluation]]:
     for evaluation in board.evaluations.defer("scores").order_by("-created", "-pk"):
         newest.setdefault((evaluation.task_id, evaluation.model_id), evaluation)
     found = sorted(newest.values(), key=lambda one: one.pk)
-    tasks = Task.objects.in_bulk({one.task_id for one in found})
+    tasks = Task.objects.select_related("dataset_version").in_bulk({one.task_id for one in found})
     models = Model.objects.in_bulk({one.model_id for one in found})
     runs = Run.objects.defer("snapshot").in_bulk({one.run_id for one in found if one.run_id})
     by_task: dict[Task, list[Evaluation]] = {}

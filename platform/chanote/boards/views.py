@@ -17,7 +17,7 @@ from chanote.boards.cleaning_pages import find_clean, lay_out_cleaning, list_cho
 from chanote.boards.corpus_cells import lay_out_corpus
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
-from chanote.boards.judging.describe import describe_calibration
+from chanote.boards.judging.describe import describe_calibration, describe_judges
 from chanote.boards.judging.pages import lay_out_judged
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
@@ -248,6 +248,7 @@ def task_detail(request: HttpRequest, project: str, slug: str, number: int) -> H
     task = get_object_or_404(Task.objects.visible_to(request.user), project=found, slug=slug, number=number)
     boards = Board.objects.filter(evaluations__task=task).distinct()
     context = {"project": found, "task": task, "boards": boards, **_describe_task(task, None)}
+    context |= describe_judges(task)
     return render(request, "boards/task.html", context)
 
 
@@ -281,6 +282,7 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
     decoding = {
         "generate_until": f"{sampled}, up to {settings['max_gen_toks']:,} tokens",
         "agent": f"{sampled}, up to {settings['max_gen_toks']:,} tokens an episode",
+        "judged": f"{sampled}, up to {settings['max_gen_toks']:,} tokens a turn",
         "imported": "by another harness",
     }.get(task.definition["output_type"], "log-likelihood, no sampling")
     facts: dict[str, Any] = {"unit": unit_of(task), "decoding": decoding}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chanote.commands.answers import NOT_FOUND, REFUSED, CommandEnd, print_answer
+from chanote.commands.judging import add_verbs
 
 
 def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
@@ -42,6 +43,7 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     add.add_argument("--model", required=True, help="the project's name of the model that answered")
     add.add_argument("--toolset", default="", help="NAME@REVISION of the tools that an agent had")
     add.set_defaults(action=add_samples)
+    add_verbs(verbs, common)
 
 
 def list_boards(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -191,7 +193,7 @@ def _print_task(task: dict[str, Any]) -> None:
     from chanote.boards.snapshots import word_left_out
 
     print(f"{task['task']}, {task['metric']}, {'more' if task['higher_is_better'] else 'less'} is better")
-    for sentence in task["headline"]:
+    for sentence in [*task["headline"], *([task["judging"]["sentence"]] if task["judging"] else [])]:
         print(f"  {sentence}")
     if left_out := word_left_out(task):
         print(f"  {left_out}")

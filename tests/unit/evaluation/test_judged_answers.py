@@ -96,7 +96,7 @@ def test_a_judge_that_gives_no_grade_leaves_the_answer_out_and_never_scores_zero
         samples = answer(policy, task)
     assert [(one.score, one.status) for one in samples] == [(0.9, "ok")] + [(None, "left_out")] * 3
     assert samples[1].output == "ab"
-    assert "The judge failed" in samples[1].detail["reason"]
+    assert samples[1].detail["reason"] == "judge: The judge's reply is not one JSON object."
     assert "no grade from 1 to 10" in samples[2].detail["reason"]
     assert mean_score(task, samples) == 0.9
     assert summarise(task, samples, Path("x"))["left_out"] == 3

@@ -46,6 +46,8 @@ class Calibration:
     """Labelled answers that not as many people labelled as most, and which agreement leaves out."""
     failed: int
     """Labelled answers on which the judge failed, and which agreement leaves out."""
+    unlabelled: tuple[str, ...]
+    """Models of which no answer is labelled: of them nobody knows whether the judge is as right."""
     corrections: dict[int, Correction]
     """By evaluation."""
 
@@ -69,6 +71,7 @@ def calibrate(judging: Judging, evaluations: Sequence[Evaluation]) -> Calibratio
         people=_compare_people(judging, whole),
         set_aside=len(found) - len(whole),
         failed=len(whole) - len(together),
+        unlabelled=tuple(one.model.slug for one in evaluations if one.pk not in {found.evaluation for found in judged}),
         corrections={
             pk: correct_estimate(judging, one, [answer for answer in judged if answer.evaluation == pk])
             for pk, one in scores.items()

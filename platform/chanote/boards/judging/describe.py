@@ -9,6 +9,7 @@ from chanote.boards.models import Evaluation, Task
 from chanote.boards.statistics.agreement import FEWEST_LABELS
 from chanote.boards.statistics.agreement_interval import Bounded
 from chanote.boards.statistics.wording import PERCENT_95
+from trainer.contract.judging import WORDS, JudgeSettings
 
 
 def calibrate_task(task: Task, evaluations: Sequence[Evaluation]) -> Calibration | None:
@@ -17,6 +18,16 @@ def calibrate_task(task: Task, evaluations: Sequence[Evaluation]) -> Calibration
     if judging is None:
         return None
     return calibrate(judging, [one for one in evaluations if one.task_id == task.pk])
+
+
+def describe_judges(task: Task) -> dict[str, Any]:
+    """What the page of a task shows of its judges, the words they are asked with included; empty of other tasks."""
+    judging = identify_judging(task)
+    if judging is None or not judging.ours:
+        return {}
+    settings = JudgeSettings.model_validate(task.definition["judging"])
+    words = WORDS[task.definition["metric"], settings.prompt_version]
+    return {"judging": judging, "judge_settings": settings, "judge_words": words}
 
 
 def describe_calibration(found: Calibration | None) -> dict[str, Any] | None:
@@ -32,6 +43,7 @@ def describe_calibration(found: Calibration | None) -> dict[str, Any] | None:
         "state": "calibrated" if found.is_calibrated else "uncalibrated",
         "labels": found.labels,
         "labels_needed": FEWEST_LABELS,
+        "models_without_labels": list(found.unlabelled),
         "raters": found.raters,
         "judge_agreement": _describe_agreement(found.judge, name_kappa(found)),
         "people_agreement": _describe_agreement(found.people, "Fleiss' kappa"),
@@ -68,16 +80,21 @@ def word_calibration(found: Calibration) -> str:
     who = found.judging.who
     said = []
     if found.judge is not None and found.judge.found.kappa is not None:
-        said.append(f"{who} agrees with people with {word_kappa(found.judge, name_kappa(found))}")
+        said.append(f"{who} and people agree with {word_kappa(found.judge, name_kappa(found))}")
     if found.people is not None and found.people.found.kappa is not None:
         said.append(f"people among themselves with {word_kappa(found.people, 'Fleiss’ kappa')}")
     rest = f" {'; '.join(said)}." if said else ""
+    if found.labels and found.unlabelled:
+        named = ", ".join(found.unlabelled[:3])
+        more = f" and {len(found.unlabelled) - 3} more" if len(found.unlabelled) > 3 else ""
+        rest += f" No answer of {named}{more} is labelled."
+    agrees = "it agrees" if len(found.judging.judges) == 1 else "they agree"
     people = "1 person" if found.raters == 1 else f"{found.raters:,} people"
     if found.is_calibrated:
         return f"Calibrated by {found.labels:,} answers that {people} labelled.{rest}"
     return (
         f"Uncalibrated: {who} judged these answers, and people have labelled {found.labels:,} of the {FEWEST_LABELS} "
-        f"that it takes to know how far it agrees with them.{rest}"
+        f"that it takes to know how far {agrees} with them.{rest}"
     )
 
 

@@ -71,7 +71,7 @@ class ToLabel:
 def find_next_to_label(one: JudgedTask, person: Any) -> ToLabel | None:
     """The first answer that this person has not labelled, in an order drawn by hash: people who stop early have
     labelled a random part, which is what the corrections take for granted. None when everything is labelled."""
-    if not can_be_labelled(one.task):
+    if not can_be_labelled(one):
         return None
     models = {evaluation.pk: evaluation.model_id for evaluation in one.evaluations}
     judged = Sample.objects.filter(evaluation__in=models, score__isnull=False).exclude(status="left_out")
@@ -96,10 +96,12 @@ def find_next_to_label(one: JudgedTask, person: Any) -> ToLabel | None:
     return ToLabel(sample, one.judging.scale == "wins" and _is_turned(sample), len(done), len(drawn))
 
 
-def can_be_labelled(task: Task) -> bool:
-    """The answers of other harnesses' files are here only where the format has them."""
-    format_ = (task.definition.get("imported") or {}).get("format", "")
-    return format_ not in ("mt_bench", "mt_bench_pairs")
+def can_be_labelled(one: JudgedTask) -> bool:
+    """Answers of other harnesses are here only where their files have them; MT-Bench's have the judge's words."""
+    format_ = (one.task.definition.get("imported") or {}).get("format", "")
+    if format_ in ("mt_bench", "mt_bench_pairs"):
+        return False
+    return Sample.objects.filter(evaluation__in=one.evaluations).exclude(output="").exists()
 
 
 def _draw(model: int, item: str) -> str:

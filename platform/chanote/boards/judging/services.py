@@ -9,7 +9,7 @@ from django.db import transaction
 
 from chanote.audit.services import record
 from chanote.boards.importing import NotReadable
-from chanote.boards.imports import file_path, slugify
+from chanote.boards.imports import keep_bytes, slugify
 from chanote.boards.judging.identity import Judging, identify_judging
 from chanote.boards.judging.labels import PREFERENCES, hash_answer
 from chanote.boards.judging.models import AnswerLabel, VotesFile
@@ -67,7 +67,7 @@ def import_votes(
     _store(labels)
     file.taken, file.skipped = len(labels), (found.skipped + skipped)[:SHOWN_FAULTS]
     file.save(update_fields=["taken", "skipped"])
-    _keep_bytes(sha256, data)
+    keep_bytes(sha256, data)
     record("votes.imported", file, actor=actor, sha256=sha256, task=task.reference, taken=file.taken)
     return file
 
@@ -172,12 +172,3 @@ def _store(labels: Sequence[AnswerLabel]) -> None:
         unique_fields=["project", "family", "model", "item", "answer_sha256", "rater"],
         update_fields=["value", "source"],
     )
-
-
-def _keep_bytes(sha256: str, data: bytes) -> None:
-    path = file_path(sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(data)
-        partial.replace(path)

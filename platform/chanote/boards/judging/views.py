@@ -96,7 +96,7 @@ def _describe(board: Board, one: JudgedTask) -> dict[str, Any]:
         ],
         "tournament": hold_tournament(one.judging, {one.task: one.evaluations, **one.others}),
         "files": VotesFile.objects.filter(task=one.task).select_related("created_by"),
-        "can_be_labelled": can_be_labelled(one.task),
+        "can_be_labelled": can_be_labelled(one),
     }
 
 
@@ -117,7 +117,7 @@ def _import(request: HttpRequest, board: Board, one: JudgedTask, form: VotesForm
     except BoardError as error:
         form.add_error("file", str(error))
         return None
-    messages.success(request, f"{made.taken:,} votes are taken, {len(made.skipped):,} are not.")
+    messages.success(request, f"{made.taken:,} votes are taken. Not taken: {len(made.skipped):,}.")
     return redirect(_address("boards:judging", board, one))
 
 
@@ -150,7 +150,7 @@ def label(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "next": find_next_to_label(one, request.user),
         "grades": range(LOWEST, HIGHEST + 1),
         "lang": one.task.definition["x_language"],
-        "can_be_labelled": can_be_labelled(one.task),
+        "can_be_labelled": can_be_labelled(one),
     }
     return render(request, "boards/judging/label.html", context, status=422 if fault else 200)
 

@@ -27,3 +27,8 @@ def judges_apart(said: Sequence[Mapping[str, Any]]) -> str:
     if any(one.get("given") for one in said):
         return "a win and a loss" if apart == 1 else "half a verdict"
     return f"{round(apart * HIGHEST, 6):g}"
+
+
+@register.filter
+def logits(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\u2212")
