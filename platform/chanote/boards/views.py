@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chanote.accounts.roles import may, require
 from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
+from chanote.boards.masks import find_mask_of_task, leave_out_covered, mask_samples
 from chanote.boards.models import Board, Evaluation, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
 from chanote.boards.selectors import (
@@ -28,6 +29,7 @@ from chanote.boards.selectors import (
 from chanote.boards.services import BoardError, create_board, update_board
 from chanote.boards.statistics.wording import ONE_RUN_EACH
 from chanote.boards.table import Table, unit_of
+from chanote.checks.masking import Mask
 from chanote.web.projects import get_project
 
 SAMPLES_PER_PAGE = 25
@@ -169,7 +171,8 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     failed, left_out = "failed" in request.GET, "left_out" in request.GET
     words = request.GET.get("q", "").strip()[:200]
     found = find_samples(a, items=items, failed=failed, left_out=left_out, words=words)
-    page = Paginator(found, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
+    mask = find_mask_of_task(table.task)
+    page = Paginator(leave_out_covered(found, mask, words), SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
     query = request.GET.copy()
     query.pop("page", None)
     context = {
@@ -185,7 +188,7 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
         "left_out": left_out,
         "words": words,
         "page": page,
-        "rows": _join_samples(page, b),
+        "rows": _join_samples(page, b, mask),
         "query": query.urlencode(),
         "percent": table.task.higher_is_better,
         "lang": table.task.definition["x_language"],
@@ -253,12 +256,14 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
     return facts
 
 
-def _join_samples(page: Page, b: Evaluation | None) -> list[tuple[Any, Any]]:
-    """Each sample of the page with the other model's answer to the same item."""
+def _join_samples(page: Page, b: Evaluation | None, mask: Mask) -> list[tuple[Any, Any]]:
+    """Each sample of the page, masked, with the other model's answer to the same item."""
+    shown = mask_samples(page.object_list, mask)
     if b is None:
-        return [(sample, None) for sample in page.object_list]
-    others = {sample.item: sample for sample in b.samples.filter(item__in=[one.item for one in page.object_list])}
-    return [(sample, others.get(sample.item)) for sample in page.object_list]
+        return [(sample, None) for sample in shown]
+    found = mask_samples(b.samples.filter(item__in=[one.item for one in shown]), mask)
+    others = {sample.item: sample for sample in found}
+    return [(sample, others.get(sample.item)) for sample in shown]
 
 
 def _status(form: Any) -> int:
