@@ -33,10 +33,10 @@ def test_attempts_add_up_by_the_last_word_of_each(project, client_of, viewer, se
     assert (energy.kwh, energy.basis, energy.complete, energy.carbon_kg) == (0.75, "measured", True, None)
     assert energy.words == "Processors measured (package-0, with all else on the machine)."
     page = page_of(client_of(viewer), run)
-    assert "0.75 kWh <small>measured</small>" in page
+    assert "0.75 <small>kWh, measured</small>" in page
     assert "CO₂" not in page, "nobody said what the electricity is made of"
     settings.CARBON_GRAMS_PER_KWH = 400
-    assert "measured, 0.3 kg CO₂" in page_of(client_of(viewer), run)
+    assert "kWh, measured, 0.3 kg CO₂" in page_of(client_of(viewer), run)
 
 
 def test_what_is_missing_is_said_and_the_rest_is_a_lower_bound(project, client_of, viewer):
@@ -46,7 +46,7 @@ def test_what_is_missing_is_said_and_the_rest_is_a_lower_bound(project, client_o
     energy = read_energy(run.attempts.all())
     assert (energy.kwh, energy.complete) == (0.5, False)
     assert energy.words.endswith("; that of the GPUs is unknown; 1 of 2 attempts told nothing of it.")
-    assert "at least 0.5 kWh" in page_of(client_of(viewer), run)
+    assert "<small>at least</small> 0.5 <small>kWh" in page_of(client_of(viewer), run)
 
 
 def test_an_estimate_is_called_one(project):
@@ -65,7 +65,7 @@ def test_without_any_word_it_is_unknown_and_no_number_stands_there(project, clie
     assert (energy.kwh, energy.basis) == (None, "unknown")
     assert "nobody has set CHANOTE_MACHINE_WATTS" in energy.words
     page = page_of(client_of(viewer), run)
-    assert "unknown<span" in page
+    assert "– <small>not measured</small>" in page
     assert "kWh" not in page
 
 

@@ -11,7 +11,7 @@ from chanote.audit.models import AuditEvent
 from chanote.audit.verifying import check_log
 from chanote.cli import main
 from chanote.custody.bundle import verify_bundle
-from chanote.custody.exporting import ExportRefused, export_model, list_weights
+from chanote.custody.exporting import ExportRefused, export_bundle, list_weights
 from chanote.custody.models import BundleExport
 from chanote.custody.signing import find_own_public_key, open_own_key, own_key_path
 from chanote.errands.doing import do_here
@@ -43,7 +43,7 @@ def read(path, name):
 
 def test_a_bundle_holds_weights_cards_recipe_and_the_hash_of_every_input(model, version, researcher, tmp_path):
     target = tmp_path / "deed.tar"
-    export = export_model(model, target, key=open_own_key(), actor=researcher)
+    export = export_bundle(model, target, key=open_own_key(), actor=researcher)
     manifest = verify_bundle(target, public_key=find_own_public_key()).manifest
     assert {"model/model.safetensors", "model/tokenizer.json", "model/config.json", "README.md", "README.th.md"} <= set(
         manifest["files"]
@@ -65,7 +65,7 @@ def test_a_bundle_holds_weights_cards_recipe_and_the_hash_of_every_input(model, 
 
 
 def test_both_cards_tell_data_consent_scores_with_intervals_and_limits(model, researcher, tmp_path):
-    export_model(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
+    export_bundle(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
     english, thai = read(tmp_path / "deed", "README.md"), read(tmp_path / "deed", "README.th.md")
     for card in (english, thai):
         assert "CC-BY-4.0" in card
@@ -86,7 +86,7 @@ def test_both_cards_tell_measured_energy_and_carbon_by_the_operators_figure(mode
     settings.CARBON_GRAMS_PER_KWH = 400
     part = {"what": "cpu", "basis": "measured", "source": "package-0", "joules": 1_800_000.0}
     tell(model.checkpoint.run, "energy_used", step=5, seconds=60.0, parts=[part])
-    export_model(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
+    export_bundle(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
     english = read(tmp_path / "deed", "README.md")
     assert "Energy measured: 0.5 kWh. That is 0.2 kg of CO₂ equivalent at 400 g per kWh. Processors measured" in english
     thai = read(tmp_path / "deed", "README.th.md")
@@ -98,7 +98,7 @@ def test_both_cards_tell_measured_energy_and_carbon_by_the_operators_figure(mode
 def test_words_of_people_do_not_become_markup(model, researcher, tmp_path):
     type(model).objects.filter(pk=model.pk).update(title="<script>alert(1)</script> | [x](javascript:1)\n# Big")
     model.refresh_from_db()
-    export_model(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
+    export_bundle(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
     for name in ("README.md", "README.th.md"):
         card = read(tmp_path / "deed", name)
         assert "<script>" not in card
@@ -112,7 +112,7 @@ def test_what_the_rights_forbid_stays_at_home(way, project, researcher, client_o
     model = train_model(project, add_version(project), tmp_path, base_uses=["train", "evaluate"])
     if way == "service":
         with pytest.raises(ExportRefused):
-            export_model(model, tmp_path / "deed.tar", key=open_own_key(), actor=researcher)
+            export_bundle(model, tmp_path / "deed.tar", key=open_own_key(), actor=researcher)
     elif way == "page":
         address = reverse("bundle_export", args=[project.slug])
         answer = client_of(researcher).post(address, {"kind": "model", "name": model.slug}, follow=True)
@@ -138,7 +138,7 @@ def test_rights_that_end_while_it_is_written_keep_it_at_home(model, researcher, 
         Source.objects.update(withdrawn=timezone.now())
 
     with pytest.raises(ExportRefused):
-        export_model(model, target, key=open_own_key(), actor=researcher, report=withdraw)
+        export_bundle(model, target, key=open_own_key(), actor=researcher, report=withdraw)
     assert not target.exists()
     assert not AuditEvent.objects.filter(verb="model.exported").exists()
 
@@ -146,10 +146,10 @@ def test_rights_that_end_while_it_is_written_keep_it_at_home(model, researcher, 
 def test_files_that_are_not_those_that_were_registered_stay_at_home(model, researcher, tmp_path):
     (tmp_path / "made/model/config.json").write_text("{}")
     with pytest.raises(ExportRefused):
-        export_model(model, tmp_path / "deed.tar", key=open_own_key(), actor=researcher)
+        export_bundle(model, tmp_path / "deed.tar", key=open_own_key(), actor=researcher)
     (tmp_path / "made/model/config.json").write_text('{"model_type": "other"}')
     with pytest.raises(ExportRefused, match="not those that were registered"):
-        export_model(model, tmp_path / "deed.tar", key=open_own_key(), actor=researcher)
+        export_bundle(model, tmp_path / "deed.tar", key=open_own_key(), actor=researcher)
 
 
 def test_pickles_stay_at_home_and_are_named(project, researcher, tmp_path):
@@ -158,7 +158,7 @@ def test_pickles_stay_at_home_and_are_named(project, researcher, tmp_path):
     place = write_model(tmp_path / "mixed")
     (place / "pytorch_model.bin").write_bytes(b"pickle")
     model = register_directory(project=project, slug="mixed", path=place, licence="MIT", actor=None)
-    export_model(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
+    export_bundle(model, tmp_path / "deed", key=open_own_key(), actor=researcher)
     manifest = verify_bundle(tmp_path / "deed").manifest
     assert list(manifest["left_out"]) == ["pytorch_model.bin"]
     assert not [name for name in manifest["files"] if name.endswith(".bin")]

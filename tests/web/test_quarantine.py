@@ -20,7 +20,7 @@ from chanote.curation.models import Comment
 from chanote.curation.services import CurationRefused, ask_for_review, sign_version
 from chanote.custody.bundle import Part, verify_bundle, write_bundle
 from chanote.custody.bundle.form import write_json
-from chanote.custody.exporting import export_dataset
+from chanote.custody.exporting import export_bundle
 from chanote.custody.models import Package, State, TrustedKey
 from chanote.custody.packages import PackageRefused
 from chanote.custody.quarantine import accept_package, receive_package, reject_package, release_package
@@ -54,7 +54,7 @@ def sent(ministry, key, tmp_path, django_user_model) -> Path:
     version = add_version(
         ministry, source_facts={"owner": "Council", "legal_basis": "Section 7", "expires": "2999-12-31"}
     )
-    export_dataset(version, tmp_path / "laws.tar", key=key, actor=sender)
+    export_bundle(version, tmp_path / "laws.tar", key=key, actor=sender)
     return tmp_path / "laws.tar"
 
 
@@ -430,7 +430,7 @@ def test_what_is_known_of_a_version_travels_with_it(ministry, key, tmp_path, dja
     sender = django_user_model.objects.create(username="sender", is_superuser=True)
     version = add_version(ministry)
     Comment.objects.create(version=version, text="Row 2 is doubtful", author=sender, author_name="sender")
-    export_dataset(version, tmp_path / "laws", key=key, actor=sender)
+    export_bundle(version, tmp_path / "laws", key=key, actor=sender)
     bundle = verify_bundle(tmp_path / "laws")
     with bundle.open("evidence/curation.comment.jsonl") as file:
         comment = json.loads(file.read())

@@ -13,6 +13,7 @@ from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
 from chanote.boards.cleaning import Clean
+from chanote.boards.masks import find_mask_of_task, leave_out_covered, mask_samples
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.selectors import describe_board, find_samples, read_board
 from chanote.boards.services import BoardError, create_board, freeze_task, update_board
@@ -312,8 +313,10 @@ class Samples(ProjectView):
         tags=["boards"],
     )
     def get(self, request: Any, project: str, number: int) -> Response:
-        """Every item as the model answered it, in the order of the task."""
+        """Every item as the model answered it, personal data masked, in the order of the task."""
         evaluation = get_object_or_404(Evaluation, project=self.project, pk=number)
         query = self.read_query(SamplesQuery)
         found = find_samples(evaluation, failed=query["failed"], left_out=query["left_out"], words=query["q"])
-        return self.answer_page(found, SampleAnswer)
+        mask = find_mask_of_task(evaluation.task)
+        page = self.paginate_queryset(leave_out_covered(found, mask, query["q"])) or []
+        return self.get_paginated_response(SampleAnswer(mask_samples(page, mask), many=True).data)

@@ -19,6 +19,7 @@ from chanote.boards.episodes import sum_episodes
 from chanote.boards.forms import EditBoardForm, NewBoardForm
 from chanote.boards.judging.describe import describe_calibration, describe_judges
 from chanote.boards.judging.pages import lay_out_judged
+from chanote.boards.masks import find_mask_of_task, leave_out_covered, mask_samples
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.pages import lay_out_board, lay_out_pair
 from chanote.boards.selectors import (
@@ -37,6 +38,7 @@ from chanote.boards.slices import EXPLORATORY, find_slices
 from chanote.boards.snapshots import word_checked
 from chanote.boards.statistics.wording import ONE_RUN_EACH
 from chanote.boards.table import Table, unit_of
+from chanote.checks.masking import Mask
 from chanote.review.texts import Passage
 from chanote.web.projects import get_project
 
@@ -212,9 +214,10 @@ def samples(request: HttpRequest, project: str, slug: str) -> HttpResponse:
     items = slices.items.get(cell)
     failed, left_out = "failed" in request.GET, "left_out" in request.GET
     words = request.GET.get("q", "").strip()[:200]
+    mask = find_mask_of_task(table.task)
     found = find_samples(a, items=items, without=without, failed=failed, left_out=left_out, words=words)
-    page = Paginator(found, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
-    rows = _join_samples(page, b)
+    page = Paginator(leave_out_covered(found, mask, words), SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
+    rows = _join_samples(page, b, mask)
     query = request.GET.copy()
     query.pop("page", None)
     context = {
@@ -303,12 +306,14 @@ def _describe_task(task: Task, table: Table | None) -> dict[str, Any]:
     return facts
 
 
-def _join_samples(page: Page, b: Evaluation | None) -> list[tuple[Any, Any]]:
-    """Each sample of the page with the other model's answer to the same item."""
+def _join_samples(page: Page, b: Evaluation | None, mask: Mask) -> list[tuple[Any, Any]]:
+    """Each sample of the page, masked, with the other model's answer to the same item."""
+    shown = mask_samples(page.object_list, mask)
     if b is None:
-        return [(sample, None) for sample in page.object_list]
-    others = {sample.item: sample for sample in b.samples.filter(item__in=[one.item for one in page.object_list])}
-    return [(sample, others.get(sample.item)) for sample in page.object_list]
+        return [(sample, None) for sample in shown]
+    found = mask_samples(b.samples.filter(item__in=[one.item for one in shown]), mask)
+    others = {sample.item: sample for sample in found}
+    return [(sample, others.get(sample.item)) for sample in shown]
 
 
 def _compare(sample: Sample, other: Sample | None) -> tuple[list[Passage], int] | None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chanote.accounts.models import Project
-from chanote.building.autoif.run import describe_endpoint
 from chanote.building.doing import Building
 from chanote.building.models import TeacherEndpoint
 from chanote.datasets.making import SourcedRow, join_licences, make_version, merge_languages
@@ -21,6 +20,7 @@ def make_result(
     drawn_from: Sequence[DatasetVersion],
     operation: dict[str, Any],
     reason: str,
+    source: str = "",
     endpoints: Iterable[str] = (),
     judges: Iterable[str] = (),
     languages: Sequence[str] = (),
@@ -60,11 +60,24 @@ def make_result(
             "steps": {name: {part: told[part] for part in ("in", "kept", "dropped")} for name, told in counts.items()},
         },
         reason=reason,
+        source=source,
         uses=uses,
         licence=join_licences(licences),
         languages=languages or merge_languages(drawn_from),
         actor=building.actor,
     )
+
+
+def describe_endpoint(endpoint: TeacherEndpoint) -> dict[str, Any]:
+    """What a dataset's provenance keeps of a model that wrote it."""
+    return {
+        "slug": endpoint.slug,
+        "address": endpoint.base_url,
+        "model": endpoint.model,
+        "licence": endpoint.licence,
+        "uses": endpoint.uses,
+        "terms": endpoint.terms,
+    }
 
 
 def find_clash(project: Project, slug: str, kind: str, *, made_from: str = "") -> str:

@@ -4,9 +4,9 @@ Whatever shows rows of a dataset to a person calls `mask_row`; who must see the 
 audit log keeps with the reason.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import transaction
 
@@ -25,7 +25,11 @@ PERSONAL = "personal"
 """Name of the check for personal data."""
 SHORTEST_REASON = 10
 
+SURE = tuple(kind for kind in KINDS if kind != "name")
+"""Kinds that are told by their form. A name is one by a list, and half of all exercises in arithmetic hold some."""
+
 Row = dict[str, Any]
+Value = TypeVar("Value")
 
 
 class UnmaskRefused(ValueError):
@@ -46,8 +50,10 @@ class Mask:
     def __bool__(self) -> bool:
         return bool(self.kinds)
 
-    def apply(self, row: Row) -> Row:
-        return mask_value(row, self.kinds, self.names) if self.kinds else row
+    def apply(self, row: Value) -> Value:
+        """A row, or any value in one, a text for example."""
+        masked: Value = mask_value(row, self.kinds, self.names) if self.kinds else row
+        return masked
 
 
 def find_mask(version: DatasetVersion) -> Mask:
@@ -56,8 +62,18 @@ def find_mask(version: DatasetVersion) -> Mask:
 
     A result of another version with the same rows counts too, also one in another project: the rows are the same.
     """
-    kin = _find_kin(version)
-    results = CheckResult.objects.filter(version__sha256__in=kin, check_name=PERSONAL, found_rows__gt=0)
+    return _find_mask_of({version.pk: version.sha256})
+
+
+def find_mask_of_writing(versions: Iterable[DatasetVersion]) -> Mask:
+    """The mask of what models wrote that learned from these versions, or were asked their rows: whatever is told by its
+    form, in any case, and all that was found in the versions."""
+    found = _find_mask_of({version.pk: version.sha256 for version in versions})
+    return Mask(tuple(kind for kind in KINDS if kind in SURE or kind in found.kinds), found.names)
+
+
+def _find_mask_of(versions: dict[int, str]) -> Mask:
+    results = CheckResult.objects.filter(version__sha256__in=_find_kin(versions), check_name=PERSONAL, found_rows__gt=0)
     kinds: set[str] = set()
     names: set[str] = set()
     for configuration in results.values_list("configuration", flat=True):
@@ -66,10 +82,10 @@ def find_mask(version: DatasetVersion) -> Mask:
     return Mask(tuple(kind for kind in KINDS if kind in kinds), frozenset(names))
 
 
-def _find_kin(version: DatasetVersion) -> set[str]:
-    """Hashes of the version and of all that it was made of, however long ago."""
-    hashes, seen = {version.sha256}, {version.pk}
-    ahead = [version.pk]
+def _find_kin(versions: dict[int, str]) -> set[str]:
+    """Hashes of the versions, given by their keys, and of all that they were made of, however long ago."""
+    hashes, seen = {*versions.values()}, {*versions}
+    ahead = [*versions]
     while ahead:
         parents = DatasetVersion.objects.filter(children__in=ahead)
         drawn = DatasetVersion.objects.filter(
@@ -82,6 +98,16 @@ def _find_kin(version: DatasetVersion) -> set[str]:
         seen.update(ahead)
         hashes.update(sha256 for _, sha256 in found)
     return hashes
+
+
+def check_reason(reason: str) -> str:
+    """The reason for taking a mask off, on one line. Raises UnmaskRefused."""
+    reason = " ".join(reason.split())
+    if len(reason) < SHORTEST_REASON or len(reason) > 500:
+        raise UnmaskRefused(
+            Problem("reason", f"Say why you must see it, in {SHORTEST_REASON} to 500 characters; the log keeps it.")
+        )
+    return reason
 
 
 def mask_lines(version: DatasetVersion, mask: Mask) -> Iterator[bytes]:
@@ -117,15 +143,9 @@ def unmask_row(version: DatasetVersion, number: int, *, reason: str, actor: Any)
     Raises UnmaskRefused without a reason or for a row that is not there, and PermissionDenied.
     """
     require(actor, "datasets.change", version.dataset.project)
-    reason = " ".join(reason.split())
     if not 1 <= number <= version.rows:
         raise UnmaskRefused(Problem("row", f"{version} has no row {number}; its rows are 1 to {version.rows:,}."))
-    if len(reason) < SHORTEST_REASON or len(reason) > 500:
-        raise UnmaskRefused(
-            Problem(
-                "reason", f"Say why you must see the row, in {SHORTEST_REASON} to 500 characters; the log keeps it."
-            )
-        )
+    reason = check_reason(reason)
     row = next(open_rows(version, number - 1, number))
     record("dataset.row_unmasked", version, actor=actor, row=number, reason=reason)
     return row

@@ -41,11 +41,11 @@ def add_parser(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]", com
 def export_bundle(args: argparse.Namespace) -> dict[str, Any]:
     """Of the kind that the parser set. The name is a model's, or a version's `slug@number`."""
     from chanote.commands.finding import find_actor, find_project
+    from chanote.custody import exporting
     from chanote.custody.bundle import KeyRefused, load_private_key
-    from chanote.custody.exporting import ExportRefused, export_dataset, export_model
+    from chanote.custody.exporting import ExportRefused
     from chanote.custody.selectors import find_subject
     from chanote.custody.signing import open_own_key
-    from chanote.models.models import Model
 
     actor = find_actor(args)
     project = find_project(args, actor)
@@ -55,11 +55,7 @@ def export_bundle(args: argparse.Namespace) -> dict[str, Any]:
     target = Path(args.out)
     try:
         key = load_private_key(Path(args.key)) if args.key else open_own_key()
-        common: dict[str, Any] = {"key": key, "actor": actor, "report": _tell_progress}
-        if isinstance(subject, Model):
-            export = export_model(subject, target, **common)
-        else:
-            export = export_dataset(subject, target, **common)
+        export = exporting.export_bundle(subject, target, key=key, actor=actor, report=_tell_progress)
     except KeyRefused as refused:
         raise CommandEnd(str(refused), USAGE) from refused
     except ExportRefused as refused:

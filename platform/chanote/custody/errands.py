@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from chanote.accounts.models import User
 from chanote.custody.bundle import KeyRefused
-from chanote.custody.exporting import ExportRefused, export_dataset, export_model
+from chanote.custody.exporting import ExportRefused, export_bundle
 from chanote.custody.models import BundleExport, Package, Subject
 from chanote.custody.packages import PackageRefused
 from chanote.custody.quarantine import release_package
@@ -22,14 +22,14 @@ MIB = 1 << 20
 
 
 @errand("custody.export", permission="custody.export")
-def export_bundle(work: Work) -> dict[str, Any]:
+def export(work: Work) -> dict[str, Any]:
     """`config`: kind and the key of the model or version. The bundle is kept to be downloaded."""
     if not isinstance(work.actor, User):
         raise WorkRefused("An export needs a person who asked for it.")
     target = Path(settings.HOME) / "exports" / f"{work.errand.pk}.tar"
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    export = BundleExport.objects.filter(project=work.project, path=str(target.resolve())).first()
-    if export is None:
+    made = BundleExport.objects.filter(project=work.project, path=str(target.resolve())).first()
+    if made is None:
         # Left by a process that was killed between the file and its record.
         target.unlink(missing_ok=True)
 
@@ -37,20 +37,18 @@ def export_bundle(work: Work) -> dict[str, Any]:
             work.report(done // MIB, max(total // MIB, 1), f"{name}, MiB")
 
         try:
-            common: dict[str, Any] = {"key": open_own_key(), "actor": work.actor, "kept": True, "report": report}
             if work.config["kind"] == Subject.MODEL:
-                model = Model.objects.get(project=work.project, pk=work.config["subject"])
-                export = export_model(model, target, **common)
+                subject: Model | DatasetVersion = Model.objects.get(project=work.project, pk=work.config["subject"])
             else:
                 versions = DatasetVersion.objects.select_related("dataset__project")
-                version = versions.get(dataset__project=work.project, pk=work.config["subject"])
-                export = export_dataset(version, target, **common)
+                subject = versions.get(dataset__project=work.project, pk=work.config["subject"])
+            made = export_bundle(subject, target, key=open_own_key(), actor=work.actor, kept=True, report=report)
         except (ExportRefused, KeyRefused) as refused:
             raise WorkRefused(str(refused)) from refused
         except (Model.DoesNotExist, DatasetVersion.DoesNotExist) as error:
             raise WorkRefused("What was to be exported is gone.") from error
-    link = reverse("bundle_download", args=[work.project.slug, export.pk])
-    return {"link": link, "manifest_sha256": export.manifest_sha256, "fingerprint": export.fingerprint}
+    link = reverse("bundle_download", args=[work.project.slug, made.pk])
+    return {"link": link, "manifest_sha256": made.manifest_sha256, "fingerprint": made.fingerprint}
 
 
 @errand("custody.release", permission="custody.release")

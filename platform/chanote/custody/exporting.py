@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,19 @@ def ask_rights(subject: Model | DatasetVersion) -> None:
         raise ExportRefused(*refusals)
 
 
-def export_model(
-    model: Model,
+@dataclass(frozen=True)
+class Content:
+    """What a bundle is to hold, and what its manifest says of it."""
+
+    kind: Subject
+    name: str
+    sha256: str
+    parts: list[Part]
+    about: dict[str, Any]
+
+
+def export_bundle(
+    subject: Model | DatasetVersion,
     target: Path,
     *,
     key: Ed25519PrivateKey,
@@ -58,53 +70,54 @@ def export_model(
     kept: bool = False,
     report: Report | None = None,
 ) -> BundleExport:
-    """Write a signed bundle of a model, a directory or a .tar. Raises ExportRefused, PermissionDenied, OSError."""
-    require(actor, "custody.export", model.project)
-    ask_rights(model)
+    """Write a signed bundle of a model or a signed transfer package of a dataset version, a directory or a .tar.
+
+    Raises ExportRefused, PermissionDenied, OSError.
+    """
+    require(actor, "custody.export", subject.project)
+    ask_rights(subject)
+    made = timezone.now().isoformat(timespec="seconds")
+    content = gather_model(subject, made=made) if isinstance(subject, Model) else gather_dataset(subject)
+    about = {
+        "kind": str(content.kind),
+        "name": f"{subject.project.slug}/{content.name}",
+        "made": made,
+        "code": describe_code(),
+        "audit_head": read_head(),
+        **content.about,
+    }
+    try:
+        manifest = write_bundle(target, content.parts, json.loads(json.dumps(about, default=str)), key, report=report)
+    except BundleRefused as refused:
+        raise ExportRefused(*(Problem("", fault) for fault in refused.faults)) from refused
+    return _record(subject, content, manifest, target, key, actor, kept)
+
+
+def gather_model(model: Model, *, made: str) -> Content:
+    """Weights, cards and the runs that a model came out of. Raises ExportRefused."""
     parts, left_out = list_weights(model)
     facts = gather_facts(model)
-    made = timezone.now().isoformat(timespec="seconds")
     for name, text in write_cards(facts, made=made).items():
         parts.append(Part(name, content=text.encode()))
     parts.append(Part("facts.json", content=write_json(facts)))
     parts += list_trainings(model, facts)
     about = {
-        "kind": "model",
-        "name": f"{model.project.slug}/{model.slug}",
-        "made": made,
-        "code": describe_code(),
-        "audit_head": read_head(),
         "model_sha256": model.sha256,
         "left_out": left_out,
         "inputs": {name: facts[name] for name in ("models", "trainings")}
         | {"datasets": [{name: one[name] for name in ("reference", "sha256", "rows")} for one in facts["data"]]},
     }
-    return _write(model, Subject.MODEL, model.slug, model.sha256, target, parts, about, key, actor, kept, report)
+    return Content(Subject.MODEL, model.slug, model.sha256, parts, about)
 
 
-def export_dataset(
-    version: DatasetVersion,
-    target: Path,
-    *,
-    key: Ed25519PrivateKey,
-    actor: Any,
-    kept: bool = False,
-    report: Report | None = None,
-) -> BundleExport:
-    """Write a signed transfer package of a dataset version. Raises ExportRefused, PermissionDenied, OSError."""
-    require(actor, "custody.export", version.project)
-    ask_rights(version)
+def gather_dataset(version: DatasetVersion) -> Content:
+    """Rows, sources, statistics and evidence of a version. Raises ExportRefused."""
     try:
         check_content(version)
     except StoreError as error:
         raise ExportRefused(Problem("", str(error))) from error
     dataset = version.dataset
     about = {
-        "kind": "dataset",
-        "name": f"{version.project.slug}/{version.reference}",
-        "made": timezone.now().isoformat(timespec="seconds"),
-        "code": describe_code(),
-        "audit_head": read_head(),
         "dataset": {
             "slug": dataset.slug,
             "title": dataset.title,
@@ -132,9 +145,7 @@ def export_dataset(
         Part("facts.json", content=write_json(describe_version(version))),
         *(Part(name, content=content) for name, content in gather_evidence(version).items()),
     ]
-    return _write(
-        version, Subject.DATASET, version.reference, version.sha256, target, parts, about, key, actor, kept, report
-    )
+    return Content(Subject.DATASET, version.reference, version.sha256, parts, about)
 
 
 def list_weights(model: Model) -> tuple[list[Part], dict[str, str]]:
@@ -181,32 +192,25 @@ def name_version(version: DatasetVersion) -> dict[str, Any]:
     return {"reference": version.reference, "sha256": version.sha256, "rows": version.rows}
 
 
-def _write(
+def _record(
     subject: Model | DatasetVersion,
-    kind: Subject,
-    name: str,
-    content_sha256: str,
+    content: Content,
+    manifest: dict[str, Any],
     target: Path,
-    parts: list[Part],
-    about: dict[str, Any],
     key: Ed25519PrivateKey,
     actor: Any,
     kept: bool,
-    report: Report | None,
 ) -> BundleExport:
-    try:
-        manifest = write_bundle(target, parts, json.loads(json.dumps(about, default=str)), key, report=report)
-    except BundleRefused as refused:
-        raise ExportRefused(*(Problem("", fault) for fault in refused.faults)) from refused
+    """Write the export down, or take the files away again."""
     try:
         with transaction.atomic():
             # Rights may have changed while it was written.
             ask_rights(subject)
             export = BundleExport.objects.create(
                 project=subject.project,
-                kind=kind,
-                name=name,
-                content_sha256=content_sha256,
+                kind=content.kind,
+                name=content.name,
+                content_sha256=content.sha256,
                 manifest_sha256=hashlib.sha256(write_json(manifest)).hexdigest(),
                 key=key.public_key().public_bytes_raw().hex(),
                 bytes=sum(facts["bytes"] for facts in manifest["files"].values()),
@@ -215,10 +219,10 @@ def _write(
                 created_by=actor,
             )
             record(
-                f"{kind}.exported",
+                f"{content.kind}.exported",
                 subject,
                 actor=actor,
-                content_sha256=content_sha256,
+                content_sha256=content.sha256,
                 manifest_sha256=export.manifest_sha256,
                 fingerprint=export.fingerprint,
                 bytes=export.bytes,

@@ -17,6 +17,7 @@ from chanote.review.texts import Passage, compare_words, share_kept
 from chanote.runs.lineage import find_rollout_files
 from chanote.runs.models import RolloutFile, Run
 from chanote.runs.rollout_files import read_group
+from chanote.runs.rollout_masks import find_mask_of_run, mask_rollout
 from chanote.runs.rollout_view import RolloutView, read_weights, view_group
 from chanote.tools.models import ToolCall
 from chanote.web.numbers import read_numbers
@@ -155,6 +156,8 @@ def _read_columns(project: Project, places: Sequence[Place]) -> list[Column]:
         run.project = project
         file = find_rollout_files(run).filter(step=place.step).first()
         stored, fault = read_group(file, place.group) if file else ([], f"Step {place.step:,} stored no rollouts.")
+        mask = find_mask_of_run(run)
+        stored = [mask_rollout(each, mask) for each in stored]
         views = view_group(stored, weights=read_weights(run.snapshot, file.stage) if file else {}, most=0)
         one = _choose(views, place.index)
         text = read_written(one.stored) if one else ""
@@ -211,7 +214,11 @@ def read_written(rollout: StoredRollout) -> str:
 
 def _read_calls(run: Run, file: RolloutFile, place: Place, one: RolloutView) -> list[ToolCall]:
     made = ToolCall.objects.filter(run=run, step=place.step, rollout=f"{place.group}.{one.stored.index}")
-    return list(made.filter(Q(attempt=file.attempt) | Q(attempt=None)).order_by("turn", "id")[:MOST_CALLS])
+    calls = list(made.filter(Q(attempt=file.attempt) | Q(attempt=None)).order_by("turn", "id")[:MOST_CALLS])
+    mask = find_mask_of_run(run)
+    for call in calls:
+        call.arguments, call.output = mask.apply(call.arguments), mask.apply(call.output)
+    return calls
 
 
 def _read_labels(run: Run, file: RolloutFile, place: Place, one: Any) -> list[Label]:

@@ -18,11 +18,13 @@ from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from chanote.accounts.models import Project
+from chanote.checks.masking import Mask
 from chanote.review.models import Pick, SiftedStep, StoredPrompt
 from chanote.review.rules import EDITION, OddRollout, SeenCall, SeenRollout, is_number, pick_odd, read_components
 from chanote.runs.lineage import find_rollout_files
 from chanote.runs.models import RolloutFile, Run, RunEvent
 from chanote.runs.rollout_files import StoredRollouts
+from chanote.runs.rollout_masks import find_mask_of_run
 from chanote.runs.rollout_words import excerpt, excerpt_question
 from chanote.tools.calls import clean
 from chanote.tools.models import ToolCall
@@ -30,6 +32,8 @@ from trainer.contract.rollouts import StoredRollout
 
 SECONDS = 1.0
 """For looking through files within one request; at least one file is always looked through."""
+MOST_READ = 20_000
+"""Characters of an answer whose beginning is kept."""
 MOST_LOOKED_AT = 20_000
 """Rollouts of one step that are looked at, so that memory stays bounded."""
 AT_ONCE = 500
@@ -102,14 +106,14 @@ def sift(file: RolloutFile) -> None:
     calls = read_calls(file)
     rollouts = StoredRollouts(file)
     seen: list[SeenRollout] = []
-    excerpts: dict[tuple[int, int], tuple[str, str]] = {}
+    texts: dict[tuple[int, int], tuple[str, str]] = {}
     rows: dict[int, str] = {}
     for rollout in islice(rollouts, MOST_LOOKED_AT):
         if rollout.group > MOST or rollout.index > MOST:
             continue
         place = (rollout.group, rollout.index)
         seen.append(see_rollout(rollout, calls.get(f"{rollout.group}.{rollout.index}", [])))
-        excerpts[place] = (excerpt_question("".join(rollout.prompt)), excerpt(read_answer(rollout)))
+        texts[place] = ("".join(rollout.prompt), read_answer(rollout)[:MOST_READ])
         rows.setdefault(rollout.group, rollout.row)
     judges, exact = read_components(run.snapshot, file.stage)
     odd = pick_odd(seen, judges=judges, exact=exact)
@@ -127,7 +131,8 @@ def sift(file: RolloutFile) -> None:
                 settled=settled,
                 fault=clean(rollouts.fault),
             )
-            Pick.objects.bulk_create(_make_pick(sifted, one, excerpts) for one in odd)
+            mask = find_mask_of_run(run)
+            Pick.objects.bulk_create(_make_pick(sifted, one, texts, mask) for one in odd)
             StoredPrompt.objects.bulk_create(_list_prompts(sifted, seen, rows), batch_size=500)
     except IntegrityError:
         # Somebody else looked through it at the same time, or the file's row has just gone: what they found stands.
@@ -179,8 +184,10 @@ def read_answer(rollout: StoredRollout) -> str:
     return CONTROL.sub("", THOUGHTS.sub("", rollout.text)).strip()
 
 
-def _make_pick(sifted: SiftedStep, odd: OddRollout, excerpts: dict[tuple[int, int], tuple[str, str]]) -> Pick:
-    question, answer = excerpts[odd.seen.group, odd.seen.index]
+def _make_pick(sifted: SiftedStep, odd: OddRollout, texts: dict[tuple[int, int], tuple[str, str]], mask: Mask) -> Pick:
+    # Masked before they are cut: half a number is a number too.
+    prompt, written = texts[odd.seen.group, odd.seen.index]
+    question, answer = excerpt_question(mask.apply(prompt)), excerpt(mask.apply(written))
     return Pick(
         sifted=sifted,
         run=sifted.run,
@@ -192,7 +199,7 @@ def _make_pick(sifted: SiftedStep, odd: OddRollout, excerpts: dict[tuple[int, in
         tokens=odd.seen.tokens,
         question=clean(question),
         answer=clean(answer),
-        reasons=[{"rule": one.rule, "words": clean(one.words)} for one in odd.reasons],
+        reasons=[{"rule": one.rule, "words": clean(mask.apply(one.words))} for one in odd.reasons],
         rules=f",{','.join(sorted(one.rule for one in odd.reasons))},",
         oddness=odd.oddness,
     )

@@ -19,6 +19,7 @@ from chanote.runs.rollout_export import HEAVY, export_rollouts, tell_rollout
 from chanote.runs.rollout_files import CallsUnreadable, read_at, read_group, read_step_calls
 from chanote.runs.rollout_index import list_missing
 from chanote.runs.rollout_list import FLAGS, LABELS, SORTS, RolloutList, RolloutWish
+from chanote.runs.rollout_masks import find_mask_of_run, mask_call, mask_rollout
 from chanote.runs.rollout_words import STOPS
 
 MOST_ROWS = 200
@@ -117,7 +118,9 @@ class StoredRolloutAnswer(serializers.Serializer[Any]):
     prompt = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     tokens = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     ids = serializers.ListField(
-        child=serializers.IntegerField(), required=False, help_text="Of the tokens in the policy's vocabulary."
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Of the tokens in the policy's vocabulary; none where some are masked.",
     )
     trained = serializers.ListField(
         child=serializers.BooleanField(), required=False, help_text="Whether a token gives a gradient."
@@ -217,6 +220,9 @@ class RolloutRows(ProjectView):
         unread = list_missing(find_rollout_files(run), seconds=PATIENCE)
         wish = make_wish(query, first=query.get("first_step"), last=query.get("last_step"))
         page = RolloutList(run, wish).page(after=query.get("after"), size=query["page_size"])
+        mask = find_mask_of_run(run)
+        for row in page.rows:
+            row.answer, row.prompt.question = mask.apply(row.answer), mask.apply(row.prompt.question)
         rows = RolloutRowAnswer(page.rows, many=True).data
         return Response({"results": rows, "next_after": page.after, "steps_unread": unread})
 
@@ -257,10 +263,11 @@ class Rollouts(ProjectView):
         rows = RolloutList(run, make_wish(query, first=step, last=step)).rows.order_by("offset")
         end = query["cursor"] + query["page_size"]
         offsets = list(rows.values_list("offset", flat=True)[query["cursor"] : end + 1])
-        left_out = set() if query["tokens"] else HEAVY
+        left_out, mask = set() if query["tokens"] else HEAVY, find_mask_of_run(run)
         # By way of JSON, which has null for what is no finite number.
         results = [
-            json.loads(one.model_dump_json(exclude=left_out)) for one in read_at(file, offsets[: query["page_size"]])
+            json.loads(mask_rollout(one, mask).model_dump_json(exclude=left_out))
+            for one in read_at(file, offsets[: query["page_size"]])
         ]
         answer = {
             "step": file.step,
@@ -277,16 +284,18 @@ class OneRollout(ProjectView):
 
     @extend_schema(responses=WholeRolloutAnswer, operation_id="runs_rollout", tags=["runs"])
     def get(self, request: Any, project: str, number: int, step: int, group: int, index: int) -> Response:
-        """One rollout with every token, its rewards and its tool calls."""
-        file = find_rollout_files(find_run(self, number)).filter(step=step).first()
+        """One rollout, personal data masked, with every token, its rewards and its tool calls."""
+        run = find_run(self, number)
+        file = find_rollout_files(run).filter(step=step).first()
         stored = read_group(file, group)[0] if file else []
         one = next((one for one in stored if one.index == index), None)
         if file is None or one is None:
             raise exceptions.NotFound(NOT_FOUND)
-        calls = []
+        calls, mask = [], find_mask_of_run(run)
         try:
-            for call in read_step_calls(file, [f"{group}.{index}"]):
+            for told in read_step_calls(file, [f"{group}.{index}"]):
+                call = mask_call(told, mask)
                 calls.append(call.model_dump(mode="json", exclude={"step", "rollout"}))
         except CallsUnreadable:
             pass  # what could be read is told
-        return Response(tell_rollout(file, one, calls, tokens=True))
+        return Response(tell_rollout(file, mask_rollout(one, mask), calls, tokens=True))

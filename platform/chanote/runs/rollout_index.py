@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from chanote.runs.models import Attempt, RolloutFile, RolloutPrompt, RolloutRow, RolloutText, Run
 from chanote.runs.rollout_files import CallsUnreadable, StoredRollouts, read_step_calls
+from chanote.runs.rollout_masks import find_mask_of_run, mask_rollout
 from chanote.runs.rollout_search import add_texts, fold
 from chanote.runs.rollout_words import CUT, excerpt, excerpt_question
 from trainer.contract.rollouts import StoredRollout
@@ -55,10 +56,12 @@ def list_file(file: RolloutFile, *, end: float = math.inf) -> bool:
         return True
     counts, fault = count_calls(file)
     stored = StoredRollouts(file)
+    # A search that found what is masked would tell a number digit by digit.
+    mask = find_mask_of_run(file.attempt.run)
     known = set(RolloutRow.objects.filter(file=file).values_list("group", "index"))
     fresh = ((offset, one) for offset, one in stored.with_offsets() if (one.group, one.index) not in known)
     left = _once(fresh)
-    while batch := list(islice(left, AT_ONCE)):
+    while batch := [(offset, mask_rollout(one, mask)) for offset, one in islice(left, AT_ONCE)]:
         _store(file, batch, counts)
         if time.monotonic() >= end:
             return False

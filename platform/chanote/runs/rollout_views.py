@@ -1,22 +1,26 @@
 """The rollouts tab of a run: a step or all of them as a list, one rollout open, or all of one prompt side by side."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet, Sum
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods
 
+from chanote.accounts.roles import may
+from chanote.checks.masking import Mask, UnmaskRefused
 from chanote.runs.lineage import find_rollout_files
 from chanote.runs.live import find_run
 from chanote.runs.models import RolloutFile, RolloutRow, Run
-from chanote.runs.rollout_export import export_rollouts
+from chanote.runs.rollout_export import export_rollouts, write_masked
 from chanote.runs.rollout_files import CallsUnreadable, find_file, read_group, read_step_calls
 from chanote.runs.rollout_groups import GroupFacts, count_equal_groups, read_group_facts
 from chanote.runs.rollout_index import list_missing
 from chanote.runs.rollout_list import COUNTED, FLAGS, LABELS, SORTS, RolloutList, RolloutWish, read_rollout_wish
+from chanote.runs.rollout_masks import find_mask_of_run, mask_call, mask_rollout, unmask_rollout
 from chanote.runs.rollout_turns import split_prompt, split_turns
 from chanote.runs.rollout_view import (
     LEGEND,
@@ -79,8 +83,9 @@ class Found:
 
 
 @login_required
-@require_GET
+@require_http_methods(["GET", "POST"])
 def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
+    """A POST takes the mask off the opened rollout, for this answer alone."""
     run, context = read_head(request, project, number, "rollouts")
     files = find_rollout_files(run)
     steps = choose_step(files, request.GET.get("step", ""))
@@ -106,6 +111,9 @@ def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
     if place is None and page.rows:
         at = page.rows[0]
         place = (at.step, at.group, at.index)
+    mask = find_mask_of_run(run)
+    for line in page.rows:
+        line.answer, line.prompt.question = mask.apply(line.answer), mask.apply(line.prompt.question)
     view = request.GET.get("view", "")
     view = view if view in {"group", "tokens"} else ""
     context |= {
@@ -133,10 +141,25 @@ def rollouts(request: HttpRequest, project: str, number: int) -> HttpResponse:
         "open": "",
     }
     if place is not None:
-        context |= open_rollout(run, files, found, place, at, whole=whole, view=view, query=request.GET)
+        unmasked = request.method == "POST" and _unmask(request, run, place)
+        context |= {"unmasked": unmasked, "may_unmask": may(request.user, "datasets.change", run.project)}
+        bare = Mask() if unmasked else mask
+        context |= open_rollout(run, files, found, place, at, whole=whole, view=view, query=request.GET, mask=bare)
     context["found"] = summarise(run, files, found, wish, unread, whole=whole, detail=context.get("detail", ""))
     context["sorts"] = list_sorts(context["found"], whole=whole)
     return render(request, "runs/rollouts.html", context)
+
+
+def _unmask(request: HttpRequest, run: Run, place: Place) -> bool:
+    step, group, index = place
+    try:
+        unmask_rollout(
+            run, step=step, group=group, index=index, reason=request.POST.get("reason", ""), actor=request.user
+        )
+    except UnmaskRefused as refused:
+        messages.error(request, str(refused))
+        return False
+    return True
 
 
 HIDDEN_FLAGS = {"masked", "trained", "cut"}
@@ -193,11 +216,14 @@ def open_rollout(
     whole: bool,
     view: str,
     query: QueryDict,
+    mask: Mask,
 ) -> dict[str, Any]:
     """The rollouts of the opened one's prompt; the neighbours of the opened one in the list as it is filtered."""
     step, group, index = place
     file = files.filter(step=step).first()
     stored, fault = read_group(file, group) if file else ([], "")
+    bare = stored
+    stored = [mask_rollout(each, mask) for each in bare]
     weights = read_weights(run.snapshot, file.stage) if file else {}
     most = MOST_TOKENS_IN_GROUP if view == "group" else MOST_TOKENS
     views = view_group(stored, weights=weights, most=most)
@@ -209,6 +235,7 @@ def open_rollout(
         "prefix": f"{step}." if whole else "",
         "views": views,
         "one": one,
+        "covered": bool(mask) and stored != bare,
         "group": read_group_facts(run, step, group) if file else GroupFacts(group),
         "missing": "" if views else fault or f"Step {step:,} has no rollout {group}.{index}.",
         "detail": next((view.detail_name for view in views if view.detail_name), ""),
@@ -223,7 +250,7 @@ def open_rollout(
             context["group_before"] = name_other_group(found.preceding(row, MOST_IN_GROUP)[::-1], row, whole=whole)
             context["group_after"] = name_other_group(found.following(row, MOST_IN_GROUP), row, whole=whole)
     if one is not None and file is not None and view != "group":
-        context |= show_one(file, one, view=view, query=query)
+        context |= show_one(file, one, view=view, query=query, mask=mask)
     return context
 
 
@@ -231,9 +258,10 @@ MOST_IN_GROUP = 130
 """Rows that are looked through for another prompt."""
 
 
-def show_one(file: RolloutFile, one: RolloutView, *, view: str, query: QueryDict) -> dict[str, Any]:
+def show_one(file: RolloutFile, one: RolloutView, *, view: str, query: QueryDict, mask: Mask) -> dict[str, Any]:
     """The opened rollout as a conversation, or token by token."""
     calls, fault = read_calls_of(file, one.place)
+    calls = [mask_call(call, mask) for call in calls]
     context: dict[str, Any] = {
         "rollout": {"step": file.step, "group": one.stored.group, "index": one.stored.index},
         "reasons": list_reasons(one.stored, calls),
@@ -261,14 +289,14 @@ def read_calls_of(file: RolloutFile, place: str) -> tuple[list[StoredToolCall], 
 @login_required
 @require_GET
 def rollouts_file(request: HttpRequest, project: str, number: int, step: int) -> FileResponse:
-    """The rollouts of a step as the trainer wrote them."""
+    """The rollouts of a step as the trainer wrote them, with personal data masked."""
     run = find_run(request.user, project, number)
     file = find_rollout_files(run).filter(step=min(step, 2**31 - 1)).first()
     path = find_file(file) if file else None
     try:
-        if path is None:
+        if file is None or path is None:
             raise FileNotFoundError
-        packed = path.open("rb")
+        packed: IO[bytes] = write_masked(file, find_mask_of_run(run)) or path.open("rb")
     except OSError as error:
         raise Http404(f"There is no file with rollouts of step {step}.") from error
     name = f"{project}-run-{run.number}-step-{step}.jsonl.zst"
@@ -301,7 +329,8 @@ def call_text(
     calls = read_calls_of(file, place)[0] if file else []
     if call >= len(calls) or part not in {"arguments", "output"}:
         raise Http404("There is no such call.")
-    text = calls[call].arguments if part == "arguments" else calls[call].output
+    shown = mask_call(calls[call], find_mask_of_run(run))
+    text = shown.arguments if part == "arguments" else shown.output
     response = HttpResponse(text.encode("utf-8", "replace"), content_type="text/plain; charset=utf-8")
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"

@@ -15,7 +15,8 @@ from chanote.api.errors import Refused
 from chanote.api.idempotency import PARAMETER, idempotent
 from chanote.api.views import ProjectView
 from chanote.runs.api import NUMBER, find_run
-from chanote.tools.call_log import STATUSES, CallWish, find_calls
+from chanote.runs.rollout_masks import find_mask_of_run
+from chanote.tools.call_log import STATUSES, CallWish, find_calls, mask_calls
 from chanote.tools.calls import clean, store_calls
 from chanote.tools.health import look
 from chanote.tools.models import ToolCall, Toolset, ToolsetRevision
@@ -249,8 +250,10 @@ class ToolCalls(ProjectView):
         query = self.read_query(CallsQuery)
         if "rollout" in query and "step" not in query:
             raise serializers.ValidationError({"rollout": "names a rollout of a step; send step as well"})
-        found = find_calls(find_run(self, number), CallWish(**query))
-        return self.answer_page(found.select_related("attempt"), CallAnswer)
+        run = find_run(self, number)
+        page = self.paginate_queryset(find_calls(run, CallWish(**query)).select_related("attempt")) or []
+        shown = mask_calls(page, find_mask_of_run(run))
+        return self.get_paginated_response(CallAnswer(shown, many=True).data)
 
     @extend_schema(
         request=SendCallsRequest,

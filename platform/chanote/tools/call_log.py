@@ -1,11 +1,12 @@
 """The calls of a run as a reader asked for them: filters and pages that cost the same in a log of any length."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from django.db.models import Count, QuerySet
 
+from chanote.checks.masking import Mask
 from chanote.runs.models import Run
 from chanote.tools.models import ToolCall
 from chanote.web.numbers import read_number
@@ -42,6 +43,14 @@ def read_call_wish(query: Mapping[str, str]) -> CallWish:
         step=number,
         rollout=query.get("rollout", "").replace("\0", "").strip()[:80] if number is not None else "",
     )
+
+
+def mask_calls(calls: Iterable[ToolCall], mask: Mask) -> list[ToolCall]:
+    """The calls as people may see them; not to be saved."""
+    shown = list(calls)
+    for one in shown:
+        one.arguments, one.output = mask.apply(one.arguments), mask.apply(one.output)
+    return shown
 
 
 def find_calls(run: Run, wish: CallWish) -> QuerySet[ToolCall]:
@@ -111,9 +120,10 @@ def count_calls(run: Run) -> CallCounts:
     return CallCounts(dict(sorted(by_tool.items())), ordered, sum(by_tool.values()))
 
 
-def export_calls(calls: QuerySet[ToolCall]) -> Iterator[dict[str, Any]]:
-    """Every call in the order in which it was stored, a thousand in memory at a time."""
+def export_calls(calls: QuerySet[ToolCall], mask: Mask) -> Iterator[dict[str, Any]]:
+    """Every call in the order in which it was stored, masked, a thousand in memory at a time."""
     for call in calls.select_related("attempt").order_by("id").iterator(chunk_size=1000):
+        mask_calls([call], mask)
         row = {name: getattr(call, name) for name in COLUMNS if name not in ("attempt", "at")}
         row |= {
             "attempt": call.attempt.number if call.attempt else None,

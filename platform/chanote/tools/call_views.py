@@ -11,7 +11,9 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
+from chanote.checks.masking import Mask
 from chanote.runs.live import find_run
+from chanote.runs.rollout_masks import find_mask_of_run
 from chanote.runs.views import guard_cell, read_head
 from chanote.tools.call_log import (
     COLUMNS,
@@ -19,6 +21,7 @@ from chanote.tools.call_log import (
     count_calls,
     export_calls,
     find_calls,
+    mask_calls,
     read_call_page,
     read_call_wish,
 )
@@ -38,6 +41,7 @@ def calls(request: HttpRequest, project: str, number: int) -> HttpResponse:
     counts = count_calls(run)
     before, after = (read_key(request.GET.get(name, "")) for name in ("before", "after"))
     page = read_call_page(find_calls(run, wish), before=before, after=after)
+    mask_calls(page.calls, find_mask_of_run(run))
     query = request.GET.copy()
     for name in [name for name in query if name not in FILTERS or not query[name]]:
         del query[name]
@@ -65,6 +69,7 @@ def call(request: HttpRequest, project: str, number: int, call: int) -> HttpResp
     if one.rollout:
         same = ToolCall.objects.filter(run=run, step=one.step, rollout=one.rollout, attempt=one.attempt_id)
         others = list(same.order_by("turn", "id")[:MOST_OTHERS])
+    mask_calls([one, *others], find_mask_of_run(run))
     context |= {"call": one, "others": others, "parts": list_parts(one), "try_query": link_playground(one)}
     return render(request, "tools/call.html", context)
 
@@ -117,7 +122,7 @@ def calls_csv(request: HttpRequest, project: str, number: int) -> StreamingHttpR
     """Every call that the filter names, the oldest first."""
     run = find_run(request.user, project, number)
     found = find_calls(run, read_call_wish(request.GET))
-    response = StreamingHttpResponse(_write_csv(found), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(_write_csv(found, find_mask_of_run(run)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{project}-run-{run.number}-calls.csv"'
     return response
 
@@ -129,10 +134,10 @@ class _Line:
         return line
 
 
-def _write_csv(calls: Any) -> Iterator[str]:
+def _write_csv(calls: Any, mask: Mask) -> Iterator[str]:
     writer = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
-    for row in export_calls(calls):
+    for row in export_calls(calls, mask):
         yield writer.writerow(guard_cell(value) for value in row.values())
 
 
@@ -141,14 +146,14 @@ def _write_csv(calls: Any) -> Iterator[str]:
 def calls_json(request: HttpRequest, project: str, number: int) -> StreamingHttpResponse:
     run = find_run(request.user, project, number)
     found = find_calls(run, read_call_wish(request.GET))
-    response = StreamingHttpResponse(_write_json(found), content_type="application/json")
+    response = StreamingHttpResponse(_write_json(found, find_mask_of_run(run)), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{project}-run-{run.number}-calls.json"'
     return response
 
 
-def _write_json(calls: Any) -> Iterator[str]:
+def _write_json(calls: Any, mask: Mask) -> Iterator[str]:
     begun = False
-    for row in export_calls(calls):
+    for row in export_calls(calls, mask):
         yield f"{',' if begun else '['}\n{json.dumps(row, ensure_ascii=False)}"
         begun = True
     yield "\n]\n" if begun else "[]\n"

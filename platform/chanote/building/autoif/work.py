@@ -1,11 +1,11 @@
 """What the nine steps share: who is asked, where functions run, what earlier steps kept."""
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from chanote.building.asking import ask_each
 from chanote.building.autoif.config import AutoIfConfig
 from chanote.building.endpoint import ChatEndpoint, Question, Reply
 from chanote.building.funnel import Funnel, Item, Step
@@ -38,16 +38,7 @@ class AutoIf:
         return Question(tuple(messages), sample=sample, temperature=temperature, max_tokens=max_tokens, seed=seed)
 
     def ask_each(self, client: ChatEndpoint, asked: Iterable[tuple[Asked, Question]]) -> Iterator[tuple[Asked, Reply]]:
-        """Each thing with the reply to its question, in order; few are drawn ahead."""
-        waiting: deque[Asked] = deque()
-
-        def questions() -> Iterator[Question]:
-            for thing, question in asked:
-                waiting.append(thing)
-                yield question
-
-        for _, reply in client.ask_all(questions(), leave_if_asked=self.leave_if_asked):
-            yield waiting.popleft(), reply
+        return ask_each(client, asked, leave_if_asked=self.leave_if_asked)
 
     def items(self, step: Step) -> list[Item]:
         """What a step that is done has kept."""

@@ -234,7 +234,7 @@ def _ask(building: Building, config: KnowledgeConfig) -> Iterator[Outcome]:
         for item in building.funnel.read_kept(READ)
         if not item["apart"]
     )
-    for item, reply in ask_each(building, endpoint, pairs):
+    for item, reply in ask_each(endpoint, pairs, leave_if_asked=building.leave_if_asked):
         if reply.fault:
             yield Dropped(item, "the endpoint gave no answer", reply.fault)
             continue

@@ -139,7 +139,9 @@ def _sample(building: Building, config: SamplingConfig, source: DatasetVersion, 
                 yield {**item, "messages": messages}, _ask(messages, sample, config)
 
     told = 0
-    for number, group in groupby(ask_each(building, endpoint, pairs()), key=lambda pair: pair[0]["number"]):
+    for number, group in groupby(
+        ask_each(endpoint, pairs(), leave_if_asked=building.leave_if_asked), key=lambda pair: pair[0]["number"]
+    ):
         found = list(group)
         yield from (refused.pop(one) for one in range(told + 1, number) if one in refused)
         told = number

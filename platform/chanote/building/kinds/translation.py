@@ -159,7 +159,7 @@ def _ask_until_sound(building: Building, config: TranslationConfig, texts: list[
             )
             for text in open_texts
         )
-        for text, reply in ask_each(building, endpoint, pairs):
+        for text, reply in ask_each(endpoint, pairs, leave_if_asked=building.leave_if_asked):
             text.faults = find_faults(reply, text.guarded, target=config.to_language)
             if not text.faults:
                 text.done = reply.text
@@ -208,7 +208,7 @@ def _translate_back(building: Building, config: TranslationConfig) -> Iterator[O
         )
         scores: list[list[tuple[int, float]]] = [[] for _ in block]
         faults: dict[int, str] = {}
-        for (place, original), reply in ask_each(building, endpoint, pairs):
+        for (place, original), reply in ask_each(endpoint, pairs, leave_if_asked=building.leave_if_asked):
             if reply.fault:
                 faults[place] = reply.fault
             else:
