@@ -5,6 +5,7 @@ at a lower priority, so that what is waited for is not kept waiting. The two sha
 and ports of its own, and only the first starts a container engine. Ends with 0 only where both did.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,8 +14,8 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 SELECTED = "not replication and not soak and not vllm and not peer and not harness"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", SELECTED)
-WAITING = ("integration", "browser")
-"""Folders whose tests wait."""
+WAITING = ("browser", "integration")
+"""Folders whose tests wait. The browser's need no container: while they run, the image of containers is built."""
 COMPUTING = (
     "integration/test_agentic_runs.py",
     "integration/test_swap_memory.py",
@@ -25,6 +26,8 @@ COMPUTING = (
 )
 """Tests in there that only compute."""
 LOWER_PRIORITY = 5
+SURROUNDINGS = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Tests start some hundred programs: each would compile all that it imports of ours once more."""
 
 
 def split_tests() -> tuple[list[str], list[str]]:
@@ -41,11 +44,12 @@ def run_side_by_side() -> int:
     with tempfile.TemporaryFile() as log:
         second = subprocess.Popen(
             ["nice", "-n", str(LOWER_PRIORITY), *PYTEST, "-p", "no:cacheprovider", *computing],
+            env=SURROUNDINGS,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
         try:
-            first = subprocess.run([*PYTEST, *waiting], check=False).returncode
+            first = subprocess.run([*PYTEST, *waiting], env=SURROUNDINGS, check=False).returncode
             print("\nBeside these, in a second process:", flush=True)
             outcome = second.wait()
         finally:

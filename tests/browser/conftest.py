@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Platform
@@ -34,6 +36,7 @@ STATUSES = (
 )  # fmt: skip
 PASSWORD = "correct horse battery"
 REPOSITORY = Path(__file__).resolve().parents[2]
+ROOTS = (REPOSITORY, REPOSITORY / "platform", REPOSITORY / "tests")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,39 +49,63 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """Serving on a free port; its administrator has never logged in. Of one module: none finds another's runs."""
-    home = tmp_path_factory.mktemp("browser-home")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """A failed test shows what the platform said last."""
+    report = yield
+    used = getattr(item, "funcargs", {})
+    serving = used.get("platform") or getattr(used.get("lived_in"), "platform", None)
+    if report.failed and serving is not None:
+        report.sections.append(("Platform", "".join(serving.output[-60:])))
+    return report
+
+
+@pytest.fixture(scope="session")
+def demo_home(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home with the demo loaded, to copy from, and its administrator's one-time password."""
+    demo = Platform(tmp_path_factory.mktemp("demo-home"), prepared=prepared_home)
+    loaded = demo.run("demo", "--load-only", "--port", str(demo.port))
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+    return demo.home, loaded.stdout.split("one-time password ")[1].split()[0]
+
+
+@contextmanager
+def serve_demo(demo_home: tuple[Path, str], home: Path) -> Iterator[Platform]:
+    """The demo on a free port, with tools of law and without a container engine."""
     limits = home / "code.toml"
     limits.write_text(f'socket = "{home / "no-engine.sock"}"\n')
     started = Platform(
         home,
-        command="demo",
+        prepared=demo_home[0],
         CHANOTE_SANDBOX_CORPUS="demo/law-library@1",
         CHANOTE_SANDBOX_PORT="0",
         CHANOTE_SANDBOX_PATIENCE_MS="30000",
         CHANOTE_SANDBOX_CODE_SETTINGS=str(limits),
     )
-    loaded = started.run("demo", "--load-only", "--port", str(started.port))
-    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
-    started.command = "up"
-    started.password = loaded.stdout.split("one-time password ")[1].split()[0]
+    started.password = demo_home[1]
     started.start()
-    yield started
-    started.stop()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="module")
+def platform(demo_home: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """Its administrator has never logged in. Of one module: none finds another's runs."""
+    with serve_demo(demo_home, tmp_path_factory.mktemp("browser-home")) as started:
+        yield started
 
 
 @contextmanager
-def stock(home: Path, program: str, *arguments: str) -> Iterator[Platform]:
+def stock(prepared: Path, home: Path, program: str, *arguments: str) -> Iterator[Platform]:
     """An installation without the demo, in which a program of the tests has put what is to be seen."""
-    started = Platform(home).start()
+    started = Platform(home, prepared=prepared).start()
     try:
-        roots = (REPOSITORY, REPOSITORY / "platform", REPOSITORY / "tests")
         subprocess.run(
             [sys.executable, "-m", f"tests.{program}", *arguments, PASSWORD],
             cwd=REPOSITORY,
-            env={**started.environment, "PYTHONPATH": os.pathsep.join(map(str, roots))},
+            env={**started.environment, "PYTHONPATH": os.pathsep.join(map(str, ROOTS))},
             check=True,
         )
         yield started
@@ -180,9 +207,25 @@ def ask(platform: Platform, *arguments: str) -> dict:
     return json.loads(answer.stdout)
 
 
-def send_tool_calls(platform: Platform) -> None:
+def ask_all(platform: Platform, *commands: tuple[str, ...]) -> list[dict]:
+    """The answers of `chanote` commands in the demo's project, given one after the other by one process."""
+    given = [[*command, "--json", "--project", "demo"] for command in commands]
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.command_batch"],
+        input=json.dumps(given),
+        cwd=REPOSITORY,
+        env={**platform.environment, "PYTHONPATH": os.pathsep.join(map(str, ROOTS))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr + answer.stdout
+    return [json.loads(one) for one in json.loads(answer.stdout)]
+
+
+def send_tool_calls(platform: Platform, token: str) -> None:
     """Calls of every status in the log of run 1, as a trainer sends them."""
-    token = ask(platform, "token", "create", "calls", "--scope", "runs:write", "--as", "member")["token"]
     calls = [
         {
             "call": f"c{number}",
@@ -252,6 +295,9 @@ stages:
 """
 
 
+LIVED_IN: pytest.StashKey["LivedIn"] = pytest.StashKey()
+
+
 @dataclass
 class LivedIn:
     """An installation where something has happened: runs that finished, were cancelled, go on, and wait."""
@@ -261,8 +307,19 @@ class LivedIn:
     """What the finished run made."""
     one_time_password: str
     """Of somebody who has not logged in yet."""
-    sessions: dict[str, dict] = field(default_factory=dict)
+    agentic: str
+    """Address of the rollouts of a finished run whose policy called tools."""
+    sessions: dict[str, dict[str, Any]]
     """Cookies of people who are logged in."""
+    trainer: psutil.Process
+    """Of the run that goes on."""
+
+    def hold(self) -> None:
+        """Let the run pause in its step: pages are read for minutes, and it would take all processors."""
+        self.trainer.suspend()
+
+    def go_on(self) -> None:
+        self.trainer.resume()
 
     @contextmanager
     def browse(self, chromium: Browser, username: str, **options) -> Iterator[Visit]:
@@ -279,52 +336,135 @@ class LivedIn:
             context.close()
 
 
+@pytest.fixture(scope="session")
+def _kept() -> Iterator[ExitStack]:
+    """What outlives a module; emptied at the latest when all tests are through."""
+    with ExitStack() as kept:
+        yield kept
+
+
 @pytest.fixture(scope="module")
-def lived_in(platform: Platform, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> LivedIn:
-    recipe = tmp_path_factory.mktemp("recipes") / "short.yaml"
-    for steps in (20, 40):
-        recipe.write_text(RECIPE.format(steps=steps))
-        ask(platform, "recipe", "save", "short", str(recipe), "--message", f"{steps} steps")
-    ask(platform, "run", "launch", "short", "--name", "short")
-    ask(platform, "run", "launch", "short", "--name", "given up")
-    ask(platform, "run", "cancel", "2")
-    newcomer = ask(platform, "user", "create", "newcomer", "--role", "viewer")
-    people = {
-        name: ask(platform, "user", "create", name, "--role", role)["one_time_password"]
-        for name, role in (("member", "admin"), ("viewer", "viewer"))
-    }
-    ask(platform, "run", "wait", "1")
-    asked = recipe.with_name("asked.jsonl")
+def lived_in(
+    request: pytest.FixtureRequest,
+    _kept: ExitStack,
+    demo_home: tuple[Path, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LivedIn]:
+    """One for all modules that use it, as it takes minutes to make; it ends with the last of them."""
+    if LIVED_IN not in request.session.stash:
+        platform = _kept.enter_context(serve_demo(demo_home, tmp_path_factory.mktemp("lived-in")))
+        request.session.stash[LIVED_IN] = lived = live_in(platform)
+        # Before the platform stops: it lets its run save.
+        _kept.callback(lived.go_on)
+    yield request.session.stash[LIVED_IN]
+    users = [item for item in request.session.items if "lived_in" in item.fixturenames]
+    if users[-1].getparent(pytest.Module) is request.node:
+        del request.session.stash[LIVED_IN]
+        _kept.close()
+
+
+def live_in(platform: Platform) -> LivedIn:
+    files = platform.home / "written"
+    files.mkdir()
+    texts = {"20": RECIPE.format(steps=20), "40": RECIPE.format(steps=40), "long": LONG_RECIPE}
+    for name, text in texts.items():
+        (files / f"{name}.yaml").write_text(text)
     questions = [{"question": f"How large is the fine by Act {n}?", "answer": f"{n} coins."} for n in range(32)]
-    asked.write_text("".join(json.dumps(row) + "\n" for row in questions))
-    ask(platform, "dataset", "import", str(asked), "--kind", "prompts", "--licence", "CC0-1.0", "--use", "train")
-    recipe.write_text(LONG_RECIPE)
-    ask(platform, "recipe", "save", "long", str(recipe))
-    ask(platform, "run", "launch", "long", "--name", "goes on")
-    ask(platform, "run", "launch", "short", "--name", "waits")
-    lived = LivedIn(platform, "short-1-step-40", newcomer["one_time_password"])
-    for name, password in people.items():
-        context = chromium.new_context(base_url=platform.url)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        log_in(page, name, password)
-        choose_password(page, password, PASSWORD)
-        page.wait_for_url("**/")
-        lived.sessions[name] = context.storage_state()
-        context.close()
-    send_tool_calls(platform)
+    (files / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    *_, newcomer, member, viewer = ask_all(
+        platform,
+        *(("recipe", "save", "short", str(files / f"{n}.yaml"), "--message", f"{n} steps") for n in (20, 40)),
+        ("run", "launch", "short", "--name", "short"),
+        ("run", "launch", "short", "--name", "given up"),
+        ("run", "cancel", "2"),
+        (
+            "dataset",
+            "import",
+            str(files / "asked.jsonl"),
+            "--kind",
+            "prompts",
+            "--licence",
+            "CC0-1.0",
+            "--use",
+            "train",
+        ),
+        ("recipe", "save", "long", str(files / "long.yaml")),
+        ("user", "create", "newcomer", "--role", "viewer"),
+        ("user", "create", "member", "--role", "admin"),
+        ("user", "create", "viewer", "--role", "viewer"),
+    )
+    people = {name: one["one_time_password"] for name, one in (("member", member), ("viewer", viewer))}
+    sessions = {name: enter(platform, name, password) for name, password in people.items()}
+    ask(platform, "run", "wait", "1")
+    ended = {str(folder) for folder in platform.home.glob("runs/*/*")}
+    *_, token = ask_all(
+        platform,
+        ("run", "launch", "long", "--name", "goes on"),
+        ("run", "launch", "short", "--name", "waits"),
+        ("token", "create", "calls", "--scope", "runs:write", "--as", "member"),
+    )
+    send_tool_calls(platform, token["token"])
+    agentic = add_agentic_run(platform)
+    trainer = find_trainer(platform, ended)
+    wait_for_rollouts(platform, sessions["member"], "/p/demo/runs/3/rollouts/?step=2")
+    lived = LivedIn(platform, "short-1-step-40", newcomer["one_time_password"], agentic, sessions, trainer)
+    lived.hold()
     return lived
 
 
-@pytest.fixture(scope="module")
-def agentic(lived_in: LivedIn) -> str:
+def enter(platform: Platform, username: str, one_time_password: str) -> dict[str, Any]:
+    """A browser's cookies after the first login and the new password that it asks for."""
+    with httpx.Client(base_url=platform.url, follow_redirects=True, timeout=60, trust_env=False) as client:
+
+        def send(path: str, **fields: str) -> httpx.Response:
+            client.get(path)
+            sent = client.post(path, data={**fields, "csrfmiddlewaretoken": client.cookies["csrftoken"]})
+            assert sent.status_code == 200, sent.text
+            return sent
+
+        send("/login/", username=username, password=one_time_password)
+        given = {"old_password": one_time_password, "new_password1": PASSWORD, "new_password2": PASSWORD}
+        assert send("/password/", **given).url.path == "/"
+        place = {"domain": "127.0.0.1", "path": "/", "expires": -1, "secure": False, "sameSite": "Lax"}
+        cookies = [{"name": key, "value": value, "httpOnly": False, **place} for key, value in client.cookies.items()]
+    return {"cookies": cookies, "origins": []}
+
+
+def find_trainer(platform: Platform, ended: set[str]) -> psutil.Process:
+    """Of the one attempt that is not in a folder of `ended`."""
+    began = time.monotonic()
+    while True:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                attempt = process.environ().get("CHANOTE_ATTEMPT_DIRECTORY", "")
+                if attempt.startswith(str(platform.home)) and attempt not in ended:
+                    return process
+        assert time.monotonic() - began < 120, "".join(platform.output)
+        time.sleep(0.1)
+
+
+def wait_for_rollouts(platform: Platform, session: dict[str, Any], page: str) -> None:
+    cookies = {one["name"]: one["value"] for one in session["cookies"]}
+    began = time.monotonic()
+    with httpx.Client(base_url=platform.url, cookies=cookies, timeout=60, trust_env=False) as client:
+        while "data-walk" not in client.get(page).text:
+            assert time.monotonic() - began < 240, "".join(platform.output)
+            time.sleep(0.2)
+
+
+def add_agentic_run(platform: Platform) -> str:
     """Address of the rollouts of a finished run whose policy called tools."""
-    folder = lived_in.platform.home / "agentic"
+    folder = platform.home / "agentic"
     folder.mkdir()
     script = Path(__file__).with_name("agentic_run.py")
-    environment = {**lived_in.platform.environment, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
+    environment = {**platform.environment, "DJANGO_SETTINGS_MODULE": "chanote.settings"}
     made = subprocess.run(
         [sys.executable, str(script), "demo", str(folder)], env=environment, capture_output=True, text=True, timeout=120
     )
     assert made.returncode == 0, made.stderr
     return f"/p/demo/runs/{int(made.stdout)}/rollouts/"
+
+
+@pytest.fixture
+def agentic(lived_in: LivedIn) -> str:
+    return lived_in.agentic

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from serving import Platform
 
 from tests.browser.conftest import LivedIn, Visit, log_in
 
@@ -104,6 +105,11 @@ PAGES = [
 """`{model}` is the model that the first run made."""
 FORBIDDEN = ["/p/demo/members/", "/p/demo/recipes/-/new/", "/p/demo/boards/-/new/"]
 """What a viewer gets there must be readable too, whether the page or its refusal."""
+
+
+@pytest.fixture(scope="module")
+def platform(lived_in: LivedIn) -> Platform:
+    return lived_in.platform
 
 
 def inspect(page: Page, path: str) -> list[str]:

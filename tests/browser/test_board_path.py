@@ -17,10 +17,10 @@ BOARDS = "/p/law/boards/"
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Without a demo: one project, an empty board and one with scores."""
     home = tmp_path_factory.mktemp("board-home")
-    with stock(home, "board_home", str(home / "samples")) as started:
+    with stock(prepared_home, home, "board_home", str(home / "samples")) as started:
         yield started
 
 

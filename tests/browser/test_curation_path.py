@@ -1,6 +1,7 @@
 """Rows are curated by keyboard, become a version, and two other people sign it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,10 +15,10 @@ LAW = "/p/law/datasets/law/"
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Without a demo: one project, one dataset, three curators."""
     home = tmp_path_factory.mktemp("curation-home")
-    with stock(home, "curation_home") as started:
+    with stock(prepared_home, home, "curation_home") as started:
         yield started
 
 

@@ -1,6 +1,7 @@
 """From the review inbox to a dataset version by keyboard: read why a rollout was picked, label it, see it leave."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -14,10 +15,10 @@ INBOX = "/p/law/review/"
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Without a demo: one project, one finished run."""
     home = tmp_path_factory.mktemp("review-home")
-    with stock(home, "review_home", str(home / "attempt")) as started:
+    with stock(prepared_home, home, "review_home", str(home / "attempt")) as started:
         yield started
 
 

@@ -1,15 +1,23 @@
 """Reading the rollouts of a run that goes on: by keys, by link, without losing the place when a new step comes."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import LivedIn, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.trains, pytest.mark.timeout(300)]
 URL = "/p/demo/runs/3/rollouts/"
 HEADING = "#opened"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def going_on(lived_in: LivedIn) -> Iterator[None]:
+    lived_in.go_on()
+    yield
+    lived_in.hold()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from chanote.api.views import ProjectView
 from chanote.boards.answer_diff import compare_answers
 from chanote.boards.api import SampleAnswer
 from chanote.boards.cleaning import Clean
+from chanote.boards.masks import find_mask_of_task, leave_out_covered, mask_samples
 from chanote.boards.models import Board, Evaluation, Sample
 from chanote.boards.selectors import CELLS, find_samples, read_board
 from chanote.boards.slices import EXPLORATORY, MARKS, find_slices
@@ -104,7 +105,8 @@ class BoardItems(ProjectView):
         parameters=[ItemsQuery], responses=ItemAnswer(many=True), operation_id="boards_items", tags=["boards"]
     )
     def get(self, request: Any, project: str, slug: str) -> Response:
-        """Items of a task as one model answered them, or two side by side, in the order of the task."""
+        """Items of a task as one model answered them, or two side by side, in the order of the task; personal data
+        masked."""
         query, table, a, b, without = find_sides(self, slug)
         items = None
         if query["slice"]:
@@ -115,7 +117,8 @@ class BoardItems(ProjectView):
                 )
             items = slices.items[query["slice"]]
         found = find_samples(a, items=items, without=without, words=query["q"])
-        page = self.paginate_queryset(found) or []
+        mask = find_mask_of_task(table.task)
+        page = mask_samples(self.paginate_queryset(leave_out_covered(found, mask, query["q"])) or [], mask)
         wanted = [one.item for one in page]
-        others = {one.item: one for one in b.samples.filter(item__in=wanted)} if b else {}
+        others = {one.item: one for one in mask_samples(b.samples.filter(item__in=wanted), mask)} if b else {}
         return self.get_paginated_response(ItemAnswer(page, many=True, context={"others": others}).data)

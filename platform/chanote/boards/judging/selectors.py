@@ -8,6 +8,7 @@ from typing import Any
 from chanote.boards.judging.identity import Judging, identify_judging
 from chanote.boards.judging.labels import hash_answer
 from chanote.boards.judging.models import AnswerLabel
+from chanote.boards.masks import find_mask_of_task, mask_samples
 from chanote.boards.models import Board, Evaluation, Sample, Task
 from chanote.boards.selectors import latest_evaluations
 
@@ -53,7 +54,7 @@ def choose_task(found: Sequence[JudgedTask], reference: str) -> JudgedTask | Non
 
 @dataclass(frozen=True)
 class ToLabel:
-    """An answer for a person to label, without model and judgement."""
+    """An answer for a person to label, without model and judgement, personal data masked."""
 
     sample: Sample
     turned: bool
@@ -92,7 +93,8 @@ def find_next_to_label(one: JudgedTask, person: Any) -> ToLabel | None:
     open_ = next((pk for pk, _, _ in drawn if pk not in done), None)
     if open_ is None:
         return None
-    sample = Sample.objects.select_related("evaluation__model").get(pk=open_)
+    chosen = Sample.objects.select_related("evaluation__model").filter(pk=open_)
+    (sample,) = mask_samples(chosen, find_mask_of_task(one.task))
     return ToLabel(sample, one.judging.scale == "wins" and _is_turned(sample), len(done), len(drawn))
 
 
