@@ -450,6 +450,7 @@ PLANNED = (
                 ("system/idle_share",),
             ),
             Plan("Memory", "MB", "of the trainer", "Steady growth ends in a crash.", ("system/memory_mb",)),
+            Plan("Power", "W", "mean of half a minute", "Only where all of it is known.", ("system/watts",)),
         ),
     ),
 )
