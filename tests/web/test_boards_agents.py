@@ -101,7 +101,7 @@ def test_items_whose_tools_failed_are_left_out_of_score_n_and_failures_and_the_p
     (row,) = response.context["page"].rows
     assert (row.number.value, row.entry.estimate.count, row.failed) == ("75", 40, "0")
     response, text = read(browser, "samples", board, a="agent", left_out="on")
-    assert [sample.item for sample, _ in response.context["rows"]] == [f"item-{n}" for n in range(40, 45)]
+    assert [sample.item for sample, *_ in response.context["rows"]] == [f"item-{n}" for n in range(40, 45)]
     assert "search_law said nothing within 30 s" in text
     assert "Left out" in text
     response, _ = read(browser, "samples", board, a="agent", failed="on")

@@ -260,6 +260,8 @@ ELSEWHERE = {
     "toolset save": "unit/test_toolset_command.py::test_a_toolset_is_saved_listed_and_shown",
     "board import": "web/test_boards_imports.py",
     "board freeze": "web/test_boards_snapshots.py",
+    "board rejudge": "web/test_boards_judging.py",
+    "board votes": "web/test_boards_judging.py",
     "board point": "web/test_boards_changes.py",
     "task add": "web/test_task_command.py",
     "board add": "web/test_boards_agents.py::test_what_was_evaluated_by_hand_is_put_on_a_board_by_a_command",

@@ -34,7 +34,7 @@ class ImportedAnswer(serializers.ModelSerializer[ImportedFile]):
         fields = ("id", "name", "format", "sha256", "bytes", "skipped", "notes", "evaluations", "created")
 
 
-class ImportRequest(serializers.Serializer[Any]):
+class ResultsRequest(serializers.Serializer[Any]):
     board = serializers.CharField(max_length=80, help_text="Board that the scores are to stand on.")
     file = serializers.FileField(help_text="The file with the items; its format is found by what is in it.")
     beside = serializers.FileField(
@@ -57,7 +57,7 @@ class ImportedResults(ProjectView):
         return self.answer_page(list_imported(self.project).prefetch_related("evaluations"), ImportedAnswer)
 
     @extend_schema(
-        request={"multipart/form-data": ImportRequest},
+        request={"multipart/form-data": ResultsRequest},
         responses={201: ImportedAnswer},
         parameters=[PARAMETER],
         operation_id="imported_results_import",
@@ -67,7 +67,7 @@ class ImportedResults(ProjectView):
     def post(self, request: Any, project: str) -> Response:
         """Put a result file on a board: whole, or not at all. The same file again gives what it gave before."""
         self.require("boards.change")
-        given = self.read(ImportRequest)
+        given = self.read(ResultsRequest)
         board = Board.objects.filter(project=self.project, slug=given["board"]).first()
         if board is None:
             raise Refused(problems=[Problem("board", f"{given['board']} is no board of this project.")])

@@ -80,7 +80,7 @@ class OneSnapshot(ProjectView):
         return Response(SnapshotDetail(found).data)
 
 
-class LinkAnswer(serializers.ModelSerializer[SharedLink]):
+class SharedLinkAnswer(serializers.ModelSerializer[SharedLink]):
     state = serializers.CharField(help_text="open, expired or revoked.")
 
     class Meta:
@@ -88,11 +88,11 @@ class LinkAnswer(serializers.ModelSerializer[SharedLink]):
         fields = ("id", "with_items", "created", "expires", "revoked", "state")
 
 
-class GrantedLink(LinkAnswer):
+class GrantedLink(SharedLinkAnswer):
     address = serializers.CharField(help_text="Told this once: only its hash is kept.")
 
-    class Meta(LinkAnswer.Meta):
-        fields = (*LinkAnswer.Meta.fields, "address")  # type: ignore[assignment]
+    class Meta(SharedLinkAnswer.Meta):
+        fields = (*SharedLinkAnswer.Meta.fields, "address")  # type: ignore[assignment]
 
 
 class LinkRequest(serializers.Serializer[Any]):
@@ -104,13 +104,13 @@ class LinkRequest(serializers.Serializer[Any]):
 
 class SnapshotLinks(ProjectView):
     scope = "boards"
-    serializer_class = LinkAnswer
+    serializer_class = SharedLinkAnswer
     queryset = SharedLink.objects.none()
 
-    @extend_schema(responses=LinkAnswer(many=True), operation_id="snapshots_links", tags=["boards"])
+    @extend_schema(responses=SharedLinkAnswer(many=True), operation_id="snapshots_links", tags=["boards"])
     def get(self, request: Any, project: str, slug: str, number: int) -> Response:
         """Public links to a snapshot, the newest first."""
-        return self.answer_page(SharedLink.objects.filter(snapshot=self._find(slug, number)), LinkAnswer)
+        return self.answer_page(SharedLink.objects.filter(snapshot=self._find(slug, number)), SharedLinkAnswer)
 
     @extend_schema(request=LinkRequest, responses={201: GrantedLink}, operation_id="snapshots_share", tags=["boards"])
     def post(self, request: Any, project: str, slug: str, number: int) -> Response:
@@ -122,7 +122,7 @@ class SnapshotLinks(ProjectView):
         except BoardError as error:
             raise Refused(str(error), error.problems) from error
         address = request.build_absolute_uri(reverse("shared_boards:board", args=[token]))
-        told = {**LinkAnswer(link).data, "address": address}
+        told = {**SharedLinkAnswer(link).data, "address": address}
         return Response(told, status=201, headers={"Cache-Control": "no-store"})
 
     def _find(self, slug: str, number: int) -> Snapshot:
@@ -132,7 +132,7 @@ class SnapshotLinks(ProjectView):
 class OneSnapshotLink(ProjectView):
     scope = "boards"
 
-    @extend_schema(responses=LinkAnswer, operation_id="snapshots_unshare", tags=["boards"])
+    @extend_schema(responses=SharedLinkAnswer, operation_id="snapshots_unshare", tags=["boards"])
     def delete(self, request: Any, project: str, slug: str, number: int, link: int) -> Response:
         """Revoke a public link: its address answers 404 from now on."""
         self.require("boards.publish")
@@ -143,4 +143,4 @@ class OneSnapshotLink(ProjectView):
             snapshot__number=number,
             pk=link,
         )
-        return Response(LinkAnswer(revoke_link(found, actor=request.user)).data)
+        return Response(SharedLinkAnswer(revoke_link(found, actor=request.user)).data)

@@ -34,14 +34,14 @@ class JudgingAnswer(serializers.Serializer[Any]):
     )
 
 
-class LabelRequest(serializers.Serializer[Any]):
+class AnswerLabelRequest(serializers.Serializer[Any]):
     task = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
     model = serializers.CharField(max_length=120)
     item = serializers.CharField(max_length=120)
     value = serializers.FloatField(help_text="Tenths of a grade; or 1, 0.5, 0 for a win, a tie, a loss of the model.")
 
 
-class LabelAnswer(serializers.ModelSerializer[AnswerLabel]):
+class AnswerLabelAnswer(serializers.ModelSerializer[AnswerLabel]):
     model = serializers.CharField(source="model.slug")
 
     class Meta:
@@ -125,8 +125,8 @@ class BoardJudging(JudgedView):
 
 class BoardLabels(JudgedView):
     @extend_schema(
-        request=LabelRequest,
-        responses={201: LabelAnswer},
+        request=AnswerLabelRequest,
+        responses={201: AnswerLabelAnswer},
         parameters=[PARAMETER],
         operation_id="boards_label",
         tags=["boards"],
@@ -135,7 +135,7 @@ class BoardLabels(JudgedView):
     def post(self, request: Any, project: str, slug: str) -> Response:
         """Say what one judged answer is worth; your next word on it takes its place."""
         self.require("rollouts.label")
-        given = self.read(LabelRequest)
+        given = self.read(AnswerLabelRequest)
         one = self.find(slug, given["task"])
         samples = Sample.objects.select_related("evaluation__model").filter(
             evaluation__in=[evaluation.pk for evaluation in one.evaluations], evaluation__model__slug=given["model"]
@@ -147,7 +147,7 @@ class BoardLabels(JudgedView):
             made = label_answer(task=one.task, sample=sample, value=given["value"], actor=request.user)
         except BoardError as error:
             raise Refused(problems=[Problem("value", str(error))]) from error
-        return Response(LabelAnswer(made).data, status=201)
+        return Response(AnswerLabelAnswer(made).data, status=201)
 
 
 class BoardVotes(JudgedView):
