@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_read_at_all_is_told_in_one_sentence(take, content
 @pytest.mark.parametrize(
     ("content", "reasons"),
     [
-        (b"text\na,b\nc\n", ["has 2 cells, the header names 1 (line 2)"]),
+        (b"text,note\na,b,c\nd,e\n", ["has 3 cells, the header names 2 (line 2)"]),
         (b'text\n"open\nx\n', ["is not CSV: unexpected end of data (line 3 of the file)"]),
         (b"text\na\n\xff\nb\n", ["line 3 of the file is not UTF-8 at byte 1; save the file as UTF-8"]),
         ("text\n" + "x" * (16 * 2**20 + 1), ["line 2 of the file is longer than 16 MiB; split it"]),
