@@ -5,6 +5,7 @@ from typing import Any
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from chanote.api.errors import Refused
@@ -76,7 +77,7 @@ class JudgedView(ProjectView):
         board = get_object_or_404(Board.objects.select_related("project", "baseline"), project=self.project, slug=slug)
         one = choose_task(find_judged_tasks(board), reference)
         if one is None:
-            raise Refused(problems=[Problem("task", f"the board has no judged task {reference}".rstrip())])
+            raise NotFound(f"The board has no judged task {reference}".rstrip() + ".")
         return one
 
 
@@ -187,6 +188,7 @@ class RecipesAnswer(serializers.Serializer[Any]):
 
 class BoardRecipes(ProjectView):
     scope = "boards"
+    pagination_class = None
 
     @extend_schema(responses=RecipesAnswer(many=True), operation_id="boards_recipes", tags=["boards"])
     def get(self, request: Any, project: str, slug: str) -> Response:
