@@ -181,6 +181,6 @@ def test_answers_keep_to_the_description(case, material, api):
     if "step" in given:
         place["step"] = 1
     place |= {name: 0 for name in ("group", "index", "change") if name in given}
-    place |= {name: value for name, value in (("row", 1), ("name", "personal")) if name in given}
+    place |= {name: value for name, value in (("row", 1), ("link", 1), ("name", "personal")) if name in given}
     case.path_parameters = place
     case.call_and_validate(checks=[check for check in CHECKS if check is not negative_data_rejection], headers=api)
