@@ -104,6 +104,15 @@ class Funnel:
         except FileNotFoundError:
             return None
 
+    def explain_dropped(self, step: Step) -> str:
+        """Why a step that is done dropped most: up to three reasons with their numbers, and the first detail."""
+        counts = self.read_counts(step) or {}
+        numbers = [*counts.get("parts", {}).items(), *counts.get("reasons", {}).items()]
+        reasons = "; ".join(f"{reason} ({number:,})" for reason, number in numbers[:3])
+        told = read_dropped(self.directory.parent, step.name)
+        detail = next((one["detail"] for one in told if one["detail"]), "")
+        return f"{reasons}, first: {detail}" if detail else reasons
+
     def read_kept(self, step: Step) -> Iterator[Item]:
         """Items that a step which is done has kept, in their order."""
         with (self.directory / step.name / "kept.jsonl").open() as file:

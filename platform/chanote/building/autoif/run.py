@@ -46,8 +46,9 @@ def run(building: Building, config: AutoIfConfig) -> DatasetVersion:
         def do(step: Step, work: Callable[[AutoIf], Iterable[Outcome]], total: int = 0) -> int:
             kept = building.funnel.run(step, lambda: work(autoif), total=total)
             if not kept:
+                why = building.funnel.explain_dropped(step) or "nothing came in"
                 raise WorkRefused(
-                    f"Step {step.name} left nothing; what it dropped says why. Start anew with other numbers."
+                    f"Step {step.name} left nothing: {why}. Start anew with other numbers or another model."
                 )
             return kept
 
