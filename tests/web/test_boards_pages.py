@@ -206,6 +206,8 @@ def test_the_pair_page_leads_to_the_items_of_each_cell(browser, board, score):
     assert response.context["cells"] == {"both": 20, "only_a": 7, "only_b": 3, "neither": 10}
     assert "exact McNemar" in text
     assert "p = 0.34" in text
+    # Beta(8, 4) is above one half with probability 1 - 232/2048.
+    assert "89 % that first is better, by these items alone and a flat prior" in text
     response, text = read(browser, "samples", board, a="first", b="second", cell="only_b")
     assert [sample.item for sample, *_ in response.context["rows"]] == ["item-27", "item-28", "item-29"]
     assert text.count("wrong 2") == 3

@@ -86,7 +86,9 @@ class BoardTable(serializers.Serializer[Any]):
         "`corrected`, the estimate as people would have it.",
     )
     comparisons = serializers.ListField(
-        child=serializers.DictField(), help_text="Of each pair: difference, interval, p, verdict, and a sentence."
+        child=serializers.DictField(),
+        help_text="Of each pair: difference, interval, p, verdict, a sentence; of few items the chance that "
+        "a is better, by a flat prior.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Ratios of the whole corpus as a board shows them: beside the score, with interval and method."""
+"""Numbers of the whole corpus as a board shows them: beside the score, with interval and method."""
 
 from dataclasses import dataclass
 

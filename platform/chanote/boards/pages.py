@@ -254,6 +254,11 @@ def word_interval(one: Comparison, unit: Unit) -> str:
     return f"{size}, {PERCENT_95} interval {low} to {high}"
 
 
+def _word_chance(chance: float) -> str:
+    """No more certain than a posterior of so few items is."""
+    return "over 99 %" if chance > 0.99 else "under 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
+
+
 @dataclass(frozen=True)
 class PairPage:
     sentence: str
@@ -272,6 +277,10 @@ def lay_out_pair(one: Comparison, a: str, b: str, unit: Unit) -> PairPage:
     if one.p is not None and one.p_adjusted is not None:
         corrected = f"; {word_p(one.p_adjusted)} after Holm, {one.family} comparisons" if one.family > 1 else ""
         facts.append(("Test", f"{one.method}: {word_p(one.p)}{corrected}"))
+    if one.chance is not None:
+        facts.append(
+            ("Chance", f"{_word_chance(one.chance)} that {a} is better, by these items alone and a flat prior")
+        )
     if one.detectable is not None:
         size = word_number(one.detectable, one.error, scale=unit.scale)
         facts.append(("Detectable", f"{size} {unit.name} or more, with 80 % power"))

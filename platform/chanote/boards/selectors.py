@@ -194,6 +194,7 @@ def _describe_table(table: Table, content: BoardContent) -> dict[str, Any]:
                 "high": one.high,
                 "p": one.p,
                 "p_adjusted": one.p_adjusted,
+                "chance_better": one.chance,
                 "comparisons_in_family": one.family,
                 "method": one.method,
                 "items": one.count,

@@ -15,12 +15,13 @@ import numpy as np
 
 from chanote.boards.episodes import read_episodes
 from chanote.boards.models import Evaluation, Standing, Task
+from chanote.boards.passing import estimate_passing
 from chanote.boards.ratios import read_ratios
 from chanote.boards.scores import ItemScores, read_scores
 from chanote.boards.statistics import Comparison, Estimate, Sheet, Verdict, compare_sheet, estimate_mean
 from chanote.boards.statistics.clustered import number_clusters
 
-METHODS = 4
+METHODS = 5
 """Raised whenever the statistics change: what was kept before is then worked out anew."""
 _KEPT = 20
 """Standings of one task that are kept: boards show different models of it."""
@@ -113,7 +114,7 @@ def _look_beside(task: Task, scores: Mapping[int, ItemScores], without: frozense
             failed=int(one.failed.sum()),
             left_out=int((~one.asked).sum()),
             episodes=episodes.get(pk),
-            ratios=ratios.get(pk, {}),
+            ratios={**ratios.get(pk, {}), **estimate_passing(task, one)},
         )
         for pk, one in scores.items()
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from chanote.boards.statistics.clustered import number_clusters
+from chanote.boards.statistics.bayes import chance_better
+from chanote.boards.statistics.clustered import SMALL_ITEMS, number_clusters
 from chanote.boards.statistics.holm import adjust_holm
 from chanote.boards.statistics.pairs import PairTests, examine_pairs
 from chanote.boards.statistics.permutation import RESAMPLES, SEED
@@ -64,6 +65,14 @@ class Comparison:
     """The verdict that was taken back, because it changes with how failed answers are counted."""
     answered: Verdict | None = None
     """The verdict on items that both answered, where it is another one."""
+
+    @property
+    def chance(self) -> float | None:
+        """Posterior probability that A is the better one, by a flat prior; None for graded scores, for clusters, and
+        for so many items that the test says all there is."""
+        if self.only_a is None or self.only_b is None or self.clusters != self.count or self.count >= SMALL_ITEMS:
+            return None
+        return chance_better(self.only_a, self.only_b)
 
     @property
     def target(self) -> float:
