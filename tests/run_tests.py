@@ -13,7 +13,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 SELECTED = "not replication and not soak and not vllm and not peer and not harness"
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", SELECTED)
+PYTEST = (sys.executable, "-m", "pytest", "-q", "--durations=30", "-m", SELECTED)
 WAITING = ("browser", "integration")
 """Folders whose tests wait. The browser's need no container: while they run, the image of containers is built."""
 COMPUTING = (

@@ -39,7 +39,7 @@ def test_a_check_of_real_rows_survives_sigkill(installation: Installation, share
     project = Project.objects.create(slug="law", name="Law assistant")
     curator = User.objects.create(username="curator")
     Membership.objects.create(user=curator, project=project, role="curator")
-    problems = list(itertools.islice(read_problems(shared_data / "gsm8k", ("train",)), 2900))
+    problems = list(itertools.islice(read_problems(shared_data / "gsm8k", "train"), 2900))
     version = make_version(
         project=project, slug="gsm8k", kind="prompts", rows=((row, None) for row in problems), drawn_from=[],
         operation={"name": "import"}, reason="", uses=["train"], actor=curator,

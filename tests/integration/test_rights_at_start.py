@@ -78,11 +78,12 @@ def test_a_source_withdrawn_after_the_claim_stops_the_start(people):
         retry_run(run, actor=people["researcher"])
 
 
-def test_a_version_withdrawn_by_its_reviewers_stops_the_start(people):
+def test_a_version_withdrawn_by_its_reviewers_after_the_claim_stops_the_start(people):
     version = make_texts(people["project"], [(make_source(people["project"]), 4)], slug="texts")
     run = launch_tiny(people["project"], people["researcher"])
+    fence = claim(newest(run).pk)
     withdraw_version(version, reason="Wrong rows.", actor=people["curator"])
-    run = refuse(run, claim(newest(run).pk))
+    run = refuse(run, fence)
     assert run.fault in refused_at_launch(run)
 
 
