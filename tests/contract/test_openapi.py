@@ -148,7 +148,7 @@ def read_description():
     schema.app = get_wsgi_application()
     schema.config.generation = GenerationConfig(
         modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE],
-        max_examples=5,
+        max_examples=3,
         deterministic=True,
         allow_extra_parameters=False,
     )
@@ -160,7 +160,7 @@ described = read_description()
 
 @described.parametrize()
 @examples(
-    max_examples=5,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

@@ -15,7 +15,14 @@ def test_a_board_is_a_line_for_each_model_with_rank_and_interval(capsys):
         {**row, "model": "ink", "rank": [1, 2]},
         {**row, "model": "base", "low": None, "high": None, "rank": None},
     ]
-    task = {"task": "exam@1", "metric": "acc", "higher_is_better": True, "headline": ["Undecided."], "models": models}
+    task = {
+        "task": "exam@1",
+        "metric": "acc",
+        "higher_is_better": True,
+        "headline": ["Undecided."],
+        "models": models,
+        "judging": None,
+    }
     _print_task(task)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["exam@1, acc, more is better", "  Undecided."]

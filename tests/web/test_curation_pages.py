@@ -124,7 +124,7 @@ def test_masked_rows_are_merged_by_whoever_gives_a_reason_to_see_them(project, c
     assert "Rows 1, 3 hold masked personal data." in page
     assert "example.org" not in page
     merge = {"act": "unmask", "mode": "merge", "row": 2, "with": "1 2 3"}
-    assert "Say why you must see the row" in send(client, queue, 422, **merge, reason="no").content.decode()
+    assert "Say why you must see it" in send(client, queue, 422, **merge, reason="no").content.decode()
     assert not AuditEvent.objects.filter(verb="dataset.row_unmasked").exists()
     shown = send(client, queue, 200, **merge, reason="one person asks twice").content.decode()
     assert "ask somchai@example.org\\n\\nnothing here\\n\\nask malee@example.org" in shown

@@ -287,7 +287,7 @@ def test_options_are_frozen_with_their_defaults_and_wrong_ones_refused():
 
 def test_fields_that_change_no_score_are_named_so_that_older_scores_stay_comparable():
     plain = spec("exact_match")
-    assert plain.idle_fields == {"agent", "metric_options", "repeats", "filter_list", "version"}
+    assert plain.idle_fields == {"agent", "metric_options", "repeats", "filter_list", "judging", "version"}
     assert "metric_options" not in spec("ifeval").idle_fields
 
 
