@@ -1,10 +1,9 @@
 """Two models' answers to one item, word by word. Thai is cut into words, since letters alone would agree by chance."""
 
-import difflib
 import re
 
 from chanote.checks.tokens import split_words
-from chanote.review.texts import Passage
+from chanote.review.texts import Passage, compare_pieces
 
 PIECES = re.compile(
     r"\s+|[\u0e01-\u0e4e]+|[\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u4e00-\u9fff]|"
@@ -29,15 +28,4 @@ def compare_answers(a: str, b: str) -> tuple[list[Passage], int]:
     either were not compared since the answers are too long."""
     first, second = split_pieces(a), split_pieces(b)
     left = max(0, len(first) - LONGEST) + max(0, len(second) - LONGEST)
-    first, second = first[:LONGEST], second[:LONGEST]
-    passages: list[Passage] = []
-    matcher = difflib.SequenceMatcher(a=first, b=second, autojunk=False)
-    for tag, a1, a2, b1, b2 in matcher.get_opcodes():
-        if tag == "equal":
-            passages.append(Passage("".join(first[a1:a2])))
-            continue
-        if a2 > a1:
-            passages.append(Passage("".join(first[a1:a2]), "del"))
-        if b2 > b1:
-            passages.append(Passage("".join(second[b1:b2]), "add"))
-    return passages, left
+    return compare_pieces(first[:LONGEST], second[:LONGEST]), left

@@ -22,7 +22,14 @@ def compare_words(before: str, after: str) -> list[Passage]:
     """The second text with what it has more and less than the first. What lies beyond LONGEST follows uncompared."""
     old, new = PIECES.findall(before), PIECES.findall(after)
     rest = "".join(new[LONGEST:])
-    old, new = old[:LONGEST], new[:LONGEST]
+    passages = compare_pieces(old[:LONGEST], new[:LONGEST])
+    if rest:
+        passages.append(Passage(rest))
+    return passages
+
+
+def compare_pieces(old: Sequence[str], new: Sequence[str]) -> list[Passage]:
+    """What both have, what only the first has (`del`) and what only the second does (`add`), in reading order."""
     passages: list[Passage] = []
     for tag, a1, a2, b1, b2 in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if tag == "equal":
@@ -32,8 +39,6 @@ def compare_words(before: str, after: str) -> list[Passage]:
             passages.append(Passage("".join(old[a1:a2]), "del"))
         if b2 > b1:
             passages.append(Passage("".join(new[b1:b2]), "add"))
-    if rest:
-        passages.append(Passage(rest))
     return passages
 
 
