@@ -3,10 +3,14 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOREIGN_TO_TRAINER = {"django", "rest_framework", "celery", "chanote"}
@@ -126,3 +130,28 @@ def test_only_serving_needs_a_web_server_beside_the_trainer():
                 assert serves, f"{file} imports {name}"
             if name.startswith("trainer.serving"):
                 assert serves or file.name == "__main__.py", f"{file} imports {name}"
+
+
+OWN = {"chanote", "trainer", "toolsandbox"}
+ONLY_WHERE_PRESENT = {"vllm", "pynvml"}
+"""Imported where they are installed, and never needed."""
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("platform", ["platform"]), ("trainer", ["trainer", "serving"]), ("toolsandbox", ["sandbox"])],
+)
+def test_every_library_that_is_imported_is_declared_by_whoever_imports_it(folder, extras):
+    """One that another library happens to bring along is gone with that library's next version."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    declared = {canonicalize_name(Requirement(line).name) for line in wanted}
+    providers = packages_distributions()
+    missing = {}
+    for file in (REPOSITORY / folder).rglob("*.py"):
+        for name in {name.split(".")[0] for name in imports_of(file)} - OWN - ONLY_WHERE_PRESENT:
+            if name not in sys.stdlib_module_names:
+                brought = {canonicalize_name(one) for one in providers.get(name, [name])}
+                if not brought & declared:
+                    missing.setdefault(name, file.relative_to(REPOSITORY))
+    assert missing == {}
