@@ -259,3 +259,19 @@ def test_a_request_is_taken_back_over_rest_by_who_asked(curator, project_admin, 
     assert rest(project_admin, "POST", path).status_code == 403
     assert rest(curator, "POST", path).json()["state"] == "taken_back"
     assert rest(curator, "POST", path).status_code == 409
+
+
+def test_somebody_else_refuses_over_rest_and_says_why(project_admin, asked):
+    path = f"{REST}{asked.pk}/refuse/"
+    answer = rest(project_admin, "POST", path, {"note": "The letter is missing."})
+    assert (answer.status_code, answer.json()["state"]) == (200, "refused")
+    assert answer.json()["decided_by"] == project_admin.username
+    assert rest(project_admin, "POST", path, {}).status_code == 409, "what is decided stays"
+
+
+def test_somebody_else_approves_over_rest_and_ends_it(project_admin, asked):
+    answer = rest(project_admin, "POST", f"{REST}{asked.pk}/approve/", {"note": "Letter 12."})
+    assert (answer.status_code, answer.json()["state"], answer.json()["live"]) == (200, "approved", True)
+    assert rest(project_admin, "POST", f"{REST}{asked.pk}/revoke/", {}).status_code == 400, "it needs a reason"
+    ended = rest(project_admin, "POST", f"{REST}{asked.pk}/revoke/", {"reason": "The study ended."})
+    assert (ended.status_code, ended.json()["state"], ended.json()["live"]) == (200, "revoked", False)
