@@ -4,21 +4,18 @@ The trainer judges, in a process of its own: the same metrics and filters as whe
 """
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from chanote.boards.models import Board, Evaluation, Sample, Task
-from chanote.boards.services import BoardError, import_evaluation, refuse_without_rights
+from chanote.boards.models import Board, Evaluation, Task
+from chanote.boards.services import BoardError, import_evaluation, refuse_without_rights, write_samples
 from chanote.datasets.storage import StoreError, version_path
 from chanote.errands.models import Errand
 from chanote.errands.services import start_errand
 from chanote.errands.work import Work, WorkRefused
-from chanote.runs.launching import import_path
-from chanote.runs.processes import PRIVATE, trainer_command
+from chanote.runs.processes import trainer_command, trainer_environment
 from trainer.contract import ExitCode, TaskSpec
-from trainer.contract.events import ScoredSample
 from trainer.contract.rescoring import find_changed_questions
 
 KIND = "boards.rescore"
@@ -71,7 +68,7 @@ def rescore(work: Work) -> Evaluation:
     if evaluation is None or task is None:
         raise WorkRefused("The evaluation or the task is gone.")
     samples = work.directory / "samples.jsonl"
-    _write_samples(evaluation, samples)
+    write_samples(evaluation, samples)
     work.report(0, evaluation.count, "items")
     try:
         rows = version_path(task.dataset_version)
@@ -93,20 +90,11 @@ def rescore(work: Work) -> Evaluation:
     return result
 
 
-def _write_samples(evaluation: Evaluation, path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for sample in Sample.objects.filter(evaluation=evaluation).iterator(chunk_size=500):
-            fields = {name: getattr(sample, name) for name in ScoredSample.model_fields}
-            file.write(ScoredSample.model_validate(fields).model_dump_json() + "\n")
-
-
 def _judge(work: Work, was: Task, now: Task, samples: Path, rows: Path) -> Path:
     folder = work.directory
     for name, task in (("was", was), ("now", now)):
         (folder / f"{name}.json").write_text(json.dumps(task.definition, ensure_ascii=False), "utf-8")
     words = ["--samples", samples, "--was", folder / "was.json", "--task", folder / "now.json", "--data", rows]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
-    environment["PYTHONPATH"] = import_path()
     with (folder / "said.log").open("wb") as said:
         process = subprocess.Popen(
             [*trainer_command(), "rescore", *map(str, words), "--out", str(folder)],
@@ -114,7 +102,7 @@ def _judge(work: Work, was: Task, now: Task, samples: Path, rows: Path) -> Path:
             stdout=said,
             stderr=said,
             cwd=folder,
-            env=environment,
+            env=trainer_environment(),
         )
         try:
             while not _has_ended(process):

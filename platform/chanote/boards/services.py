@@ -288,6 +288,14 @@ def _store_samples(evaluation: Evaluation, path: Path, *, toolset: str) -> None:
     evaluation.save(update_fields=["count", "failed", "left_out", "mean", "episodes", "item_set", "scores"])
 
 
+def write_samples(evaluation: Evaluation, path: Path) -> None:
+    """The stored answers as a samples file, in their order."""
+    with path.open("w", encoding="utf-8") as file:
+        for sample in Sample.objects.filter(evaluation=evaluation).order_by("id").iterator(chunk_size=500):
+            fields = {name: getattr(sample, name) for name in ScoredSample.model_fields}
+            file.write(ScoredSample.model_validate(fields).model_dump_json() + "\n")
+
+
 def read_samples(path: Path) -> Iterator[ScoredSample]:
     """Samples of a file, one by one; raises BoardError naming the line that is none."""
     try:

@@ -70,8 +70,7 @@ def start_trainer(directory: Path, secrets: Mapping[str, str] | None = None) -> 
 
     `secrets`: environment variables for it alone, which are never written down.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
-    environment |= {"PYTHONPATH": import_path(), MARK: str(directory), "PYTHONUNBUFFERED": "1"}
+    environment = trainer_environment() | {MARK: str(directory), "PYTHONUNBUFFERED": "1"}
     if settings.MACHINE_WATTS:
         environment["TRAINER_MACHINE_WATTS"] = str(settings.MACHINE_WATTS)
     environment |= secrets or {}
@@ -88,6 +87,12 @@ def start_trainer(directory: Path, secrets: Mapping[str, str] | None = None) -> 
             close_fds=True,
         )
     return Trainer(child.pid, kernel_start_time(child.pid) or time.time(), str(directory), child)
+
+
+def trainer_environment() -> dict[str, str]:
+    """What a trainer process sees of the platform's surroundings: nothing of its own settings and secrets."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
+    return environment | {"PYTHONPATH": import_path()}
 
 
 def trainer_command() -> list[str]:

@@ -10,10 +10,9 @@ from django.conf import settings
 
 from chanote.boards.judging.identity import identify_judging
 from chanote.boards.models import Board, Evaluation, Task
-from chanote.boards.services import BoardError, import_evaluation
+from chanote.boards.services import BoardError, import_evaluation, write_samples
 from chanote.datasets.storage import version_path
-from chanote.runs.processes import trainer_command
-from trainer.contract.events import ScoredSample
+from chanote.runs.processes import trainer_command, trainer_environment
 from trainer.contract.hashing import hash_file
 
 
@@ -45,13 +44,10 @@ def rejudge_evaluation(evaluation: Evaluation, *, by: Task, board: Board | None,
 def _ask_judges(evaluation: Evaluation, by: Task, folder: Path) -> Path:
     task, samples, new = folder / "task.json", folder / "samples.jsonl", folder / "new.jsonl"
     task.write_text(json.dumps(by.definition), "utf-8")
-    fields = set(ScoredSample.model_fields)
-    with samples.open("w", encoding="utf-8") as file:
-        for one in evaluation.samples.order_by("id").iterator():
-            stored = {name: getattr(one, name) for name in fields}
-            file.write(ScoredSample.model_validate(stored).model_dump_json() + "\n")
+    write_samples(evaluation, samples)
     words = ["rejudge", "--task", task, "--data", version_path(by.dataset_version), "--samples", samples, "--out", new]
-    ended = subprocess.run([*trainer_command(), *map(str, words)], capture_output=True, text=True, check=False)
+    command = [*trainer_command(), *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=trainer_environment())
     if ended.returncode or not new.is_file():
         told = ended.stderr.strip().splitlines()
         reason = told[-1].removeprefix("trainer rejudge: ") if told else "it said nothing"

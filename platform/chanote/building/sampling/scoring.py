@@ -5,7 +5,6 @@ does. `python -m trainer score` is the trainer's own command: the same configs, 
 programs. It appends scores group by group, so a build that is killed goes on behind the last one.
 """
 
-import os
 import signal
 import subprocess
 import time
@@ -13,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chanote.errands.work import WorkRefused
-from chanote.runs.launching import import_path
-from chanote.runs.processes import PRIVATE, trainer_command
+from chanote.runs.processes import trainer_command, trainer_environment
 from trainer.contract import ExitCode
 from trainer.contract.rewards import RewardList
 from trainer.contract.scoring import REWARDS, GroupScores
@@ -59,11 +57,14 @@ def read_scores(path: Path) -> Iterator[GroupScores]:
 
 
 def _start(answers: Path, folder: Path, scores: Path, said: int) -> "subprocess.Popen[bytes]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
-    environment["PYTHONPATH"] = import_path()
     command = ["score", str(answers), "--rewards", str(folder / "rewards.json"), "--out", str(scores)]
     return subprocess.Popen(
-        [*trainer_command(), *command], stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=folder, env=environment
+        [*trainer_command(), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+        cwd=folder,
+        env=trainer_environment(),
     )
 
 
